@@ -1,0 +1,316 @@
+//! Snapping: from a coordinate to the nearest place on a road.
+//!
+//! Segments, long ones cut into runs of a few straight pieces, are the entries of an R-tree. The
+//! search goes down the tree nearest box first, measuring in metres on a plane that touches the
+//! Earth at the point asked for (longitudes shrunk by the cosine of *its* latitude), and stops when
+//! no box left can hold anything nearer. So the answer is the nearest piece in that plane, exactly,
+//! wherever on the map it is asked.
+//!
+//! Maps that cross the 180th meridian snap on each side of it separately.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
+use rstar::{AABB, ParentNode, RStarInsertionStrategy, RTree, RTreeNode, RTreeObject, RTreeParams};
+use serde::{Deserialize, Serialize};
+
+use crate::geo::{BoundingBox, EARTH_RADIUS_M, LatLon, Point};
+use crate::graph::{Blueprint, SegmentId};
+use crate::{RoadNetwork, RoadsError};
+
+/// A place on the road network. Valid for the network it came from, under any travel times.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Snap {
+    /// The segment it lies on.
+    pub segment: SegmentId,
+    /// Millimetres from the start of the segment, up to its length.
+    pub offset_mm: u32,
+    /// Where that is.
+    pub point: LatLon,
+    /// Straight-line distance from the coordinate that was snapped, in metres.
+    pub distance_m: f64,
+}
+
+impl RoadNetwork {
+    /// The nearest place on any road, no farther than `max_distance_m` metres from `place`. Of
+    /// roads equally near, the one with the smallest segment number.
+    ///
+    /// # Errors
+    /// [`RoadsError::OutsideMap`] with the distance of the nearest road when that is farther, and
+    /// [`RoadsError::NotADistance`] when `max_distance_m` is negative or not a number.
+    pub fn snap(&self, place: LatLon, max_distance_m: f64) -> Result<Snap, RoadsError> {
+        if max_distance_m.is_nan() || max_distance_m < 0.0 {
+            return Err(RoadsError::NotADistance {
+                max_m: max_distance_m,
+            });
+        }
+        let outside = |nearest_m| RoadsError::OutsideMap {
+            nearest_m,
+            max_m: max_distance_m,
+            map: self.name().to_owned(),
+        };
+        let plan = &self.topology.plan;
+        let nearest = self.topology.snapper.nearest(plan, place);
+        let found = nearest.ok_or_else(|| outside(f64::INFINITY))?;
+        let segment = SegmentId(found.segment);
+        let (start, end) = (plan.mileposts[found.point], plan.mileposts[found.point + 1]);
+        let offset_mm = start + (f64::from(end - start) * found.share).round() as u32;
+        let point = self.point_on_segment(segment, offset_mm);
+        let distance_m = place.distance_m(point);
+        if distance_m > max_distance_m {
+            return Err(outside(distance_m));
+        }
+        Ok(Snap {
+            segment,
+            offset_mm,
+            point,
+            distance_m,
+        })
+    }
+}
+
+/// The runs of all segments, in a tree by position.
+pub(crate) struct SnapIndex {
+    tree: RTree<Run, Wide>,
+}
+
+/// Straight pieces of one segment that follow each other, at most [`PIECES_PER_RUN`].
+#[derive(Clone, Copy)]
+struct Run {
+    segment: u32,
+    /// Its first point, as an index into the points of all segments.
+    first_point: u32,
+    pieces: u32,
+    low: Point,
+    high: Point,
+}
+
+/// Long enough to keep the tree small, short enough that its box says something about its shape.
+const PIECES_PER_RUN: usize = 6;
+
+impl RTreeObject for Run {
+    /// Longitude and latitude, in 1e-7 degrees.
+    type Envelope = AABB<[f64; 2]>;
+
+    fn envelope(&self) -> Self::Envelope {
+        let corner = |point: Point| [f64::from(point.lon_e7), f64::from(point.lat_e7)];
+        AABB::from_bounds(corner(self.low), corner(self.high))
+    }
+}
+
+/// A tree with wide nodes: quick to load, and no slower to search.
+struct Wide;
+
+impl RTreeParams for Wide {
+    const MIN_SIZE: usize = 5;
+    const MAX_SIZE: usize = 16;
+    const REINSERTION_COUNT: usize = 3;
+    type DefaultInsertionStrategy = RStarInsertionStrategy;
+}
+
+impl SnapIndex {
+    pub fn build(plan: &Blueprint) -> Self {
+        let mut runs = Vec::with_capacity(plan.segments.len() * 5 / 4);
+        for segment in 0..plan.segments.len() {
+            let (points, _) = plan.course(segment);
+            let mut first = 0;
+            while first + 1 < points.len() {
+                let pieces = PIECES_PER_RUN.min(points.len() - 1 - first);
+                let first_point = plan.first_point[segment] + first as u32;
+                runs.push(Run::around(
+                    segment,
+                    first_point,
+                    &points[first..=first + pieces],
+                ));
+                first += pieces;
+            }
+        }
+        Self {
+            tree: RTree::bulk_load_with_params(runs),
+        }
+    }
+
+    /// The box around all runs.
+    pub fn bounds(&self) -> BoundingBox {
+        let envelope = self.tree.root().envelope();
+        let corner = |[lon, lat]: [f64; 2]| {
+            LatLon::from(Point {
+                lat_e7: lat as i32,
+                lon_e7: lon as i32,
+            })
+        };
+        BoundingBox {
+            south_west: corner(envelope.lower()),
+            north_east: corner(envelope.upper()),
+        }
+    }
+
+    /// The nearest place on any run.
+    fn nearest(&self, plan: &Blueprint, place: LatLon) -> Option<Nearest> {
+        let plane = Plane::touching(place);
+        let mut best: Option<Nearest> = None;
+        let mut regions = BinaryHeap::new();
+        regions.push(Region {
+            distance_2: 0.0,
+            node: self.tree.root(),
+        });
+        while let Some(Region { distance_2, node }) = regions.pop() {
+            if best.is_some_and(|best| best.distance_2 < distance_2) {
+                break;
+            }
+            for child in node.children() {
+                let distance_2 = plane.distance_2_to_box(&child.envelope());
+                if best.is_some_and(|best| best.distance_2 < distance_2) {
+                    continue;
+                }
+                match child {
+                    RTreeNode::Parent(node) => regions.push(Region { distance_2, node }),
+                    RTreeNode::Leaf(run) => {
+                        for found in run.nearest_of_each_piece(plan, &plane) {
+                            if best.is_none_or(|best| found.is_before(&best)) {
+                                best = Some(found);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        best
+    }
+}
+
+impl Run {
+    fn around(segment: usize, first_point: u32, points: &[Point]) -> Self {
+        let (mut low, mut high) = (points[0], points[0]);
+        for point in points {
+            low.lat_e7 = low.lat_e7.min(point.lat_e7);
+            low.lon_e7 = low.lon_e7.min(point.lon_e7);
+            high.lat_e7 = high.lat_e7.max(point.lat_e7);
+            high.lon_e7 = high.lon_e7.max(point.lon_e7);
+        }
+        let pieces = points.len() as u32 - 1;
+        Self {
+            segment: segment as u32,
+            first_point,
+            pieces,
+            low,
+            high,
+        }
+    }
+
+    fn nearest_of_each_piece(
+        &self,
+        plan: &Blueprint,
+        plane: &Plane,
+    ) -> impl Iterator<Item = Nearest> {
+        let first = self.first_point as usize;
+        let points = &plan.points[first..=first + self.pieces as usize];
+        points.windows(2).enumerate().map(move |(piece, ends)| {
+            let (distance_2, share) = plane.nearest_on(ends[0], ends[1]);
+            Nearest {
+                distance_2,
+                segment: self.segment,
+                point: first + piece,
+                share,
+            }
+        })
+    }
+}
+
+/// A place on a road, on the way to being the nearest.
+#[derive(Clone, Copy)]
+struct Nearest {
+    /// Square of the distance, in metres.
+    distance_2: f64,
+    segment: u32,
+    /// The first end of its piece, as an index into the points of all segments.
+    point: usize,
+    /// How far along its piece it lies, `0.0..=1.0`.
+    share: f64,
+}
+
+impl Nearest {
+    /// Nearer, or as near with a smaller number.
+    fn is_before(&self, other: &Self) -> bool {
+        self.distance_2 < other.distance_2
+            || (self.distance_2 == other.distance_2 && self.point < other.point)
+    }
+}
+
+/// A plane in metres that touches the Earth at one point, its origin.
+struct Plane {
+    lon_e7: f64,
+    lat_e7: f64,
+    east_m: f64,
+    north_m: f64,
+}
+
+impl Plane {
+    fn touching(origin: LatLon) -> Self {
+        let north_m = (EARTH_RADIUS_M / 1e7).to_radians();
+        let east_m = north_m * origin.lat().to_radians().cos();
+        Self {
+            lon_e7: origin.lon() * 1e7,
+            lat_e7: origin.lat() * 1e7,
+            east_m,
+            north_m,
+        }
+    }
+
+    fn to_plane(&self, point: Point) -> [f64; 2] {
+        [
+            (f64::from(point.lon_e7) - self.lon_e7) * self.east_m,
+            (f64::from(point.lat_e7) - self.lat_e7) * self.north_m,
+        ]
+    }
+
+    /// Of the straight line between two points, the place nearest to the origin: the square of its
+    /// distance in metres, and how far along the line it lies.
+    fn nearest_on(&self, from: Point, to: Point) -> (f64, f64) {
+        let ([x, y], [to_x, to_y]) = (self.to_plane(from), self.to_plane(to));
+        let (along_x, along_y) = (to_x - x, to_y - y);
+        let length_2 = along_x * along_x + along_y * along_y;
+        let share = if length_2 > 0.0 {
+            (-(x * along_x + y * along_y) / length_2).clamp(0.0, 1.0)
+        } else {
+            0.0
+        };
+        let (near_x, near_y) = (x + along_x * share, y + along_y * share);
+        (near_x * near_x + near_y * near_y, share)
+    }
+
+    fn distance_2_to_box(&self, envelope: &AABB<[f64; 2]>) -> f64 {
+        let [lon, lat] = envelope.min_point(&[self.lon_e7, self.lat_e7]);
+        let (x, y) = (
+            (lon - self.lon_e7) * self.east_m,
+            (lat - self.lat_e7) * self.north_m,
+        );
+        x * x + y * y
+    }
+}
+
+/// A box of the tree still to be looked into, nearest first.
+struct Region<'a> {
+    distance_2: f64,
+    node: &'a ParentNode<Run>,
+}
+
+impl Ord for Region<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.distance_2.total_cmp(&self.distance_2)
+    }
+}
+
+impl PartialOrd for Region<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Region<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Region<'_> {}

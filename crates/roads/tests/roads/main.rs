@@ -1,0 +1,12 @@
+//! The road network against slower, more obvious answers, on made-up and on real maps.
+
+#![allow(clippy::unwrap_used)] // in tests a panic is a failure, which is what it should be
+
+mod cache;
+mod damaged_files;
+mod importing;
+mod maps;
+mod pbf;
+mod searches;
+mod snapping;
+mod towns;
