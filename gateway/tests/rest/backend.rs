@@ -1,0 +1,352 @@
+//! Services that do as their requests say: ids and products choose what happens.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::{Stream, StreamExt, stream::BoxStream};
+use jitney_platform::auth::Caller;
+use jitney_proto::{
+    Code,
+    billing::v1::{self as billing, billing_service_server::BillingService},
+    common::v1::Money,
+    matching::v1::{self as matching, matching_service_server::MatchingService},
+    trips::v1::{self as trips, trips_service_server::TripsService},
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+type Answer<T> = Result<Response<T>, Status>;
+
+/// What the fakes have seen; shared with the test.
+#[derive(Clone, Default)]
+pub struct Backend {
+    /// Every request, as `rpc caller request`, in order.
+    pub seen: Arc<Mutex<Vec<String>>>,
+    /// The `x-request-id` of the last request.
+    pub request_id: Arc<Mutex<String>>,
+    /// Streams that are being served.
+    pub open: Arc<AtomicUsize>,
+}
+
+/// Counts a stream for as long as it is served.
+struct Open(Arc<AtomicUsize>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Backend {
+    fn note<T: std::fmt::Debug>(&self, rpc: &str, request: &Request<T>) -> Result<Caller, Status> {
+        let caller = Caller::of(request)?;
+        let id = request
+            .metadata()
+            .get("x-request-id")
+            .and_then(|id| id.to_str().ok());
+        *self.request_id.lock().unwrap() = id.unwrap_or_default().to_owned();
+        let line = format!(
+            "{rpc} {}:{} {:?}",
+            caller.role,
+            caller.id,
+            request.get_ref()
+        );
+        self.seen.lock().unwrap().push(line);
+        Ok(caller)
+    }
+
+    fn opened(&self) -> Open {
+        self.open.fetch_add(1, Ordering::SeqCst);
+        Open(self.open.clone())
+    }
+
+    fn trip(trip_id: &str, rider_id: &str) -> trips::Trip {
+        trips::Trip {
+            trip_id: trip_id.to_owned(),
+            version: 1,
+            state: trips::TripState::Searching.into(),
+            rider_id: rider_id.to_owned(),
+            fare: Some(Money {
+                currency_code: "EUR".to_owned(),
+                minor_units: 1234,
+            }),
+            created_at: Some(prost_types::Timestamp {
+                seconds: 0,
+                nanos: 0,
+            }),
+            ..Default::default()
+        }
+    }
+}
+
+/// Implements a service: the rpcs a test needs, and refusals for the rest.
+macro_rules! fake {
+    ($service:ident { $($kept:tt)* } $($name:ident($input:ty) -> $output:ty;)*) => {
+        #[tonic::async_trait]
+        impl $service for Backend {
+            $($kept)*
+            $(async fn $name(&self, _: Request<$input>) -> Answer<$output> {
+                Err(Status::unimplemented("not faked"))
+            })*
+        }
+    };
+}
+
+fn update(token: u32, trip: trips::Trip) -> trips::WatchTripResponse {
+    trips::WatchTripResponse {
+        resume_token: token.to_string(),
+        update: Some(trips::watch_trip_response::Update::Trip(trip)),
+    }
+}
+
+fake! { TripsService {
+    type WatchTripStream = BoxStream<'static, Result<trips::WatchTripResponse, Status>>;
+
+    async fn create_trip(
+        &self,
+        request: Request<trips::CreateTripRequest>,
+    ) -> Answer<trips::CreateTripResponse> {
+        let caller = self.note("CreateTrip", &request)?;
+        match request.get_ref().product.as_str() {
+            "slow" => tokio::time::sleep(Duration::from_secs(60)).await,
+            "broken" => panic!("the secret is 4711"),
+            "declined" => {
+                let facts = [("limit", "EUR 50.00".to_owned())];
+                return Err(Code::PaymentDeclined.status_with("the card was refused", facts));
+            }
+            "busy" => {
+                let wait = Duration::from_millis(1500);
+                return Err(Code::Overloaded.retry_after("too many rides", wait));
+            }
+            "far" => return Err(Code::OutsideMap.bad_field("pickup", "is not near any road")),
+            "raw" => return Err(Status::unknown("segfault at 0xdead")),
+            "huge" => {
+                let trip = Self::trip(&"x".repeat(100_000), "r");
+                return Ok(Response::new(trips::CreateTripResponse { trip: Some(trip) }));
+            }
+            _ => {}
+        }
+        let trip = Self::trip("t-1", &caller.id);
+        Ok(Response::new(trips::CreateTripResponse { trip: Some(trip) }))
+    }
+
+    async fn get_trip(&self, request: Request<trips::GetTripRequest>) -> Answer<trips::GetTripResponse> {
+        let caller = self.note("GetTrip", &request)?;
+        if request.get_ref().trip_id == "missing" {
+            return Err(Code::NotFound.status("there is no such trip"));
+        }
+        let trip = Self::trip(&request.get_ref().trip_id, &caller.id);
+        Ok(Response::new(trips::GetTripResponse { trip: Some(trip), transitions: Vec::new() }))
+    }
+
+    async fn list_trips(
+        &self,
+        request: Request<trips::ListTripsRequest>,
+    ) -> Answer<trips::ListTripsResponse> {
+        self.note("ListTrips", &request)?;
+        Ok(Response::new(trips::ListTripsResponse::default()))
+    }
+
+    async fn accept_offer(
+        &self,
+        request: Request<trips::AcceptOfferRequest>,
+    ) -> Answer<trips::AcceptOfferResponse> {
+        self.note("AcceptOffer", &request)?;
+        Ok(Response::new(trips::AcceptOfferResponse::default()))
+    }
+
+    /// Three updates, from the resume token on; the trip's id chooses how it ends.
+    async fn watch_trip(
+        &self,
+        request: Request<trips::WatchTripRequest>,
+    ) -> Answer<Self::WatchTripStream> {
+        self.note("WatchTrip", &request)?;
+        let trips::WatchTripRequest { trip_id, resume_token } = request.into_inner();
+        if trip_id == "missing" {
+            return Err(Code::NotFound.status("there is no such trip"));
+        }
+        let after: u32 = resume_token.parse().unwrap_or(0);
+        let trip = Self::trip(&trip_id, "r");
+        let open = self.opened();
+        let updates = (after + 1..=3).map(move |token| Ok(update(token, trip.clone())));
+        let updates = futures::stream::iter(updates);
+        let stream: Self::WatchTripStream = match trip_id.as_str() {
+            "endless" => updates.chain(futures::stream::pending()).boxed(),
+            "breaks" => {
+                let broken = Err(Code::Unavailable.status("the database went away"));
+                updates.chain(futures::stream::iter([broken])).boxed()
+            }
+            "flood" => {
+                let trip = Self::trip(&"x".repeat(10_000), "r");
+                futures::stream::repeat_with(move || Ok(update(1, trip.clone()))).boxed()
+            }
+            _ => updates.boxed(),
+        };
+        Ok(Response::new(held(stream, open).boxed()))
+    }
+}
+    quote_trip(trips::QuoteTripRequest) -> trips::QuoteTripResponse;
+    decline_offer(trips::DeclineOfferRequest) -> trips::DeclineOfferResponse;
+    arrive_at_pickup(trips::ArriveAtPickupRequest) -> trips::ArriveAtPickupResponse;
+    start_trip(trips::StartTripRequest) -> trips::StartTripResponse;
+    complete_trip(trips::CompleteTripRequest) -> trips::CompleteTripResponse;
+    cancel_trip(trips::CancelTripRequest) -> trips::CancelTripResponse;
+}
+
+/// A stream that counts as open until it is dropped.
+fn held<T>(stream: impl Stream<Item = T> + Send, open: Open) -> impl Stream<Item = T> + Send {
+    stream.map(move |item| {
+        let _ = &open;
+        item
+    })
+}
+
+fake! { MatchingService {
+    type StreamDriverStream = BoxStream<'static, Result<matching::StreamDriverResponse, Status>>;
+    type RequestMatchStream = BoxStream<'static, Result<matching::RequestMatchResponse, Status>>;
+    type WatchDriverStream = BoxStream<'static, Result<matching::WatchDriverResponse, Status>>;
+    type WatchFleetStream = BoxStream<'static, Result<matching::WatchFleetResponse, Status>>;
+
+    /// Welcomes after hello, takes pings; acknowledging 99 is superseded, 98 ends it well, 97
+    /// floods.
+    async fn stream_driver(
+        &self,
+        request: Request<Streaming<matching::StreamDriverRequest>>,
+    ) -> Answer<Self::StreamDriverStream> {
+        use matching::{stream_driver_request::Message as Up, stream_driver_response::Message as Down};
+        let caller = Caller::of(&request)?;
+        let mut messages = request.into_inner();
+        let Some(Up::Hello(hello)) = messages.message().await?.and_then(|first| first.message)
+        else {
+            return Err(Code::StreamOrder.status("the first message must be hello"));
+        };
+        if !hello.driver_id.is_empty() && hello.driver_id != caller.id {
+            return Err(Code::PermissionDenied.status("that is another driver"));
+        }
+        let (down, waiting) = mpsc::channel(1);
+        let (backend, open) = (self.clone(), self.opened());
+        tokio::spawn(async move {
+            let _open = open;
+            let tell = async |message| {
+                let response = matching::StreamDriverResponse { seq: 0, message: Some(message) };
+                down.send(Ok(response)).await.is_ok()
+            };
+            let welcome = matching::Welcome { session_id: "s-1".to_owned(), ..Default::default() };
+            tell(Down::Welcome(welcome)).await;
+            loop {
+                match messages.message().await {
+                    Ok(Some(message)) => match message.message {
+                        Some(Up::Pings(pings)) => {
+                            let accepted = pings.pings.len() as u32;
+                            let batch = pings.batch;
+                            backend.seen.lock().unwrap().push(format!("pings {batch} {accepted}"));
+                            let receipt =
+                                matching::PingReceipt { batch, accepted, ..Default::default() };
+                            tell(Down::PingReceipt(receipt)).await;
+                        }
+                        Some(Up::Ack(ack)) if ack.seq == 99 => {
+                            let taken = Code::Superseded.status("a newer connection took over");
+                            let _ = down.send(Err(taken)).await;
+                            return;
+                        }
+                        Some(Up::Ack(ack)) if ack.seq == 98 => return,
+                        Some(Up::Ack(ack)) if ack.seq == 97 => {
+                            let session_id = "x".repeat(10_000);
+                            let welcome = matching::Welcome { session_id, ..Default::default() };
+                            while tell(Down::Welcome(welcome.clone())).await {}
+                            return;
+                        }
+                        _ => {}
+                    },
+                    Ok(None) => {
+                        backend.seen.lock().unwrap().push("the stream ended".to_owned());
+                        return;
+                    }
+                    Err(_) => {
+                        backend.seen.lock().unwrap().push("the stream was cut".to_owned());
+                        return;
+                    }
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(waiting).boxed()))
+    }
+
+    async fn nearby_drivers(
+        &self,
+        request: Request<matching::NearbyDriversRequest>,
+    ) -> Answer<matching::NearbyDriversResponse> {
+        self.note("NearbyDrivers", &request)?;
+        let location = request.into_inner().location;
+        let driver = matching::NearbyDriver { location, duration_ms: 5, ..Default::default() };
+        Ok(Response::new(matching::NearbyDriversResponse { drivers: vec![driver] }))
+    }
+
+    async fn set_availability(
+        &self,
+        request: Request<matching::SetAvailabilityRequest>,
+    ) -> Answer<matching::SetAvailabilityResponse> {
+        self.note("SetAvailability", &request)?;
+        Ok(Response::new(matching::SetAvailabilityResponse::default()))
+    }
+
+    async fn match_driver(
+        &self,
+        request: Request<matching::MatchDriverRequest>,
+    ) -> Answer<matching::MatchDriverResponse> {
+        self.note("MatchDriver", &request)?;
+        Ok(Response::new(matching::MatchDriverResponse::default()))
+    }
+
+    async fn request_match(
+        &self,
+        _: Request<matching::RequestMatchRequest>,
+    ) -> Answer<Self::RequestMatchStream> {
+        Err(Status::unimplemented("not faked"))
+    }
+
+    async fn watch_driver(
+        &self,
+        _: Request<matching::WatchDriverRequest>,
+    ) -> Answer<Self::WatchDriverStream> {
+        Err(Status::unimplemented("not faked"))
+    }
+
+    async fn watch_fleet(
+        &self,
+        request: Request<matching::WatchFleetRequest>,
+    ) -> Answer<Self::WatchFleetStream> {
+        self.note("WatchFleet", &request)?;
+        let first = matching::WatchFleetResponse { snapshot: true, ..Default::default() };
+        Ok(Response::new(futures::stream::iter([Ok(first)]).boxed()))
+    }
+}
+    get_driver(matching::GetDriverRequest) -> matching::GetDriverResponse;
+    cancel_match(matching::CancelMatchRequest) -> matching::CancelMatchResponse;
+    apply_trip_event(matching::ApplyTripEventRequest) -> matching::ApplyTripEventResponse;
+    compute_route(matching::ComputeRouteRequest) -> matching::ComputeRouteResponse;
+    get_service_area(matching::GetServiceAreaRequest) -> matching::GetServiceAreaResponse;
+}
+
+fake! { BillingService {
+    async fn get_balance(
+        &self,
+        request: Request<billing::GetBalanceRequest>,
+    ) -> Answer<billing::GetBalanceResponse> {
+        self.note("GetBalance", &request)?;
+        Ok(Response::new(billing::GetBalanceResponse::default()))
+    }
+}
+    quote_fare(billing::QuoteFareRequest) -> billing::QuoteFareResponse;
+    authorize_hold(billing::AuthorizeHoldRequest) -> billing::AuthorizeHoldResponse;
+    capture_hold(billing::CaptureHoldRequest) -> billing::CaptureHoldResponse;
+    void_hold(billing::VoidHoldRequest) -> billing::VoidHoldResponse;
+    get_receipt(billing::GetReceiptRequest) -> billing::GetReceiptResponse;
+    check_ledger(billing::CheckLedgerRequest) -> billing::CheckLedgerResponse;
+}

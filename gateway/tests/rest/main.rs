@@ -1,0 +1,10 @@
+//! The gateway as phones meet it: real HTTP over the loopback, real gRPC to services that are fakes.
+#![allow(missing_docs, clippy::unwrap_used, clippy::result_large_err)]
+
+mod backend;
+mod limits;
+mod refusals;
+mod sandbox;
+mod sockets;
+mod streams;
+mod unary;
