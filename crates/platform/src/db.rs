@@ -1,0 +1,139 @@
+//! The database: one schema per service, pools that hand out clean connections, and transactions that
+//! outlive the request which asked for them.
+//!
+//! Any server that speaks PostgreSQL's language will do. The schema and the time limits are given when a
+//! connection is made, so a pooler in between has to keep sessions apart (session mode).
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sqlx::{
+    ConnectOptions, PgPool,
+    migrate::Migrator,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+mod error;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod transaction;
+
+pub use error::{DbError, Retryable, is_unavailable, violated_constraint};
+pub use transaction::transaction;
+
+/// How connections are made and how long they may take. Times are written as in `"5s"`, `"250ms"`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DatabaseConfig {
+    /// Connections per schema, at most.
+    pub connections_max: u32,
+    /// How long a request waits for a free connection before it is refused as UNAVAILABLE.
+    #[serde(with = "humantime_serde")]
+    pub acquire_timeout: Duration,
+    /// How long one statement may run before the database ends it.
+    #[serde(with = "humantime_serde")]
+    pub statement_timeout: Duration,
+    /// How long one statement may wait for a lock before the database ends it.
+    #[serde(with = "humantime_serde")]
+    pub lock_timeout: Duration,
+    /// How long a transaction may sit idle, holding its locks, before the database ends it.
+    #[serde(with = "humantime_serde")]
+    pub idle_in_transaction_timeout: Duration,
+}
+
+impl Default for DatabaseConfig {
+    fn default() -> Self {
+        Self {
+            connections_max: 16,
+            acquire_timeout: Duration::from_secs(3),
+            statement_timeout: Duration::from_secs(5),
+            lock_timeout: Duration::from_secs(3),
+            idle_in_transaction_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A PostgreSQL, or what speaks its language. Connections are made by [`Database::open`].
+#[derive(Clone, Debug)]
+pub struct Database {
+    options: PgConnectOptions,
+    config: DatabaseConfig,
+}
+
+impl Database {
+    /// The database that `options` lead to. Nothing is connected yet.
+    pub fn new(options: PgConnectOptions, config: DatabaseConfig) -> Self {
+        // Every statement at debug level would drown the log; slow ones still warn.
+        let options = options.log_statements(tracing::log::LevelFilter::Trace);
+        Self { options, config }
+    }
+
+    /// How to connect, without a schema.
+    pub fn options(&self) -> &PgConnectOptions {
+        &self.options
+    }
+
+    /// Makes `schema` if it is not there, brings it up to date, and gives a pool of connections that
+    /// see it and nothing else. Processes that open the same schema at once wait for each other.
+    ///
+    /// # Errors
+    /// When the database cannot be reached, the schema's name is not plain lower case, or a
+    /// migration fails; the message says which.
+    pub async fn open(&self, schema: &str, migrator: &Migrator) -> Result<PgPool, DbError> {
+        schema::prepare(&self.options, schema, migrator).await?;
+        self.connect(schema).await
+    }
+
+    /// A pool for a schema that is up to date already.
+    ///
+    /// # Errors
+    /// When the database cannot be reached or the schema's name is not plain lower case.
+    pub async fn connect(&self, schema: &str) -> Result<PgPool, DbError> {
+        schema::check_name(schema)?;
+        let config = &self.config;
+        let options = self
+            .options
+            .clone()
+            .application_name(&format!("jitney-{schema}"))
+            .options([("search_path", schema)])
+            .options([
+                ("statement_timeout", config.statement_timeout.as_millis()),
+                ("lock_timeout", config.lock_timeout.as_millis()),
+                (
+                    "idle_in_transaction_session_timeout",
+                    config.idle_in_transaction_timeout.as_millis(),
+                ),
+            ]);
+        PgPoolOptions::new()
+            .max_connections(config.connections_max)
+            .acquire_timeout(config.acquire_timeout)
+            .after_release(|connection, _| Box::pin(transaction::leave(connection)))
+            .connect_with(options)
+            .await
+            .map_err(DbError::Connect)
+    }
+}
+
+/// Declares SQL statements: a constant each, and `ALL` with every name and text, so that a test can
+/// ask the database to prepare each of them. Meant for a module of its own.
+///
+/// ```
+/// mod statements {
+///     jitney_platform::statements! {
+///         /// What time the database has.
+///         NOW = "-- now: the database's time\nSELECT now()";
+///     }
+/// }
+/// assert_eq!(statements::ALL[0], ("NOW", statements::NOW));
+/// ```
+#[macro_export]
+macro_rules! statements {
+    ($( $(#[$doc:meta])* $name:ident = $sql:expr; )*) => {
+        $( $(#[$doc])* pub const $name: &str = $sql; )*
+
+        /// Every statement: its name and its text. Read by a test that prepares each.
+        #[allow(dead_code)]
+        pub const ALL: &[(&str, &str)] = &[$((stringify!($name), $name)),*];
+    };
+}

@@ -1,0 +1,240 @@
+//! What serving and calling have in common: the span of an rpc, which lasts as long as its answer's
+//! last byte, and the trace context that travels in its headers.
+
+use std::{
+    pin::Pin,
+    sync::LazyLock,
+    task::{Context, Poll, ready},
+    time::Instant,
+};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use http_body::{Frame, SizeHint};
+use opentelemetry::{
+    KeyValue,
+    metrics::Histogram,
+    propagation::{Extractor, Injector, TextMapPropagator},
+};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use tonic::{Code, Status, body::Body};
+use tracing::{Span, field::Empty};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+/// Which side of the rpc a span is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Client,
+    Server,
+}
+
+/// One rpc, from its first byte to its last: its span, and how long it took.
+pub(crate) struct Call {
+    pub(crate) span: Span,
+    side: Side,
+    began: Instant,
+    /// What the duration is filed under; `None` for paths that anybody could make up.
+    path: Option<String>,
+}
+
+impl Call {
+    /// Begins. Nothing of the request is recorded but its path, and `known` paths only are measured.
+    pub(crate) fn begin(side: Side, path: &str, known: bool) -> Self {
+        let path = path.strip_prefix('/').unwrap_or(path);
+        let (service, method) = path.split_once('/').unwrap_or_default();
+        let span = match side {
+            Side::Server => tracing::info_span!(
+                "rpc.server",
+                otel.name = path,
+                otel.kind = "server",
+                otel.status_code = Empty,
+                rpc.system = "grpc",
+                rpc.service = service,
+                rpc.method = method,
+                rpc.grpc.status_code = Empty,
+                caller.role = Empty,
+            ),
+            Side::Client => tracing::info_span!(
+                "rpc.client",
+                otel.name = path,
+                otel.kind = "client",
+                otel.status_code = Empty,
+                rpc.system = "grpc",
+                rpc.service = service,
+                rpc.method = method,
+                rpc.grpc.status_code = Empty,
+            ),
+        };
+        Self {
+            span,
+            side,
+            began: Instant::now(),
+            path: known.then(|| path.to_owned()),
+        }
+    }
+
+    /// Ends with the response, when that is known to fail from its headers alone, and otherwise with
+    /// the response's body, whose trailers will tell.
+    pub(crate) fn follow(self, response: http::Response<Body>) -> http::Response<Body> {
+        if let Some(status) = Status::from_header_map(response.headers()) {
+            self.end(status.code());
+            return response;
+        }
+        response.map(|inner| {
+            Body::new(FollowedBody {
+                inner,
+                call: self,
+                ended: false,
+            })
+        })
+    }
+
+    fn end(&self, code: Code) {
+        self.span.record("rpc.grpc.status_code", code as i32);
+        let failed = match self.side {
+            Side::Client => code != Code::Ok,
+            // What the caller did wrong is not the server's failure.
+            Side::Server => matches!(
+                code,
+                Code::Unknown
+                    | Code::DeadlineExceeded
+                    | Code::Unimplemented
+                    | Code::Internal
+                    | Code::Unavailable
+                    | Code::DataLoss
+            ),
+        };
+        if failed {
+            self.span.record("otel.status_code", "ERROR");
+        }
+        let Some((service, method)) = self.path.as_deref().and_then(|path| path.split_once('/'))
+        else {
+            return;
+        };
+        let labels = [
+            KeyValue::new("rpc.system", "grpc"),
+            KeyValue::new("rpc.service", service.to_owned()),
+            KeyValue::new("rpc.method", method.to_owned()),
+            KeyValue::new("rpc.grpc.status_code", i64::from(code as i32)),
+        ];
+        let durations = match self.side {
+            Side::Server => &SERVED,
+            Side::Client => &CALLED,
+        };
+        durations.record(self.began.elapsed().as_secs_f64(), &labels);
+    }
+}
+
+static SERVED: LazyLock<Histogram<f64>> =
+    LazyLock::new(|| durations("rpc.server.call.duration", "How long answering an rpc took"));
+static CALLED: LazyLock<Histogram<f64>> = LazyLock::new(|| {
+    durations(
+        "rpc.client.call.duration",
+        "How long an rpc took its caller",
+    )
+});
+
+fn durations(name: &'static str, description: &'static str) -> Histogram<f64> {
+    opentelemetry::global::meter("jitney")
+        .f64_histogram(name)
+        .with_description(description)
+        .with_unit("s")
+        .with_boundaries(vec![
+            0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+        ])
+        .build()
+}
+
+/// Makes the span a child of the one that the headers name, if they do.
+pub(crate) fn adopt(span: &Span, headers: &HeaderMap) {
+    if headers.contains_key("traceparent") {
+        let context = TraceContextPropagator::new().extract(&Headers(headers));
+        // Fails only where nobody listens, and then there is nothing to be a child of.
+        let _ = span.set_parent(context);
+    }
+}
+
+/// Writes the span's trace context into the headers of a request.
+pub(crate) fn inject(span: &Span, headers: &mut HeaderMap) {
+    TraceContextPropagator::new().inject_context(&span.context(), &mut HeadersMut(headers));
+}
+
+/// A response body that keeps its rpc's span open until it ends, and is read inside it.
+struct FollowedBody {
+    inner: Body,
+    call: Call,
+    ended: bool,
+}
+
+impl FollowedBody {
+    fn end(&mut self, code: Code) {
+        if !self.ended {
+            self.ended = true;
+            self.call.end(code);
+        }
+    }
+}
+
+impl http_body::Body for FollowedBody {
+    type Data = bytes::Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Status>>> {
+        let this = &mut *self;
+        let entered = this.call.span.enter();
+        let frame = ready!(Pin::new(&mut this.inner).poll_frame(cx));
+        drop(entered);
+        match &frame {
+            Some(Ok(frame)) => {
+                if let Some(status) = frame.trailers_ref().and_then(Status::from_header_map) {
+                    this.end(status.code());
+                }
+            }
+            Some(Err(status)) => this.end(status.code()),
+            None => this.end(Code::Unknown),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl Drop for FollowedBody {
+    fn drop(&mut self) {
+        // Nobody waited for the trailers: the reader went away.
+        self.end(Code::Cancelled);
+    }
+}
+
+struct Headers<'a>(&'a HeaderMap);
+
+impl Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(HeaderName::as_str).collect()
+    }
+}
+
+struct HeadersMut<'a>(&'a mut HeaderMap);
+
+impl Injector for HeadersMut<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        if let (Ok(name), Ok(value)) = (
+            HeaderName::from_bytes(key.as_bytes()),
+            HeaderValue::try_from(value),
+        ) {
+            self.0.insert(name, value);
+        }
+    }
+}
