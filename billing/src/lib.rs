@@ -1,1 +1,169 @@
-//! placeholder
+//! Billing: who owes whom.
+//!
+//! A quote is a price under the tariff in force ([`tariff`], [`fare`], [`quote`]). A hold sets it
+//! aside for a trip ([`hold`]); its capture writes a [`receipt`] and moves money between accounts
+//! in double entry ([`ledger`]). Every money command is one SQL statement that also stores its
+//! answer ([`idempotency`]), so it can be repeated, raced and cut off at any point; the statements
+//! are in `src/sql` and run by [`store`]. What an rpc promises is in `billing.proto`; [`grpc`] only
+//! translates.
+//!
+//! Billing calls no other service.
+
+pub mod config;
+pub mod error;
+pub mod fare;
+pub mod grpc;
+pub mod hold;
+pub mod idempotency;
+pub mod jobs;
+pub mod ledger;
+pub mod quote;
+pub mod receipt;
+pub mod store;
+pub mod tariff;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use jitney_platform::{Platform, clock::Clock};
+use jitney_proto::{billing::v1::billing_service_server::BillingServiceServer, ids::ProductId};
+
+pub use config::Config;
+pub use error::Error;
+
+use quote::Quote;
+use store::{HoldTerms, Store};
+
+/// The Postgres schema.
+pub const SCHEMA: &str = "billing";
+
+/// What brings the schema up to date.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// The SQL.
+pub mod statements {
+    jitney_platform::statements! {
+        /// Keeps a tariff, or gives the hash of the one that is kept under its version.
+        STORE_TARIFF = include_str!("sql/store_tariff.sql");
+        /// Keeps a price.
+        ADD_QUOTE = include_str!("sql/add_quote.sql");
+        /// Holds a quoted fare for a trip.
+        AUTHORIZE_HOLD = include_str!("sql/authorize_hold.sql");
+        /// What of a charge its capture is planned from.
+        CAPTURE_FACTS = include_str!("sql/capture_facts.sql");
+        /// Takes a held fare.
+        CAPTURE_HOLD = include_str!("sql/capture_hold.sql");
+        /// Releases a hold.
+        VOID_HOLD = include_str!("sql/void_hold.sql");
+        /// Releases holds that ran out.
+        LAPSE_HOLDS = include_str!("sql/lapse_holds.sql");
+        /// What a trip cost.
+        GET_RECEIPT = "-- get_receipt: what a trip cost\n\
+            -- $1 trip\n\
+            SELECT to_jsonb(receipt) FROM receipt WHERE trip_id = $1";
+        /// The balances of one account.
+        GET_BALANCES = "-- get_balances: one account's balances, by currency\n\
+            -- $1 owner, $2 account\n\
+            SELECT currency, balance_minor FROM account_balance\n\
+            WHERE owner_id = $1 AND account = $2 ORDER BY currency";
+        /// Sums the whole ledger.
+        CHECK_LEDGER = include_str!("sql/check_ledger.sql");
+    }
+}
+
+/// What billing stands on.
+pub struct Needs {
+    /// Clock, database, background tasks.
+    pub platform: Platform,
+}
+
+/// The service. Cloning it gives the same service.
+#[derive(Clone)]
+pub struct Billing {
+    config: Arc<Config>,
+    store: Store,
+    clock: Clock,
+}
+
+impl Billing {
+    /// The service's full name.
+    pub const NAME: &str = "jitney.billing.v1.BillingService";
+
+    /// Checks the configuration, brings the schema up to date, keeps the tariffs and starts the
+    /// background job.
+    ///
+    /// # Errors
+    /// When the configuration makes no sense, the database cannot be used, no tariff is in force,
+    /// or one of them was used with other prices before; the message says what to do.
+    pub async fn build(config: Config, needs: Needs) -> anyhow::Result<Billing> {
+        let Platform {
+            clock,
+            database,
+            shutdown,
+            tasks,
+            ..
+        } = needs.platform;
+        config.validate()?;
+        tariff::in_force(&config.tariffs, clock.now())?;
+        let store = Store::open(&database).await?;
+        for tariff in &config.tariffs {
+            let body = tariff::Body {
+                currency: config.currency,
+                tariff: tariff.clone(),
+            };
+            store.keep_tariff(&body).await?;
+        }
+        let lapse = jobs::lapse_holds(
+            store.clone(),
+            config.lapse_interval,
+            clock.clone(),
+            shutdown,
+        );
+        tasks.spawn(lapse);
+        Ok(Billing {
+            config: Arc::new(config),
+            store,
+            clock,
+        })
+    }
+
+    /// The rpcs, not guarded yet.
+    pub fn routes(&self) -> tonic::service::Routes {
+        tonic::service::Routes::new(BillingServiceServer::new(grpc::Grpc(self.clone())))
+    }
+
+    /// The schema, for tests and tools that look behind the rpcs.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Prices a ride under the tariff in force and keeps the price; until when, is said beside it.
+    ///
+    /// # Errors
+    /// When the tariff has no such product, the fare is too large, or the database fails.
+    pub async fn quote(
+        &self,
+        product: &ProductId,
+        distance_meters: i64,
+        duration_ms: i64,
+    ) -> Result<(Quote, DateTime<Utc>), Error> {
+        let now = self.clock.now();
+        let tariff = tariff::in_force(&self.config.tariffs, now)?;
+        let currency = self.config.currency;
+        let quote = Quote::under(tariff, currency, product, distance_meters, duration_ms, now)?;
+        let expires_at = self
+            .store
+            .add_quote(&quote, self.config.quote_validity)
+            .await?;
+        Ok((quote, expires_at))
+    }
+
+    /// What holds are made under.
+    fn terms(&self) -> HoldTerms {
+        HoldTerms {
+            currency: self.config.currency,
+            limit_minor: self.config.hold_limit_minor,
+            validity: self.config.hold_validity,
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Holds: money set aside for a trip until it is captured, released or runs out.
+//!
+//! ```text
+//!          authorize            capture
+//!   (none) ─────────> HELD ───────────────> CAPTURED
+//!                       │  release, or time
+//!                       └─────────────────> VOIDED
+//! ```
+//!
+//! Each arrow is one SQL statement that locks the charge, judges it by the database's clock and
+//! stores what it answered; see `sql/authorize_hold.sql`, `sql/capture_hold.sql` and
+//! `sql/void_hold.sql`. What those statements may say is here.
+
+use chrono::{DateTime, Utc};
+use jitney_proto::{
+    ids::{DriverId, QuoteId, RiderId, TripId},
+    money::{Currency, Money},
+};
+use serde::Deserialize;
+
+use crate::receipt::Receipt;
+
+/// Where a hold stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum HoldState {
+    /// Waits for the end of the ride.
+    Held,
+    /// Was taken. An end.
+    Captured,
+    /// Was released or ran out. An end.
+    Voided,
+}
+
+impl HoldState {
+    /// Every state.
+    pub const ALL: [HoldState; 3] = [HoldState::Held, HoldState::Captured, HoldState::Voided];
+
+    /// Its name in the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            HoldState::Held => "HELD",
+            HoldState::Captured => "CAPTURED",
+            HoldState::Voided => "VOIDED",
+        }
+    }
+}
+
+/// A hold as some statement left it: the row of `trip_charge`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Hold {
+    /// The trip.
+    pub trip_id: TripId,
+    /// Where it stands.
+    pub state: HoldState,
+    /// The currency of the amounts.
+    pub currency: Currency,
+    /// How much was held, minor units.
+    pub authorised: i64,
+    /// How much was taken, minor units.
+    pub captured: i64,
+    /// Until when it may be captured.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// Asks to hold a quoted fare.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authorize {
+    /// The trip.
+    pub trip_id: TripId,
+    /// Who pays.
+    pub rider_id: RiderId,
+    /// The price.
+    pub quote_id: QuoteId,
+}
+
+/// Asks to take a held fare.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaptureOf {
+    /// The trip.
+    pub trip_id: TripId,
+    /// Who drove.
+    pub driver_id: DriverId,
+    /// How much; `None` for all that is held.
+    pub amount: Option<Money>,
+}
+
+/// What a money statement says. All but the last four are kept with the key and said again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// It happened.
+    Done,
+    /// The trip has a hold, made under another key.
+    AlreadyHeld,
+    /// The quote ran out.
+    QuoteExpired,
+    /// The rider's open holds would go above the limit.
+    Declined,
+    /// The hold was captured, was released or ran out.
+    HoldNotOpen,
+    /// More is to be taken than is held.
+    AboveHold,
+    /// There is no such quote.
+    NoQuote,
+    /// The amount is not in the currency of the hold.
+    OtherCurrency,
+    /// The rider has holds that ran out and still count; release them and ask again.
+    LapsedInTheWay,
+    /// The charge is not what the capture was planned for; plan and ask again.
+    Changed,
+}
+
+impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Outcome; 10] = [
+        Outcome::Done,
+        Outcome::AlreadyHeld,
+        Outcome::QuoteExpired,
+        Outcome::Declined,
+        Outcome::HoldNotOpen,
+        Outcome::AboveHold,
+        Outcome::NoQuote,
+        Outcome::OtherCurrency,
+        Outcome::LapsedInTheWay,
+        Outcome::Changed,
+    ];
+
+    /// Its name in the statements.
+    pub fn name(self) -> &'static str {
+        match self {
+            Outcome::Done => "DONE",
+            Outcome::AlreadyHeld => "ALREADY_HELD",
+            Outcome::QuoteExpired => "QUOTE_EXPIRED",
+            Outcome::Declined => "DECLINED",
+            Outcome::HoldNotOpen => "HOLD_NOT_OPEN",
+            Outcome::AboveHold => "ABOVE_HOLD",
+            Outcome::NoQuote => "NO_QUOTE",
+            Outcome::OtherCurrency => "OTHER_CURRENCY",
+            Outcome::LapsedInTheWay => "LAPSED_IN_THE_WAY",
+            Outcome::Changed => "CHANGED",
+        }
+    }
+
+    /// Whether it is kept with the key and said again.
+    pub fn is_kept(self) -> bool {
+        match self {
+            Outcome::Done
+            | Outcome::AlreadyHeld
+            | Outcome::QuoteExpired
+            | Outcome::Declined
+            | Outcome::HoldNotOpen
+            | Outcome::AboveHold => true,
+            Outcome::NoQuote
+            | Outcome::OtherCurrency
+            | Outcome::LapsedInTheWay
+            | Outcome::Changed => false,
+        }
+    }
+}
+
+/// What is kept beside the outcome: hold and receipt as they were then.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Answer {
+    /// The hold; none when a refusal is not about one.
+    pub hold: Option<Hold>,
+    /// What was charged, for a capture.
+    pub receipt: Option<Receipt>,
+}
+
+/// Why a money command was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There is no such quote.
+    #[error("there is no such quote")]
+    NoQuote,
+    /// The quote ran out.
+    #[error("the quote has expired; ask for a new one")]
+    QuoteExpired,
+    /// The rider's open holds would go above the limit.
+    #[error("the payment was declined: open holds would go above the limit")]
+    Declined,
+    /// The trip has a hold already, made under another key.
+    #[error("the trip has a hold already, made under another key")]
+    AlreadyHeld,
+    /// The trip has no hold.
+    #[error("the trip has no hold")]
+    NoHold,
+    /// The hold is no longer open.
+    #[error("the hold is not open: {}", .0.why_not_open())]
+    HoldNotOpen(Hold),
+    /// The amount is not in the currency of the hold.
+    #[error("the hold is in another currency")]
+    OtherCurrency,
+    /// More is to be taken than is held.
+    #[error("only {} is held", .0.authorized())]
+    AboveHold(Hold),
+    /// The key was used for another request.
+    #[error("the idempotency key was used before, for another request")]
+    KeyReused,
+}
+
+impl Hold {
+    /// How much was held.
+    pub fn authorized(&self) -> Money {
+        Money::new(self.authorised, self.currency)
+    }
+
+    fn why_not_open(&self) -> &'static str {
+        match self.state {
+            HoldState::Held => "it ran out",
+            HoldState::Captured => "it was captured",
+            HoldState::Voided => "it was released",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_are_read_by_their_database_names() {
+        for state in HoldState::ALL {
+            let read: HoldState = serde_json::from_str(&format!("{:?}", state.name())).unwrap();
+            assert_eq!(read, state);
+        }
+    }
+
+    #[test]
+    fn a_row_is_read_whatever_else_it_holds() {
+        let answer: Answer = serde_json::from_str(
+            r#"{"hold": {"trip_id": "01890a5d-ac96-774b-bcce-b302099a8057", "state": "HELD",
+                "currency": "EUR", "authorised": 9007199254740993, "captured": 0, "refunded": 0,
+                "rider_id": "anna", "expires_at": "2026-01-01T00:00:00.123456+00:00"}}"#,
+        )
+        .unwrap();
+        let hold = answer.hold.unwrap();
+        assert_eq!(
+            hold.authorised, 9_007_199_254_740_993,
+            "more than a float could hold"
+        );
+        assert_eq!(hold.expires_at.timestamp_subsec_micros(), 123_456);
+        assert_eq!(answer.receipt, None);
+        let refusal = Refusal::AboveHold(hold).to_string();
+        assert_eq!(refusal, "only EUR 90071992547409.93 is held");
+    }
+}

@@ -1,0 +1,143 @@
+//! Repetition: a key names a request, and a hash tells whether the request under it is the same.
+
+use jitney_proto::ids::TripId;
+use sha2::{Digest, Sha256};
+
+use crate::hold::{Authorize, CaptureOf};
+
+/// The longest key, bytes.
+const KEY_BYTES_MAX: usize = 200;
+
+/// A caller's name for a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key(String);
+
+/// Why a text is not a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// There is none.
+    #[error("is required")]
+    Missing,
+    /// It is too long to be kept.
+    #[error("is longer than {KEY_BYTES_MAX} bytes")]
+    TooLong,
+    /// It has characters that nobody can see.
+    #[error("has control characters")]
+    Control,
+}
+
+impl Key {
+    /// Checks a key.
+    pub fn new(text: String) -> Result<Key, KeyError> {
+        if text.is_empty() {
+            Err(KeyError::Missing)
+        } else if text.len() > KEY_BYTES_MAX {
+            Err(KeyError::TooLong)
+        } else if text.chars().any(char::is_control) {
+            Err(KeyError::Control)
+        } else {
+            Ok(Key(text))
+        }
+    }
+
+    /// The key's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// SHA-256 of a request.
+pub type RequestHash = [u8; 32];
+
+/// The hash of a request to hold.
+pub fn hash_of_authorize(asked: &Authorize) -> RequestHash {
+    hash(&[
+        asked.trip_id.0.as_bytes(),
+        asked.rider_id.as_str().as_bytes(),
+        asked.quote_id.0.as_bytes(),
+    ])
+}
+
+/// The hash of a request to capture. Asking for all that is held is not the same request as naming
+/// the amount.
+pub fn hash_of_capture(asked: &CaptureOf) -> RequestHash {
+    let (trip, driver) = (
+        asked.trip_id.0.as_bytes(),
+        asked.driver_id.as_str().as_bytes(),
+    );
+    match &asked.amount {
+        None => hash(&[trip, driver]),
+        Some(amount) => hash(&[
+            trip,
+            driver,
+            &amount.minor.to_be_bytes(),
+            amount.currency.as_str().as_bytes(),
+        ]),
+    }
+}
+
+/// The hash of a request to release.
+pub fn hash_of_void(trip: &TripId) -> RequestHash {
+    hash(&[trip.0.as_bytes()])
+}
+
+/// Hashes fields with their lengths, so that no two lists of fields run together the same.
+fn hash(fields: &[&[u8]]) -> RequestHash {
+    let mut hash = Sha256::new();
+    for field in fields {
+        hash.update((field.len() as u64).to_be_bytes());
+        hash.update(field);
+    }
+    hash.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use jitney_proto::money::Money;
+
+    use super::*;
+
+    #[test]
+    fn keys_are_checked() {
+        assert_eq!(Key::new("t:hold".to_owned()).unwrap().as_str(), "t:hold");
+        let refused = |text: &str| Key::new(text.to_owned()).unwrap_err();
+        assert_eq!(refused(""), KeyError::Missing);
+        assert_eq!(refused("a\0b"), KeyError::Control);
+        assert_eq!(refused(&"k".repeat(201)), KeyError::TooLong);
+    }
+
+    #[test]
+    fn other_requests_hash_otherwise() {
+        let asked = CaptureOf {
+            trip_id: "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap(),
+            driver_id: "ben".parse().unwrap(),
+            amount: None,
+        };
+        let amount = |minor, code: &str| Some(Money::new(minor, code.parse().unwrap()));
+        let hashes = [
+            hash_of_capture(&asked),
+            hash_of_capture(&CaptureOf {
+                driver_id: "bea".parse().unwrap(),
+                ..asked.clone()
+            }),
+            hash_of_capture(&CaptureOf {
+                amount: amount(5, "EUR"),
+                ..asked.clone()
+            }),
+            hash_of_capture(&CaptureOf {
+                amount: amount(5, "CHF"),
+                ..asked.clone()
+            }),
+            hash_of_capture(&CaptureOf {
+                amount: amount(6, "EUR"),
+                ..asked.clone()
+            }),
+            hash(&[b"ab", b"c"]),
+            hash(&[b"a", b"bc"]),
+        ];
+        for (i, a) in hashes.iter().enumerate() {
+            assert!(hashes[..i].iter().all(|b| a != b), "{i}");
+        }
+        assert_eq!(hash_of_capture(&asked.clone()), hashes[0]);
+    }
+}

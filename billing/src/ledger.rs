@@ -1,0 +1,301 @@
+//! Double entry: what a captured fare moves between whom. Every entry sums to zero; how the
+//! database keeps that is in `sql/capture_hold.sql` and the migrations.
+
+use jitney_proto::{
+    ids::{DriverId, RiderId},
+    money::Currency,
+};
+use serde::Deserialize;
+
+use crate::fare::{FareError, FareLines, times};
+use crate::tariff::BASIS_POINTS;
+
+/// A kind of account. Debits are positive, credits negative.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Account {
+    /// What a rider owes; one account per rider.
+    RiderReceivable,
+    /// What a driver is owed; one account per driver.
+    DriverPayable,
+    /// What the platform earned.
+    PlatformRevenue,
+    /// Tax that is due to the state.
+    TaxPayable,
+}
+
+impl Account {
+    /// Every kind.
+    pub const ALL: [Account; 4] = [
+        Account::RiderReceivable,
+        Account::DriverPayable,
+        Account::PlatformRevenue,
+        Account::TaxPayable,
+    ];
+
+    /// Its name in the database and in answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Account::RiderReceivable => "rider_receivable",
+            Account::DriverPayable => "driver_payable",
+            Account::PlatformRevenue => "platform_revenue",
+            Account::TaxPayable => "tax_payable",
+        }
+    }
+
+    /// Whether there is one per person, with a cached balance. The others have a single owner and
+    /// would be one hot row.
+    pub fn is_personal(self) -> bool {
+        match self {
+            Account::RiderReceivable | Account::DriverPayable => true,
+            Account::PlatformRevenue | Account::TaxPayable => false,
+        }
+    }
+}
+
+/// One side of an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Posting {
+    /// Where.
+    pub account: Account,
+    /// Whose, for a personal account.
+    pub owner: Option<String>,
+    /// How much, minor units; debits positive, credits negative; never zero.
+    pub amount_minor: i64,
+}
+
+/// Who gets what of a fare; the parts sum to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Split {
+    /// What the driver earns.
+    pub driver_share_minor: i64,
+    /// What the platform keeps: its share of the ride and the booking fee.
+    pub platform_share_minor: i64,
+    /// Tax.
+    pub tax_minor: i64,
+}
+
+impl Split {
+    /// Splits a fare. The platform's share of the ride is rounded half to even and the rest is the
+    /// driver's, so nothing is left over.
+    pub fn of(lines: &FareLines, platform_share_basis_points: i64) -> Result<Split, FareError> {
+        if !(0..=BASIS_POINTS).contains(&platform_share_basis_points) {
+            return Err(FareError::OutOfRange);
+        }
+        let ride = lines.ride()?;
+        let kept = times(ride, platform_share_basis_points, BASIS_POINTS)?;
+        Ok(Split {
+            driver_share_minor: ride - kept,
+            platform_share_minor: kept + lines.booking_fee_minor,
+            tax_minor: lines.tax_minor,
+        })
+    }
+}
+
+/// Everything a capture writes besides moving the charge.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Capture {
+    /// The receipt's lines.
+    pub lines: FareLines,
+    /// Who gets what.
+    pub split: Split,
+    /// The entry's postings; they sum to zero.
+    pub postings: Vec<Posting>,
+}
+
+impl Capture {
+    /// Plans the capture of `amount` of a fare quoted as `quoted`.
+    pub fn plan(
+        quoted: &FareLines,
+        platform_share_basis_points: i64,
+        amount: i64,
+        rider: &RiderId,
+        driver: &DriverId,
+    ) -> Result<Capture, FareError> {
+        let lines = quoted.scaled(amount)?;
+        let split = Split::of(&lines, platform_share_basis_points)?;
+        let rider = Some(rider.to_string());
+        let driver = Some(driver.to_string());
+        let mut postings = vec![
+            (Account::RiderReceivable, rider, amount),
+            (Account::DriverPayable, driver, -split.driver_share_minor),
+            (Account::PlatformRevenue, None, -split.platform_share_minor),
+            (Account::TaxPayable, None, -split.tax_minor),
+        ];
+        postings.retain(|(_, _, amount)| *amount != 0);
+        let postings = postings
+            .into_iter()
+            .map(|(account, owner, amount_minor)| Posting {
+                account,
+                owner,
+                amount_minor,
+            });
+        Ok(Capture {
+            lines,
+            split,
+            postings: postings.collect(),
+        })
+    }
+}
+
+/// What [`crate::store::Store::check_ledger`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Soundness {
+    /// How many entries there are.
+    pub entries: i64,
+    /// Entries whose postings do not sum to zero, or are not as many as were written with it.
+    pub unbalanced_entries: i64,
+    /// Cached balances that differ from their postings.
+    pub wrong_balances: i64,
+    /// Captured charges without an entry or a receipt, or with a different sum.
+    pub wrong_charges: i64,
+    /// Per kind of account and currency.
+    pub totals: Vec<AccountTotal>,
+}
+
+/// The sum of one kind of account in one currency.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct AccountTotal {
+    /// The kind.
+    pub account: String,
+    /// The currency.
+    pub currency: Currency,
+    /// The sum of its postings, minor units.
+    pub total_minor: i64,
+}
+
+impl Soundness {
+    /// Whether the ledger holds.
+    pub fn is_balanced(&self) -> bool {
+        let sums_to_zero = |currency| {
+            let of_currency = self
+                .totals
+                .iter()
+                .filter(|total| total.currency == currency);
+            of_currency
+                .map(|total| i128::from(total.total_minor))
+                .sum::<i128>()
+                == 0
+        };
+        self.unbalanced_entries == 0
+            && self.wrong_balances == 0
+            && self.wrong_charges == 0
+            && self.totals.iter().all(|total| sums_to_zero(total.currency))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fare::MAX_MINOR;
+
+    fn plan(lines: &FareLines, share: i64, amount: i64) -> Result<Capture, FareError> {
+        Capture::plan(
+            lines,
+            share,
+            amount,
+            &"anna".parse().unwrap(),
+            &"ben".parse().unwrap(),
+        )
+    }
+
+    #[test]
+    fn a_fare_by_hand() {
+        let lines = FareLines {
+            base_minor: 150,
+            distance_minor: 434,
+            time_minor: 255,
+            minimum_top_up_minor: 0,
+            booking_fee_minor: 100,
+            tax_minor: 56,
+        };
+        // 20 % of 839 is 167.8 → 168.
+        let capture = plan(&lines, 2_000, 995).unwrap();
+        assert_eq!(capture.lines, lines);
+        assert_eq!(
+            capture.split,
+            Split {
+                driver_share_minor: 671,
+                platform_share_minor: 268,
+                tax_minor: 56
+            }
+        );
+        let posted: Vec<_> = capture
+            .postings
+            .iter()
+            .map(|p| (p.account, p.amount_minor))
+            .collect();
+        assert_eq!(
+            posted,
+            [
+                (Account::RiderReceivable, 995),
+                (Account::DriverPayable, -671),
+                (Account::PlatformRevenue, -268),
+                (Account::TaxPayable, -56),
+            ]
+        );
+        assert_eq!(capture.postings[0].owner.as_deref(), Some("anna"));
+        assert_eq!(capture.postings[1].owner.as_deref(), Some("ben"));
+        assert_eq!(capture.postings[2].owner, None);
+    }
+
+    #[test]
+    fn nothing_charged_is_nothing_posted() {
+        let lines = FareLines {
+            base_minor: 5,
+            ..FareLines::default()
+        };
+        assert_eq!(plan(&lines, 2_000, 0).unwrap().postings, []);
+        assert_eq!(plan(&lines, 2_000, 6), Err(FareError::OutOfRange));
+        assert_eq!(plan(&lines, 10_001, 5), Err(FareError::OutOfRange));
+    }
+
+    #[test]
+    fn a_total_that_is_off_is_seen() {
+        let total = |account: &str, code: &str, total_minor| AccountTotal {
+            account: account.to_owned(),
+            currency: code.parse().unwrap(),
+            total_minor,
+        };
+        let mut soundness = Soundness {
+            entries: 1,
+            unbalanced_entries: 0,
+            wrong_balances: 0,
+            wrong_charges: 0,
+            totals: vec![total("a", "EUR", 5), total("b", "EUR", -5)],
+        };
+        assert!(soundness.is_balanced());
+        soundness.totals[1] = total("b", "CHF", -5);
+        assert!(!soundness.is_balanced());
+    }
+
+    proptest! {
+        #[test]
+        fn postings_sum_to_zero(
+            lines in prop::array::uniform6(prop_oneof![0..3_i64, 0..3_000_i64, 0..=MAX_MINOR / 8]),
+            share in 0..=BASIS_POINTS, cut: u64,
+        ) {
+            let [base, distance, time, top_up, fee, tax] = lines;
+            let lines = FareLines {
+                base_minor: base, distance_minor: distance, time_minor: time,
+                minimum_top_up_minor: top_up, booking_fee_minor: fee, tax_minor: tax,
+            };
+            let total = lines.total().unwrap();
+            let part = (cut % (total as u64 + 1)) as i64;
+            for amount in [total, part] {
+                let capture = plan(&lines, share, amount).unwrap();
+                prop_assert_eq!(capture.postings.iter().map(|p| p.amount_minor).sum::<i64>(), 0);
+                prop_assert!(capture.postings.iter().all(|p| p.amount_minor != 0));
+                let split = capture.split;
+                prop_assert_eq!(
+                    split.driver_share_minor + split.platform_share_minor + split.tax_minor, amount
+                );
+                prop_assert!(split.driver_share_minor >= 0 && split.platform_share_minor >= 0);
+                for posting in &capture.postings {
+                    prop_assert_eq!(posting.account.is_personal(), posting.owner.is_some());
+                }
+            }
+        }
+    }
+}

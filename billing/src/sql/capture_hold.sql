@@ -1,0 +1,108 @@
+-- capture_hold: takes a held fare once; writes receipt, entry and postings, and moves the balances
+-- $1 key, $2 request hash, $3 trip, $4 driver, $5 amount, $6 what was held when planned,
+-- $7-$12 the lines, $13 the driver's share, $14 the platform's share,
+-- $15 accounts, $16 owners, $17 amounts of the postings, $18 currency of the amount, or null
+--
+-- Answers one row, or none when there is no such charge. The charge is locked first and judged as
+-- it is then, by the clock of then; rider_exposure, account_balance (by account) and idempotency
+-- follow. A duplicate that waited for the lock finds the charge captured; it refuses, unless it
+-- came under the same key: then it fails as a whole on the primary key of idempotency and, run
+-- again, finds the answer.
+WITH prior AS (
+    SELECT outcome, request_hash, answer FROM idempotency WHERE scope = 'capture' AND key = $1
+),
+charge AS (
+    SELECT * FROM trip_charge
+    WHERE trip_id = $3 AND NOT EXISTS (SELECT 1 FROM prior)
+    FOR UPDATE
+),
+judged AS (
+    SELECT
+        trip_id, at,
+        CASE
+            WHEN currency <> $18::text THEN 'OTHER_CURRENCY'
+            WHEN state <> 'HELD' OR expires_at <= at THEN 'HOLD_NOT_OPEN'
+            WHEN $5 > authorised THEN 'ABOVE_HOLD'
+            WHEN authorised <> $6 THEN 'CHANGED'
+            ELSE 'DONE'
+        END AS outcome
+    FROM (SELECT charge.*, clock_timestamp() AS at FROM charge) AS locked
+),
+taken AS (
+    UPDATE trip_charge AS charge
+    SET state = 'CAPTURED', captured = $5, driver_id = $4, closed_at = judged.at
+    FROM judged
+    WHERE charge.trip_id = judged.trip_id AND charge.state = 'HELD' AND judged.outcome = 'DONE'
+    RETURNING charge.*
+),
+-- It is no longer an open hold.
+freed AS (
+    UPDATE rider_exposure AS exposure
+    SET held_minor = exposure.held_minor - taken.authorised
+    FROM taken
+    WHERE exposure.rider_id = taken.rider_id AND exposure.currency = taken.currency
+),
+told AS (
+    INSERT INTO receipt (
+        trip_id, rider_id, driver_id, product, tariff_version, currency,
+        base_minor, distance_minor, time_minor, minimum_top_up_minor, booking_fee_minor, tax_minor,
+        total_minor, driver_share_minor, platform_share_minor, captured_at
+    )
+    SELECT
+        taken.trip_id, taken.rider_id, taken.driver_id, quote.product, quote.tariff_version,
+        taken.currency, $7, $8, $9, $10, $11, $12, taken.captured, $13, $14, taken.closed_at
+    FROM taken JOIN fare_quote AS quote ON quote.id = taken.quote_id
+    RETURNING *
+),
+planned AS (
+    SELECT account, owner_id, amount_minor, position
+    FROM unnest($15::text[], $16::text[], $17::bigint[])
+        WITH ORDINALITY AS posting (account, owner_id, amount_minor, position)
+),
+-- Count and sum come from the very rows that `posted` writes: a CHECK refuses any sum but zero, and
+-- with it everything else in this statement.
+entered AS (
+    INSERT INTO journal_entry (
+        trip_id, kind, seq, currency, postings, postings_sum_minor, posted_at
+    )
+    SELECT
+        taken.trip_id, 'CAPTURE', 1, taken.currency, (SELECT count(*) FROM planned),
+        (SELECT coalesce(sum(amount_minor), 0) FROM planned), taken.closed_at
+    FROM taken
+    RETURNING *
+),
+posted AS (
+    INSERT INTO posting (trip_id, kind, seq, position, account, owner_id, currency, amount_minor)
+    SELECT
+        entered.trip_id, entered.kind, entered.seq, planned.position, planned.account,
+        planned.owner_id, entered.currency, planned.amount_minor
+    FROM entered CROSS JOIN planned
+    RETURNING account, owner_id, currency, amount_minor
+),
+balanced AS (
+    INSERT INTO account_balance AS balance (owner_id, account, currency, balance_minor)
+    SELECT owner_id, account, currency, amount_minor
+    FROM posted WHERE owner_id IS NOT NULL
+    ORDER BY account
+    ON CONFLICT (owner_id, account, currency) DO UPDATE
+        SET balance_minor = balance.balance_minor + excluded.balance_minor
+),
+decided AS (
+    SELECT
+        judged.at, judged.outcome,
+        jsonb_build_object(
+            'hold', coalesce(to_jsonb(taken), to_jsonb(charge)), 'receipt', to_jsonb(told)
+        ) AS answer
+    FROM judged
+    CROSS JOIN charge
+    LEFT JOIN taken ON true
+    LEFT JOIN told ON true
+),
+kept AS (
+    INSERT INTO idempotency (scope, key, request_hash, outcome, answer, created_at)
+    SELECT 'capture', $1, $2, outcome, answer, at
+    FROM decided WHERE outcome NOT IN ('OTHER_CURRENCY', 'CHANGED')
+)
+SELECT outcome, request_hash, answer FROM prior
+UNION ALL
+SELECT outcome, $2, answer FROM decided

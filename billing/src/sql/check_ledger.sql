@@ -1,0 +1,68 @@
+-- check_ledger: sums the whole ledger; one statement, so all of it is one snapshot
+WITH by_currency AS (
+    SELECT trip_id, kind, seq, currency, count(*) AS postings, sum(amount_minor) AS total
+    FROM posting GROUP BY trip_id, kind, seq, currency
+),
+by_entry AS (
+    SELECT
+        trip_id, kind, seq, sum(postings) AS postings, bool_and(total = 0) AS sums_to_zero,
+        min(currency) AS currency, count(*) AS currencies
+    FROM by_currency GROUP BY trip_id, kind, seq
+),
+unbalanced AS (
+    SELECT count(*) AS n
+    FROM journal_entry AS entry
+    FULL JOIN by_entry USING (trip_id, kind, seq)
+    WHERE entry.postings IS NULL
+        OR entry.postings <> coalesce(by_entry.postings, 0)
+        OR NOT coalesce(by_entry.sums_to_zero, true)
+        OR coalesce(by_entry.currencies, 1) <> 1
+        OR coalesce(by_entry.currency, entry.currency) <> entry.currency
+),
+by_owner AS (
+    SELECT owner_id, account, currency, sum(amount_minor) AS total
+    FROM posting WHERE owner_id IS NOT NULL GROUP BY owner_id, account, currency
+),
+wrong_balances AS (
+    SELECT count(*) AS n
+    FROM account_balance AS balance
+    FULL JOIN by_owner USING (owner_id, account, currency)
+    WHERE coalesce(balance.balance_minor, 0) <> coalesce(by_owner.total, 0)
+),
+captured AS (
+    SELECT
+        trip_id, entry.currency,
+        coalesce(sum(amount_minor) FILTER (WHERE account = 'rider_receivable'), 0) AS total
+    FROM journal_entry AS entry
+    LEFT JOIN posting USING (trip_id, kind, seq)
+    WHERE kind = 'CAPTURE'
+    GROUP BY trip_id, entry.currency
+),
+wrong_charges AS (
+    SELECT count(DISTINCT trip_id) AS n
+    FROM (SELECT * FROM trip_charge WHERE state = 'CAPTURED') AS charge
+    FULL JOIN captured USING (trip_id)
+    FULL JOIN receipt USING (trip_id)
+    WHERE charge.captured IS NULL OR captured.total IS NULL OR receipt.total_minor IS NULL
+        OR charge.captured <> captured.total OR charge.captured <> receipt.total_minor
+        OR charge.currency <> captured.currency OR charge.currency <> receipt.currency
+),
+by_account AS (
+    SELECT account, currency, sum(amount_minor) AS total
+    FROM posting GROUP BY account, currency
+)
+SELECT
+    (SELECT count(*) FROM journal_entry) AS entries,
+    (SELECT n FROM unbalanced) AS unbalanced_entries,
+    (SELECT n FROM wrong_balances) AS wrong_balances,
+    (SELECT n FROM wrong_charges) AS wrong_charges,
+    (
+        SELECT coalesce(
+            jsonb_agg(
+                jsonb_build_object('account', account, 'currency', currency, 'total_minor', total)
+                ORDER BY account, currency
+            ),
+            '[]'::jsonb
+        )
+        FROM by_account
+    ) AS totals

@@ -1,0 +1,30 @@
+-- lapse_holds: releases holds that ran out, oldest first
+-- $1 rider, or null for everybody's; $2 how many at most
+--
+-- Side by side with itself and with captures it does no harm: rows that another statement has
+-- locked are left for the next time. Riders' rows are updated in no particular order; should two of
+-- these meet crosswise, the database ends one and the next run does its work.
+WITH lapsed AS (
+    SELECT trip_id FROM trip_charge
+    WHERE state = 'HELD' AND expires_at <= now() AND ($1::text IS NULL OR rider_id = $1)
+    ORDER BY expires_at
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED
+),
+released AS (
+    UPDATE trip_charge AS charge
+    SET state = 'VOIDED', closed_at = clock_timestamp()
+    FROM lapsed
+    WHERE charge.trip_id = lapsed.trip_id AND charge.state = 'HELD'
+    RETURNING charge.rider_id, charge.currency, charge.authorised
+),
+freed AS (
+    UPDATE rider_exposure AS exposure
+    SET held_minor = exposure.held_minor - sums.authorised
+    FROM (
+        SELECT rider_id, currency, sum(authorised)::bigint AS authorised
+        FROM released GROUP BY rider_id, currency
+    ) AS sums
+    WHERE exposure.rider_id = sums.rider_id AND exposure.currency = sums.currency
+)
+SELECT count(*) FROM released

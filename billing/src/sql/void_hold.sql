@@ -1,0 +1,46 @@
+-- void_hold: releases a hold; one that was released before stays so, a captured one is refused
+-- $1 key, $2 request hash, $3 trip
+--
+-- Answers one row, or none when there is no such charge. Locks and duplicates: as in capture_hold.
+WITH prior AS (
+    SELECT outcome, request_hash, answer FROM idempotency WHERE scope = 'void' AND key = $1
+),
+charge AS (
+    SELECT * FROM trip_charge
+    WHERE trip_id = $3 AND NOT EXISTS (SELECT 1 FROM prior)
+    FOR UPDATE
+),
+judged AS (
+    SELECT
+        trip_id, at,
+        CASE WHEN state = 'CAPTURED' THEN 'HOLD_NOT_OPEN' ELSE 'DONE' END AS outcome
+    FROM (SELECT charge.*, clock_timestamp() AS at FROM charge) AS locked
+),
+released AS (
+    UPDATE trip_charge AS charge
+    SET state = 'VOIDED', closed_at = judged.at
+    FROM judged
+    WHERE charge.trip_id = judged.trip_id AND charge.state = 'HELD'
+    RETURNING charge.*
+),
+freed AS (
+    UPDATE rider_exposure AS exposure
+    SET held_minor = exposure.held_minor - released.authorised
+    FROM released
+    WHERE exposure.rider_id = released.rider_id AND exposure.currency = released.currency
+),
+decided AS (
+    SELECT
+        judged.at, judged.outcome,
+        jsonb_build_object('hold', coalesce(to_jsonb(released), to_jsonb(charge))) AS answer
+    FROM judged
+    CROSS JOIN charge
+    LEFT JOIN released ON true
+),
+kept AS (
+    INSERT INTO idempotency (scope, key, request_hash, outcome, answer, created_at)
+    SELECT 'void', $1, $2, outcome, answer, at FROM decided
+)
+SELECT outcome, request_hash, answer FROM prior
+UNION ALL
+SELECT outcome, $2, answer FROM decided

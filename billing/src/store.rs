@@ -1,0 +1,398 @@
+//! The statements, run. Every money command is one of them, outside any transaction of ours: it
+//! happened or it did not, and nobody who goes away half way can leave something open.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use chrono::{DateTime, Utc};
+use jitney_platform::db::Database;
+use jitney_proto::{
+    ids::{RiderId, TripId},
+    money::{Currency, Money},
+};
+use sqlx::{FromRow, PgPool, types::Json};
+use tracing::{Instrument, Span};
+
+use crate::{
+    Error, SCHEMA,
+    fare::FareLines,
+    hold::{Authorize, CaptureOf, Hold, Refusal},
+    idempotency::{self, Key},
+    ledger::{Account, AccountTotal, Capture, Soundness},
+    quote::Quote,
+    receipt::Receipt,
+    statements,
+    tariff::Body,
+};
+
+mod decision;
+
+use decision::{Settled, settled};
+
+/// The role that connections act as; migration 2 says what it may do.
+const ROLE: &str = "jitney_billing";
+/// How often a money statement is run before its caller is told to come back later. Each further
+/// run means that another statement about the same trip, rider or key has ended in between.
+const ATTEMPTS_MAX: u32 = 10;
+/// How many holds are released by one statement.
+pub const LAPSED_MAX: i64 = 200;
+
+/// Billing's schema.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pool: PgPool,
+}
+
+/// What holds are made under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HoldTerms {
+    /// The currency of the limit. A quote in another one is as good as expired.
+    pub currency: Currency,
+    /// What a rider's open holds may add up to, minor units.
+    pub limit_minor: i64,
+    /// How long a hold may be captured.
+    pub validity: Duration,
+}
+
+/// Why a tariff cannot be used with this database.
+#[derive(Debug, thiserror::Error)]
+pub enum TariffClash {
+    /// The version was used with other content.
+    #[error(
+        "billing.tariffs: this database knows tariff {0:?} with other prices. A version never \
+         changes once a process has started with it; give the new prices a new version"
+    )]
+    Changed(String),
+    /// The tariff cannot be stored.
+    #[error("the tariff cannot be stored: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The tariff cannot be written as JSON.
+    #[error("the tariff cannot be written: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+impl Store {
+    /// Brings the schema up to date and connects to it as the role that may not rewrite history.
+    ///
+    /// # Errors
+    /// When the database cannot be reached, a migration fails, or the role cannot be taken; the
+    /// message says which and what to do.
+    pub async fn open(database: &Database) -> anyhow::Result<Store> {
+        let owner = database.open(SCHEMA, &crate::MIGRATOR).await?;
+        let options = owner
+            .connect_options()
+            .as_ref()
+            .clone()
+            .options([("role", ROLE)]);
+        // The same pool again: its limits and what it does with a connection that comes back.
+        let settings = owner.options().clone();
+        owner.close().await;
+        let pool = settings.connect_with(options).await.with_context(|| {
+            format!("cannot act as database role {ROLE}; is the one who connects a member of it?")
+        })?;
+        Ok(Store { pool })
+    }
+
+    /// The pool, for tests.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Keeps a tariff, or checks that it is the one that is kept under its version.
+    pub async fn keep_tariff(&self, body: &Body) -> Result<(), TariffClash> {
+        let hash = body.hash()?;
+        let mut kept: Option<Vec<u8>> = None;
+        // A second look finds the row of a process that was storing it at the same moment.
+        for _ in 0..2 {
+            kept = sqlx::query_scalar(statements::STORE_TARIFF)
+                .bind(&body.tariff.version)
+                .bind(Json(body))
+                .bind(hash.as_slice())
+                .bind(body.tariff.effective_from)
+                .fetch_optional(&self.pool)
+                .instrument(span("store_tariff"))
+                .await?;
+            if kept.is_some() {
+                break;
+            }
+        }
+        if kept.as_deref() == Some(&hash) {
+            Ok(())
+        } else {
+            Err(TariffClash::Changed(body.tariff.version.clone()))
+        }
+    }
+
+    /// Keeps a quote for `validity` and says until when that is.
+    pub async fn add_quote(
+        &self,
+        quote: &Quote,
+        validity: Duration,
+    ) -> Result<DateTime<Utc>, Error> {
+        let lines = &quote.lines;
+        let expires_at = sqlx::query_scalar(statements::ADD_QUOTE)
+            .bind(quote.id.0)
+            .bind(quote.product.as_str())
+            .bind(&quote.tariff_version)
+            .bind(quote.distance_meters)
+            .bind(quote.duration_ms)
+            .bind(quote.currency.as_str())
+            .bind(lines.base_minor)
+            .bind(lines.distance_minor)
+            .bind(lines.time_minor)
+            .bind(lines.minimum_top_up_minor)
+            .bind(lines.booking_fee_minor)
+            .bind(lines.tax_minor)
+            .bind(quote.total_minor)
+            .bind(quote.platform_share_basis_points)
+            .bind(milliseconds(validity))
+            .fetch_one(&self.pool)
+            .instrument(span("add_quote"))
+            .await?;
+        Ok(expires_at)
+    }
+
+    /// Holds a quoted fare for a trip.
+    pub async fn authorize(
+        &self,
+        key: &Key,
+        asked: &Authorize,
+        terms: &HoldTerms,
+    ) -> Result<Hold, Error> {
+        let hash = idempotency::hash_of_authorize(asked);
+        for _ in 0..ATTEMPTS_MAX {
+            let decided = sqlx::query_as(statements::AUTHORIZE_HOLD)
+                .bind(key.as_str())
+                .bind(hash.as_slice())
+                .bind(asked.trip_id.0)
+                .bind(asked.rider_id.as_str())
+                .bind(asked.quote_id.0)
+                .bind(terms.currency.as_str())
+                .bind(terms.limit_minor)
+                .bind(milliseconds(terms.validity))
+                .fetch_optional(&self.pool)
+                .instrument(span("authorize_hold"))
+                .await;
+            match settled(decided, &hash)? {
+                Settled::Answer(answer) => return answer.hold.ok_or_else(Error::half_an_answer),
+                Settled::Lapsed => {
+                    self.lapse(Some(&asked.rider_id)).await?;
+                }
+                Settled::Nothing | Settled::Again => {}
+            }
+        }
+        Err(contended("authorize_hold"))
+    }
+
+    /// Takes a held fare.
+    pub async fn capture(&self, key: &Key, asked: &CaptureOf) -> Result<(Hold, Receipt), Error> {
+        let hash = idempotency::hash_of_capture(asked);
+        for _ in 0..ATTEMPTS_MAX {
+            let (authorised, amount, capture) = self.plan(asked).await?;
+            let lines = &capture.lines;
+            let mut accounts = Vec::with_capacity(capture.postings.len());
+            let mut owners = Vec::with_capacity(capture.postings.len());
+            let mut amounts = Vec::with_capacity(capture.postings.len());
+            for posting in &capture.postings {
+                accounts.push(posting.account.name());
+                owners.push(posting.owner.as_deref());
+                amounts.push(posting.amount_minor);
+            }
+            let decided = sqlx::query_as(statements::CAPTURE_HOLD)
+                .bind(key.as_str())
+                .bind(hash.as_slice())
+                .bind(asked.trip_id.0)
+                .bind(asked.driver_id.as_str())
+                .bind(amount)
+                .bind(authorised)
+                .bind(lines.base_minor)
+                .bind(lines.distance_minor)
+                .bind(lines.time_minor)
+                .bind(lines.minimum_top_up_minor)
+                .bind(lines.booking_fee_minor)
+                .bind(lines.tax_minor)
+                .bind(capture.split.driver_share_minor)
+                .bind(capture.split.platform_share_minor)
+                .bind(accounts)
+                .bind(owners)
+                .bind(amounts)
+                .bind(
+                    asked
+                        .amount
+                        .as_ref()
+                        .map(|amount| amount.currency.to_string()),
+                )
+                .fetch_optional(&self.pool)
+                .instrument(span("capture_hold"))
+                .await;
+            match settled(decided, &hash)? {
+                Settled::Answer(answer) => {
+                    return answer
+                        .hold
+                        .zip(answer.receipt)
+                        .ok_or_else(Error::half_an_answer);
+                }
+                Settled::Nothing => return Err(Refusal::NoHold.into()),
+                Settled::Again | Settled::Lapsed => {}
+            }
+        }
+        Err(contended("capture_hold"))
+    }
+
+    /// What capturing would write: what is held, how much of it is taken, and the rest. The rest is
+    /// empty when the statement is going to refuse; refusing is its business.
+    async fn plan(&self, asked: &CaptureOf) -> Result<(i64, i64, Capture), Error> {
+        let facts: Option<CaptureFacts> = sqlx::query_as(statements::CAPTURE_FACTS)
+            .bind(asked.trip_id.0)
+            .fetch_optional(&self.pool)
+            .instrument(span("capture_facts"))
+            .await?;
+        let authorised = facts.as_ref().map_or(0, |facts| facts.authorised);
+        let amount = asked
+            .amount
+            .as_ref()
+            .map_or(authorised, |amount| amount.minor);
+        let capture = match facts {
+            Some(facts) if (0..=authorised).contains(&amount) => {
+                let rider = facts
+                    .rider_id
+                    .parse()
+                    .map_err(|_| unreadable("a rider's id"))?;
+                let share = facts.platform_share_basis_points;
+                Capture::plan(&facts.lines(), share, amount, &rider, &asked.driver_id)?
+            }
+            _ => Capture::default(),
+        };
+        Ok((authorised, amount, capture))
+    }
+
+    /// Releases a hold.
+    pub async fn void(&self, key: &Key, trip_id: TripId) -> Result<Hold, Error> {
+        let hash = idempotency::hash_of_void(&trip_id);
+        for _ in 0..ATTEMPTS_MAX {
+            let decided = sqlx::query_as(statements::VOID_HOLD)
+                .bind(key.as_str())
+                .bind(hash.as_slice())
+                .bind(trip_id.0)
+                .fetch_optional(&self.pool)
+                .instrument(span("void_hold"))
+                .await;
+            match settled(decided, &hash)? {
+                Settled::Answer(answer) => return answer.hold.ok_or_else(Error::half_an_answer),
+                Settled::Nothing => return Err(Refusal::NoHold.into()),
+                Settled::Again | Settled::Lapsed => {}
+            }
+        }
+        Err(contended("void_hold"))
+    }
+
+    /// Releases holds that ran out, of one rider or of all, at most [`LAPSED_MAX`]; how many.
+    pub async fn lapse(&self, rider: Option<&RiderId>) -> Result<i64, Error> {
+        let released = sqlx::query_scalar(statements::LAPSE_HOLDS)
+            .bind(rider.map(RiderId::as_str))
+            .bind(LAPSED_MAX)
+            .fetch_one(&self.pool)
+            .instrument(span("lapse_holds"))
+            .await?;
+        Ok(released)
+    }
+
+    /// What a trip cost; none until it is captured.
+    pub async fn receipt(&self, trip_id: TripId) -> Result<Option<Receipt>, Error> {
+        let receipt: Option<Json<Receipt>> = sqlx::query_scalar(statements::GET_RECEIPT)
+            .bind(trip_id.0)
+            .fetch_optional(&self.pool)
+            .instrument(span("get_receipt"))
+            .await?;
+        Ok(receipt.map(|receipt| receipt.0))
+    }
+
+    /// The balances of a personal account, by currency; debits positive, credits negative.
+    pub async fn balances(&self, account: Account, owner: &str) -> Result<Vec<Money>, Error> {
+        let rows: Vec<(String, i64)> = sqlx::query_as(statements::GET_BALANCES)
+            .bind(owner)
+            .bind(account.name())
+            .fetch_all(&self.pool)
+            .instrument(span("get_balances"))
+            .await?;
+        rows.into_iter()
+            .map(|(code, minor)| {
+                let currency = code.parse().map_err(|_| unreadable("a currency"))?;
+                Ok(Money::new(minor, currency))
+            })
+            .collect()
+    }
+
+    /// Sums the whole ledger.
+    pub async fn check_ledger(&self) -> Result<Soundness, Error> {
+        let (entries, unbalanced_entries, wrong_balances, wrong_charges, totals) =
+            sqlx::query_as::<_, (i64, i64, i64, i64, Json<Vec<AccountTotal>>)>(
+                statements::CHECK_LEDGER,
+            )
+            .fetch_one(&self.pool)
+            .instrument(span("check_ledger"))
+            .await?;
+        let totals = totals.0;
+        Ok(Soundness {
+            entries,
+            unbalanced_entries,
+            wrong_balances,
+            wrong_charges,
+            totals,
+        })
+    }
+}
+
+/// A row of `capture_facts`.
+#[derive(FromRow)]
+struct CaptureFacts {
+    rider_id: String,
+    authorised: i64,
+    platform_share_basis_points: i64,
+    base_minor: i64,
+    distance_minor: i64,
+    time_minor: i64,
+    minimum_top_up_minor: i64,
+    booking_fee_minor: i64,
+    tax_minor: i64,
+}
+
+impl CaptureFacts {
+    fn lines(&self) -> FareLines {
+        FareLines {
+            base_minor: self.base_minor,
+            distance_minor: self.distance_minor,
+            time_minor: self.time_minor,
+            minimum_top_up_minor: self.minimum_top_up_minor,
+            booking_fee_minor: self.booking_fee_minor,
+            tax_minor: self.tax_minor,
+        }
+    }
+}
+
+fn contended(statement: &'static str) -> Error {
+    Error::Contended {
+        statement,
+        attempts: ATTEMPTS_MAX,
+    }
+}
+
+fn unreadable(what: &str) -> Error {
+    Error::Unreadable(what.to_owned())
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    // The configuration keeps them far below.
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn span(statement: &'static str) -> Span {
+    tracing::info_span!(
+        "sql",
+        otel.kind = "client",
+        otel.name = statement,
+        db.system.name = "postgresql",
+        db.namespace = SCHEMA,
+        db.operation.name = statement,
+    )
+}

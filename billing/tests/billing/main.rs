@@ -1,0 +1,10 @@
+//! Billing over its rpcs, behind its guard, on a real database of its own per test.
+#![allow(clippy::unwrap_used)]
+
+mod access;
+mod expiry;
+mod races;
+mod repetition;
+mod schema;
+mod soundness;
+mod support;

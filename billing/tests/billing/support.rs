@@ -1,0 +1,231 @@
+//! The sandbox: billing behind its guard, and plain words for what is done to it.
+
+use std::time::Duration;
+
+use jitney_billing::{Billing, Config, Needs};
+use jitney_platform::{
+    Platform, auth::Role, client::Channel, serve::GrpcService, testing::TestDatabase,
+};
+use jitney_proto::{
+    Code,
+    billing::v1::{
+        self as pb, billing_service_client::BillingServiceClient, get_balance_request::Owner,
+    },
+    common::v1::Money,
+};
+use sqlx::{Connection, PgConnection, PgPool};
+use tonic::{
+    Request, Response, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+};
+use uuid::Uuid;
+
+/// Billing with a database of its own.
+pub struct Sandbox {
+    pub billing: Billing,
+    pub platform: Platform,
+    pub database: TestDatabase,
+    service: GrpcService,
+}
+
+/// Presents one token.
+#[derive(Clone)]
+pub struct Bearer(MetadataValue<Ascii>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request
+            .metadata_mut()
+            .insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
+
+pub type Client = BillingServiceClient<InterceptedService<Channel, Bearer>>;
+
+impl Sandbox {
+    pub async fn new() -> Sandbox {
+        Sandbox::with(Config::default()).await
+    }
+
+    pub async fn with(config: Config) -> Sandbox {
+        let database = TestDatabase::new().await;
+        let platform = database.platform();
+        let needs = Needs {
+            platform: platform.clone(),
+        };
+        let billing = Billing::build(config, needs).await.unwrap();
+        let service = GrpcService::guard(Billing::NAME, billing.routes(), &platform);
+        Sandbox {
+            billing,
+            platform,
+            database,
+            service,
+        }
+    }
+
+    /// A client with a token.
+    pub fn client(&self, role: Role, id: &str) -> Client {
+        let now = self.platform.clock.now();
+        let token = self
+            .platform
+            .keys
+            .mint(role, id, Duration::from_secs(600), now)
+            .unwrap();
+        let bearer = Bearer(format!("Bearer {token}").parse().unwrap());
+        BillingServiceClient::with_interceptor(self.service.channel(), bearer)
+    }
+
+    /// The trips service's client.
+    pub fn trips(&self) -> Client {
+        self.client(Role::Service, "trips")
+    }
+
+    /// What the service's own connections may do.
+    pub fn pool(&self) -> &PgPool {
+        self.billing.store().pool()
+    }
+
+    /// A connection that may do everything, inside the schema.
+    pub async fn superuser(&self) -> PgConnection {
+        let options = self
+            .database
+            .options()
+            .options([("search_path", "billing")]);
+        PgConnection::connect_with(&options).await.unwrap()
+    }
+
+    pub async fn quote(&self, distance_meters: i64) -> pb::FareQuote {
+        let request = pb::QuoteFareRequest {
+            product: "economy".to_owned(),
+            distance_meters,
+            duration_ms: 600_000,
+        };
+        self.trips()
+            .quote_fare(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .quote
+            .unwrap()
+    }
+
+    /// A trip whose fare is held for `rider`.
+    pub async fn held(&self, rider: &str) -> Held {
+        let quote = self.quote(5_100).await;
+        let trip = Uuid::now_v7().to_string();
+        let request = authorize(&trip, rider, &quote.quote_id);
+        let hold = self
+            .trips()
+            .authorize_hold(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .hold
+            .unwrap();
+        assert_eq!(hold.state(), pb::HoldState::Held);
+        Held { trip, quote }
+    }
+
+    pub async fn check(&self) -> pb::CheckLedgerResponse {
+        let request = pb::CheckLedgerRequest {};
+        self.client(Role::Operator, "olga")
+            .check_ledger(request)
+            .await
+            .unwrap()
+            .into_inner()
+    }
+
+    /// The one balance of somebody, minor units; 0 when there is none.
+    pub async fn balance(&self, owner: Owner) -> i64 {
+        let request = pb::GetBalanceRequest { owner: Some(owner) };
+        let balances = self
+            .trips()
+            .get_balance(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .balances;
+        assert!(balances.len() <= 1);
+        balances.first().map_or(0, |balance| balance.minor_units)
+    }
+
+    /// What the rider's open holds add up to.
+    pub async fn exposure(&self, rider: &str) -> i64 {
+        let held: Option<i64> =
+            sqlx::query_scalar("SELECT held_minor FROM rider_exposure WHERE rider_id = $1")
+                .bind(rider)
+                .fetch_optional(self.pool())
+                .await
+                .unwrap();
+        held.unwrap_or(0)
+    }
+
+    pub async fn count(&self, table: &'static str) -> i64 {
+        let statement = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
+        sqlx::query_scalar(statement)
+            .fetch_one(self.pool())
+            .await
+            .unwrap()
+    }
+}
+
+/// A trip with an open hold.
+pub struct Held {
+    pub trip: String,
+    pub quote: pb::FareQuote,
+}
+
+impl Held {
+    pub fn total(&self) -> i64 {
+        self.quote.total.as_ref().unwrap().minor_units
+    }
+
+    pub fn capture(&self, key: &str) -> pb::CaptureHoldRequest {
+        pb::CaptureHoldRequest {
+            trip_id: self.trip.clone(),
+            driver_id: "ben".to_owned(),
+            amount: None,
+            idempotency_key: key.to_owned(),
+        }
+    }
+
+    pub fn capture_part(&self, key: &str, minor_units: i64) -> pb::CaptureHoldRequest {
+        pb::CaptureHoldRequest {
+            amount: Some(euro(minor_units)),
+            ..self.capture(key)
+        }
+    }
+
+    pub fn void(&self, key: &str) -> pb::VoidHoldRequest {
+        pb::VoidHoldRequest {
+            trip_id: self.trip.clone(),
+            idempotency_key: key.to_owned(),
+        }
+    }
+}
+
+pub fn euro(minor_units: i64) -> Money {
+    Money {
+        currency_code: "EUR".to_owned(),
+        minor_units,
+    }
+}
+
+/// A request to hold, under the key that trips uses.
+pub fn authorize(trip: &str, rider: &str, quote: &str) -> pb::AuthorizeHoldRequest {
+    pb::AuthorizeHoldRequest {
+        trip_id: trip.to_owned(),
+        rider_id: rider.to_owned(),
+        quote_id: quote.to_owned(),
+        idempotency_key: format!("{trip}:hold"),
+    }
+}
+
+/// The code of a refusal.
+#[track_caller]
+pub fn refusal<T: std::fmt::Debug>(answer: Result<Response<T>, Status>) -> Code {
+    let status = answer.map(Response::into_inner).expect_err("a refusal");
+    Code::of(&status).unwrap_or_else(|| panic!("{status:?} has no code of ours"))
+}
