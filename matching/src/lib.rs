@@ -1,1 +1,108 @@
-//! placeholder
+//! Matching: who drives whom.
+//!
+//! Matching knows where drivers are and what each is doing, answers who is nearest by road travel
+//! time, and makes offers to drivers on behalf of trips. It never decides who got the ride: the trip
+//! service's database does, when a driver accepts, and matching hears of it by
+//! [`ApplyTripEvent`](jitney_proto::matching::v1::ApplyTripEventRequest).
+//!
+//! | to know | open |
+//! | --- | --- |
+//! | what a driver may be doing, and what moves them from one to the next | [`standing`] |
+//! | who the drivers are and where | [`fleet`], [`index`], [`ping`] |
+//! | how the nearest are found | [`nearest`] |
+//! | how a trip finds its driver | [`search`], [`offer`], [`dispatch`] |
+//! | what an app that lost its connection is sent again | [`session`], [`outbound`] |
+//! | what survives a restart | [`store`] and the migrations |
+//!
+//! One lock, in [`service`], is around everything that changes; nothing waits under it. Calls come in
+//! through the handlers of `grpc`, which translate and decide nothing.
+
+// A status is what every handler answers; boxing it would only move the cost.
+#![allow(clippy::result_large_err)]
+
+pub mod config;
+pub mod dispatch;
+pub mod error;
+pub mod fleet;
+mod grpc;
+pub mod index;
+mod metrics;
+pub mod nearest;
+pub mod news;
+pub mod offer;
+pub mod outbound;
+pub mod ping;
+pub mod privacy;
+pub mod product;
+pub mod reservation;
+pub mod search;
+pub mod service;
+pub mod session;
+pub mod standing;
+pub mod store;
+pub mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use jitney_platform::Platform;
+use jitney_proto::matching::v1::matching_service_server::MatchingServiceServer;
+use jitney_roads::RoadNetwork;
+
+pub use config::Config;
+pub use store::statements;
+
+use crate::{dispatch::Ground, service::Service, store::Store};
+
+/// The service's Postgres schema.
+pub const SCHEMA: &str = "matching";
+
+/// What makes the schema.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// What the service is built on.
+pub struct Needs {
+    /// Clock, database, keys, shutdown.
+    pub platform: Platform,
+    /// The city.
+    pub roads: Arc<RoadNetwork>,
+    /// Where chance comes from: ids, aliases, blur. Keep it secret where riders see nearby drivers.
+    pub seed: u64,
+}
+
+/// The matching service, running.
+pub struct Matching {
+    service: Arc<Service>,
+}
+
+impl Matching {
+    /// Opens the schema, brings the fleet back as it was, and starts what happens by itself.
+    ///
+    /// # Errors
+    /// When the configuration contradicts itself or the database cannot be used.
+    pub async fn build(config: Config, needs: Needs) -> anyhow::Result<Self> {
+        config.check()?;
+        let Needs {
+            platform,
+            roads,
+            seed,
+        } = needs;
+        let pool = platform.database.open(SCHEMA, &MIGRATOR).await?;
+        let ground = Arc::new(Ground::new(config, roads));
+        let service = Service::restore(ground, seed, Store::new(pool), &platform)
+            .await
+            .context("the fleet cannot be restored from the database")?;
+        let service = Arc::new(service);
+        service.start(&platform);
+        Ok(Self { service })
+    }
+
+    /// The service's routes; guard them before they are served.
+    pub fn routes(&self) -> tonic::service::Routes {
+        let handlers = grpc::Handlers::new(Arc::clone(&self.service));
+        tonic::service::Routes::new(MatchingServiceServer::new(handlers))
+    }
+}

@@ -1,0 +1,271 @@
+//! What driver apps say (hello, pings, shifts), what is brought back from the database, and silence.
+
+use chrono::{DateTime, Utc};
+use jitney_proto::{
+    ids::{DriverId, SessionId},
+    matching::v1 as wire,
+    matching::v1::{StreamDriverResponse, stream_driver_response::Message},
+};
+use jitney_roads::{LatLon, RoadNetwork, Snap};
+
+use super::Dispatch;
+use crate::{
+    config::delta,
+    error::Refusal,
+    fleet::{DriverKey, Remembered, ShiftChange},
+    metrics,
+    outbound::Outbound,
+    ping::{Fix, PingRefusal, Sighting},
+    search::Listener,
+    session::ConnectionNo,
+    standing::{Doing, Hold},
+    store::{DriverRow, RideRow},
+    wire as words,
+};
+
+impl Dispatch {
+    /// A driver's app connects: it is welcomed, and sent again what it may have missed. A resumed
+    /// session goes on with the messages that were not acknowledged; a new one begins with the open
+    /// offer or the live trip, if there is one.
+    pub fn hello(
+        &mut self,
+        id: &DriverId,
+        resume: Option<(SessionId, u64)>,
+        outbound: Outbound<StreamDriverResponse>,
+        now: DateTime<Utc>,
+    ) -> (DriverKey, ConnectionNo) {
+        let key = self.fleet.intern(id, now);
+        self.fleet.heard(key, now);
+        let fresh = self.names.session(now);
+        let opened = self.sessions.open(key, resume, fresh, outbound, now);
+        let silence_max = self.ground.config.silence_max.as_millis();
+        self.sessions.tell(
+            key,
+            Message::Welcome(wire::Welcome {
+                session_id: opened.session.to_string(),
+                resumed: opened.resumed,
+                driver: Some(self.wire_driver(key)),
+                silence_max_ms: i64::try_from(silence_max).unwrap_or(i64::MAX),
+            }),
+        );
+        if opened.resumed {
+            self.sessions.resend(key);
+        } else {
+            self.push_what_is_open(key);
+        }
+        (key, opened.connection)
+    }
+
+    fn push_what_is_open(&mut self, key: DriverKey) {
+        if let Some(Hold::Offer(trip, _)) = self.fleet.driver(key).standing.hold()
+            && let Some(open) = self
+                .searches
+                .get(&trip)
+                .and_then(|search| search.open.as_ref())
+            && open.made
+        {
+            self.sessions
+                .push(key, Message::Offer(open.offer.for_driver()));
+        }
+        self.push_assignment(key);
+    }
+
+    /// Tells a driver of their live trip, if they have one.
+    pub(super) fn push_assignment(&mut self, key: DriverKey) {
+        let driver = self.fleet.driver(key);
+        let Some(ride) = driver.standing.live() else {
+            return;
+        };
+        let pickup = driver.places.map(|places| places.pickup);
+        let is_on_the_way = matches!(driver.standing.doing, Doing::EnRoute(_));
+        let to_pickup =
+            driver
+                .fix
+                .zip(pickup)
+                .filter(|_| is_on_the_way)
+                .and_then(|(fix, pickup)| {
+                    let pickup = self.ground.snap(pickup).ok()?;
+                    words::route(&self.ground.roads, &fix.snap, &pickup)
+                });
+        let assignment = wire::Assignment {
+            trip_id: ride.trip.to_string(),
+            pickup: pickup.map(words::point),
+            dropoff: driver
+                .places
+                .and_then(|places| places.dropoff)
+                .map(words::point),
+            to_pickup,
+        };
+        self.sessions.push(key, Message::Assignment(assignment));
+    }
+
+    /// A connection ended. The driver stays on shift until the silence has lasted too long.
+    pub fn left(&mut self, key: DriverKey, connection: ConnectionNo, now: DateTime<Utc>) {
+        self.sessions.left(key, connection, now);
+    }
+
+    /// An app has taken in everything up to a number.
+    pub fn acknowledge(&mut self, key: DriverKey, seq: u64, now: DateTime<Utc>) {
+        self.fleet.heard(key, now);
+        self.sessions.acknowledge(key, seq);
+    }
+
+    /// Takes a batch of positions and says which of them were believed.
+    pub fn pings(
+        &mut self,
+        key: DriverKey,
+        batch: u64,
+        sightings: &[Result<Sighting, PingRefusal>],
+        now: DateTime<Utc>,
+    ) {
+        self.fleet.heard(key, now);
+        let driver = self.fleet.driver(key);
+        let (mut last, mut anywhere) = (driver.fix, driver.anywhere);
+        let mut refused = Vec::new();
+        for (index, sighting) in (0..).zip(sightings) {
+            let judged = sighting
+                .as_ref()
+                .map_err(|&refusal| refusal)
+                .and_then(|sighting| {
+                    self.ping_rules
+                        .judge(sighting, last.as_ref(), anywhere, now)
+                });
+            match judged {
+                Ok(fix) => (last, anywhere) = (Some(fix), false),
+                Err(refusal) => {
+                    metrics::ping_refused(refusal);
+                    let reason = refusal.reason().to_owned();
+                    refused.push(wire::PingRefusal { index, reason });
+                }
+            }
+        }
+        let accepted = sightings.len() - refused.len();
+        metrics::pings_accepted(accepted);
+        if accepted > 0
+            && let Some(fix) = last
+        {
+            self.fleet.place(key, fix);
+            self.rouse_if_freed();
+        }
+        let accepted = u32::try_from(accepted).unwrap_or(u32::MAX);
+        self.sessions.tell(
+            key,
+            Message::PingReceipt(wire::PingReceipt {
+                batch,
+                accepted,
+                refused,
+            }),
+        );
+    }
+
+    /// A driver goes on or off shift. Whoever is connected as them hears of it.
+    pub fn shift(&mut self, key: DriverKey, change: ShiftChange, now: DateTime<Utc>) {
+        self.fleet.heard(key, now);
+        self.end_or_begin_shift(key, change, now);
+    }
+
+    fn end_or_begin_shift(&mut self, key: DriverKey, change: ShiftChange, now: DateTime<Utc>) {
+        if let Some(hold) = self.fleet.shift(key, change) {
+            self.hold_ended(hold, now);
+        }
+        let driver = Some(self.wire_driver(key));
+        self.sessions
+            .tell(key, Message::DriverUpdate(wire::DriverUpdate { driver }));
+        self.rouse_if_freed();
+    }
+
+    /// Takes everybody off shift who was silent for too long, except those on a trip, and forgets the
+    /// sessions nobody came back to.
+    pub fn sweep(&mut self, now: DateTime<Utc>) {
+        let silent_since = now - delta(self.ground.config.silence_max);
+        let is_silent = |driver: &crate::fleet::Driver| {
+            driver.standing.on_shift
+                && driver.standing.live().is_none()
+                && driver.heard_at <= silent_since
+        };
+        let silent: Vec<DriverKey> = self
+            .fleet
+            .iter()
+            .filter(|(_, driver)| is_silent(driver))
+            .map(|(key, _)| key)
+            .collect();
+        for &key in &silent {
+            self.end_or_begin_shift(key, ShiftChange::default(), now);
+        }
+        if !silent.is_empty() {
+            tracing::info!(
+                drivers = silent.len(),
+                "taken off shift after too long a silence"
+            );
+        }
+        self.sessions.forget_before(silent_since);
+    }
+
+    /// Closes every stream, for an orderly stop.
+    pub fn close_streams(&mut self, status: &tonic::Status) {
+        self.sessions.close_all(status);
+        for search in self.searches.values() {
+            if let Listener::Reading(outbound) = &search.listener {
+                outbound.close(status.clone());
+            }
+        }
+    }
+
+    /// Puts a driver back as the database remembers them. They count as heard of now, so that their
+    /// app has the whole silence to come back.
+    pub fn restore_driver(&mut self, row: DriverRow, ride: Option<RideRow>, now: DateTime<Utc>) {
+        let products = row.products.iter().map(String::as_str);
+        let fix = row.position.and_then(|(place, heading_deg, at)| {
+            // Another map than last time may not reach there.
+            let snap = self.ground.snap(place).ok()?;
+            Some(Fix {
+                place,
+                snap,
+                heading_deg,
+                at,
+            })
+        });
+        let remembered = Remembered {
+            available: row.available,
+            products: self.ground.catalogue.known(products),
+            vehicle: row.vehicle,
+            fix,
+            shift_no: row.shift_no,
+            ride,
+        };
+        self.fleet.restore(&row.id, remembered, now);
+    }
+
+    /// A driver, on the wire.
+    pub fn wire_driver(&self, key: DriverKey) -> wire::Driver {
+        words::driver(&self.fleet, &self.ground.catalogue, key)
+    }
+
+    /// A driver by id.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownDriver`].
+    pub fn known(&self, id: &DriverId) -> Result<DriverKey, Refusal> {
+        self.fleet.key(id).ok_or(Refusal::UnknownDriver)
+    }
+
+    /// A driver by id, who is made known if need be.
+    pub fn intern(&mut self, id: &DriverId, now: DateTime<Utc>) -> DriverKey {
+        self.fleet.intern(id, now)
+    }
+
+    /// Tells of every new position of a driver from now on.
+    pub fn watch(&mut self, key: DriverKey) -> tokio::sync::watch::Receiver<()> {
+        self.fleet.watch(key)
+    }
+}
+
+impl super::Ground {
+    /// A place on the road, if there is one near enough.
+    ///
+    /// # Errors
+    /// As [`RoadNetwork::snap`].
+    pub fn snap(&self, place: LatLon) -> Result<Snap, jitney_roads::RoadsError> {
+        RoadNetwork::snap(&self.roads, place, self.config.snap_distance_max_m)
+    }
+}

@@ -1,0 +1,373 @@
+//! The search for a driver: one offer at a time, nearest driver first.
+
+use chrono::{DateTime, Utc};
+use jitney_proto::{
+    Code,
+    ids::{DriverId, OfferId, TripId},
+    matching::v1::{
+        MatchEndReason, OfferEndReason, OfferEnded, RequestMatchResponse,
+        request_match_response::Event, stream_driver_response::Message,
+    },
+};
+use jitney_roads::{Snap, Travel};
+
+use super::Dispatch;
+use crate::{
+    fleet::DriverKey,
+    metrics,
+    nearest::Query,
+    offer::{Offer, OfferEnd},
+    outbound::Outbound,
+    search::{Errand, Listener, Next, Open, Search},
+    standing::Hold,
+};
+
+impl Dispatch {
+    /// Begins the search for a trip's driver, or takes over the one that is under way.
+    ///
+    /// `open_offer` is the offer the asker believes is open. If it is not this search's, it is over,
+    /// and the asker is told so.
+    pub fn request(
+        &mut self,
+        errand: Errand,
+        excluded: Vec<DriverId>,
+        open_offer: Option<OfferId>,
+        listener: Outbound<RequestMatchResponse>,
+        now: DateTime<Utc>,
+    ) {
+        let trip = errand.trip;
+        let gave_it_back =
+            |key: DriverKey| excluded.iter().any(|driver| driver == self.fleet.id(key));
+        if self
+            .fleet
+            .driver_of(trip)
+            .is_some_and(|key| !gave_it_back(key))
+        {
+            // The news of the acceptance overtook this request. (A driver among the excluded has given
+            // the trip back, and that news is still on its way.)
+            let search = Search::new(errand, Listener::Reading(listener));
+            search.say_ended(MatchEndReason::Assigned);
+            return;
+        }
+        let search = match self.searches.entry(trip) {
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                entry.insert(Search::new(errand, Listener::Reading(listener)))
+            }
+            std::collections::btree_map::Entry::Occupied(entry) => {
+                let search = entry.into_mut();
+                search.take_over(errand, Listener::Reading(listener));
+                search
+            }
+        };
+        search.excluded.extend(excluded);
+        let own = search.open.as_ref().map(|open| open.offer.id);
+        if let Some(stale) = open_offer.filter(|&offer| Some(offer) != own) {
+            search.tell(
+                Event::OfferEnded(OfferEnded {
+                    offer_id: stale.to_string(),
+                    driver_id: String::new(),
+                    reason: OfferEndReason::Withdrawn.into(),
+                }),
+                now,
+            );
+        }
+        if let Some(Open { offer, made }) = search.open.clone() {
+            if search.excluded.contains(&offer.driver) {
+                self.end_offer(trip, offer.id, OfferEnd::Withdrawn, now);
+            } else if made {
+                search.tell(Event::OfferMade(offer.made()), now);
+            }
+        }
+        self.rouse.notify_one();
+    }
+
+    /// Stops the search for a trip's driver, if there is one.
+    pub fn cancel(&mut self, trip: TripId, now: DateTime<Utc>) {
+        self.end_search(trip, Some(MatchEndReason::Cancelled), now);
+    }
+
+    /// The trips whose search is under way, oldest first.
+    pub fn searching(&self) -> Vec<TripId> {
+        self.searches.keys().copied().collect()
+    }
+
+    /// Whether anybody became free since this was last asked.
+    pub fn take_freed(&mut self) -> bool {
+        self.fleet.take_freed()
+    }
+
+    /// Does what is due for one search. An offer that comes out of it is drawn up only: it has to be
+    /// written down, and then made ([`Dispatch::make`]) or dropped ([`Dispatch::drop_unwritten`]).
+    pub fn advance(&mut self, trip: TripId, freed: bool, now: DateTime<Utc>) -> Option<Offer> {
+        loop {
+            let search = self.searches.get_mut(&trip)?;
+            search.look_for_listener(now);
+            match search.next(now, freed, &self.search_rules) {
+                Next::Wait(_) => return None,
+                Next::Forget => self.end_search(trip, None, now),
+                Next::GiveUp => self.end_search(trip, Some(MatchEndReason::NoDriver), now),
+                Next::ExpireOffer => {
+                    let offer = search.open.as_ref()?.offer.id;
+                    self.end_offer(trip, offer, OfferEnd::Expired, now);
+                }
+                Next::Look => {
+                    let offer = self.draw_up(trip, now);
+                    let search = self.searches.get_mut(&trip)?;
+                    match &offer {
+                        Some(offer) => search.begin_offer(offer.clone()),
+                        None => search.look_again_at = Some(now + self.search_rules.interval),
+                    }
+                    return offer;
+                }
+            }
+        }
+    }
+
+    /// When the next search, or the next reservation, has something due.
+    pub fn next_due(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let searches = self.searches.values().map(|search| {
+            match search.next(now, false, &self.search_rules) {
+                // Whether a listener is still there is looked at every so often.
+                Next::Wait(at) => at.min(now + self.search_rules.interval),
+                _ => now,
+            }
+        });
+        searches.chain(self.reservations.next_expiry()).min()
+    }
+
+    /// Makes an offer that was written down: driver and trip service are told. Does nothing when it
+    /// ended meanwhile.
+    pub fn make(&mut self, offer: &Offer, now: DateTime<Utc>) {
+        let search = self.searches.get_mut(&offer.trip);
+        let open = search.and_then(|search| {
+            search
+                .open
+                .as_mut()
+                .filter(|open| open.offer.id == offer.id)?
+                .made = true;
+            Some(search)
+        });
+        let Some(search) = open else {
+            self.ended_offers.push(offer.id);
+            return;
+        };
+        metrics::offer_made();
+        search.tell(Event::OfferMade(offer.made()), now);
+        if let Some(key) = self.fleet.key(&offer.driver) {
+            self.sessions.push(key, Message::Offer(offer.for_driver()));
+        }
+    }
+
+    /// Drops an offer that could not be written down: nobody has heard of it. The search looks again
+    /// after its interval.
+    pub fn drop_unwritten(&mut self, offer: &Offer, now: DateTime<Utc>) {
+        self.end_offer(offer.trip, offer.id, OfferEnd::Withdrawn, now);
+        if let Some(search) = self.searches.get_mut(&offer.trip) {
+            search.look_again_at = Some(now + self.search_rules.interval);
+        }
+        // The driver it frees is as free as before; nobody else need look for them at once.
+        self.fleet.take_freed();
+    }
+
+    /// Puts an open offer back as the database remembers it, with a search that waits for the trip
+    /// service to come back for it.
+    pub fn restore_offer(&mut self, offer: Offer, now: DateTime<Utc>) {
+        let wanted = self.ground.catalogue.named_or_first(offer.product.as_str());
+        let (Ok((product, wanted)), Ok(pickup)) = (wanted, self.ground.snap(offer.places.pickup))
+        else {
+            return; // The product or the road is gone.
+        };
+        let key = self.fleet.intern(&offer.driver, now);
+        if !self.fleet.hold(key, Hold::Offer(offer.trip, offer.id)) {
+            return; // It was over, only its row was left.
+        }
+        let errand = Errand {
+            trip: offer.trip,
+            rider: offer.rider.clone(),
+            product,
+            wanted,
+            places: offer.places,
+            pickup,
+            fare: offer.fare,
+            reservation: None,
+            give_up_at: offer.expires_at,
+        };
+        let mut search = Search::new(errand, Listener::Gone(now));
+        search.begin_offer(offer);
+        if let Some(open) = &mut search.open {
+            open.made = true;
+        }
+        self.searches.insert(search.errand.trip, search);
+    }
+
+    /// Ends an offer, if it is the open one of its trip: the driver is free again, and everybody who
+    /// had heard of it hears of its end.
+    pub(super) fn end_offer(
+        &mut self,
+        trip: TripId,
+        offer: OfferId,
+        end: OfferEnd,
+        now: DateTime<Utc>,
+    ) {
+        let Some(search) = self.searches.get_mut(&trip) else {
+            return;
+        };
+        if search
+            .open
+            .as_ref()
+            .is_none_or(|open| open.offer.id != offer)
+        {
+            return;
+        }
+        let Some(Open { offer, made }) = search.end_offer(end) else {
+            return;
+        };
+        if made {
+            search.tell(Event::OfferEnded(offer.ended(end)), now);
+        }
+        self.offer_over(&offer, made, end);
+        self.rouse.notify_one();
+    }
+
+    /// The driver's side of an offer's end. One that was accepted stays set aside until the ride takes
+    /// its place, in the same breath.
+    pub(super) fn offer_over(&mut self, offer: &Offer, made: bool, end: OfferEnd) {
+        if let Some(key) = self.fleet.key(&offer.driver)
+            && end != OfferEnd::Accepted
+        {
+            self.fleet.release(key, Hold::Offer(offer.trip, offer.id));
+            if made {
+                self.sessions
+                    .push(key, Message::OfferWithdrawn(offer.withdrawn(end)));
+            }
+        }
+        if made {
+            metrics::offer_ended(end);
+            self.ended_offers.push(offer.id);
+        }
+    }
+
+    /// Ends a search, its open offer with it. Its listener hears the reason; without one it was gone.
+    pub(super) fn end_search(
+        &mut self,
+        trip: TripId,
+        reason: Option<MatchEndReason>,
+        now: DateTime<Utc>,
+    ) {
+        if let Some(open) = self
+            .searches
+            .get(&trip)
+            .and_then(|search| search.open.as_ref())
+        {
+            let offer = open.offer.id;
+            self.end_offer(trip, offer, OfferEnd::Withdrawn, now);
+        }
+        let Some(search) = self.searches.remove(&trip) else {
+            return;
+        };
+        metrics::search_ended(reason);
+        if let Some(reason) = reason {
+            search.say_ended(reason);
+        }
+    }
+
+    /// Finds whom to offer a trip to and sets them aside: whoever the rider reserved, else the
+    /// nearest.
+    #[tracing::instrument(name = "search.look", level = "debug", skip_all, fields(trip.id = %trip, idle = self.fleet.index().len()))]
+    fn draw_up(&mut self, trip: TripId, now: DateTime<Utc>) -> Option<Offer> {
+        let id = self.names.offer(now);
+        let (driver, to_pickup) = match self.reserved(trip, id, now) {
+            Some(reserved) => reserved,
+            None => self.nearest(trip, id)?,
+        };
+        let Errand {
+            rider,
+            product,
+            places,
+            fare,
+            ..
+        } = &self.searches.get(&trip)?.errand;
+        Some(Offer {
+            id,
+            trip,
+            rider: rider.clone(),
+            driver: self.fleet.id(driver).clone(),
+            product: product.clone(),
+            places: *places,
+            fare: *fare,
+            to_pickup,
+            expires_at: now + self.search_rules.offer_ttl,
+        })
+    }
+
+    fn nearest(&mut self, trip: TripId, offer: OfferId) -> Option<(DriverKey, Travel)> {
+        let Search {
+            errand, excluded, ..
+        } = self.searches.get(&trip)?;
+        let query = Query {
+            target: errand.pickup,
+            products: errand.wanted,
+            count: 1,
+            excludes: &|driver| excluded.contains(driver),
+        };
+        let found = self
+            .ground
+            .nearest
+            .find(self.fleet.index(), self.fleet.ids(), &query);
+        let driver = found.first()?.driver;
+        let to_pickup = self.travel_to(driver, &errand.pickup)?;
+        self.fleet
+            .hold(driver, Hold::Offer(trip, offer))
+            .then_some((driver, to_pickup))
+    }
+
+    /// The driver whom the rider has reserved, now set aside for the offer.
+    fn reserved(
+        &mut self,
+        trip: TripId,
+        offer: OfferId,
+        now: DateTime<Utc>,
+    ) -> Option<(DriverKey, Travel)> {
+        let search = self.searches.get_mut(&trip)?;
+        let errand = &mut search.errand;
+        let id = errand.reservation.take()?;
+        let driver = self.reservations.get(id, &errand.rider, now)?.driver;
+        let suits = self.fleet.driver(driver).products.meets(errand.wanted)
+            && !search.excluded.contains(self.fleet.id(driver));
+        if !suits {
+            return None;
+        }
+        let pickup = errand.pickup;
+        let to_pickup = self.travel_to(driver, &pickup)?;
+        let (from, to) = (Hold::Reservation(id), Hold::Offer(trip, offer));
+        self.reservations.close(id);
+        self.fleet
+            .pass_on(driver, from, to)
+            .then_some((driver, to_pickup))
+    }
+
+    /// How far a driver is from a place; `None` when nobody knows where they are, or there is no way.
+    pub(super) fn travel_to(&self, driver: DriverKey, to: &Snap) -> Option<Travel> {
+        self.ground
+            .nearest
+            .travel(&self.fleet.driver(driver).fix?.snap, to)
+    }
+}
+
+impl Search {
+    fn take_over(&mut self, errand: Errand, listener: Listener) {
+        if let Listener::Reading(older) = std::mem::replace(&mut self.listener, listener) {
+            older.close(Code::Superseded.status("a newer request took this search over"));
+        }
+        self.errand = errand;
+        self.look_again_at = None;
+    }
+
+    /// The last message of a search that is no more.
+    pub(super) fn say_ended(self, reason: MatchEndReason) {
+        let event = Some(self.ended(reason));
+        if let Listener::Reading(outbound) = self.listener {
+            outbound.send(RequestMatchResponse { event });
+        }
+    }
+}

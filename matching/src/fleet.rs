@@ -1,0 +1,378 @@
+//! All drivers, in memory: who they are, where they stand, what they are doing.
+//!
+//! A driver's id is interned once, after that they are a [`DriverKey`]. Every change goes through a
+//! method here, which keeps four things in step with it: the [`Index`] (exactly the idle drivers with
+//! a known position), the driver of each live trip, the change stamps that watchers compare, and the
+//! list of drivers that the database has yet to hear about.
+
+use chrono::{DateTime, Utc};
+use jitney_proto::ids::{DriverId, TripId};
+use jitney_roads::{LatLon, RoadNetwork};
+use rustc_hash::FxHashMap;
+use tokio::sync::watch;
+
+use crate::{
+    index::{Index, Post},
+    ping::Fix,
+    product::ProductSet,
+    standing::{Hold, Leg, Ride, Standing},
+};
+
+/// A driver's number, from 0, for as long as the process lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DriverKey(pub u32);
+
+impl DriverKey {
+    /// The number as an array index.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What a rider looks for at the kerb.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Vehicle {
+    /// The number plate.
+    pub plate: String,
+    /// Colour, make and model.
+    pub description: String,
+}
+
+/// Where a live trip begins and ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Places {
+    /// Where the rider waits.
+    pub pickup: LatLon,
+    /// Where the rider goes.
+    pub dropoff: Option<LatLon>,
+}
+
+/// One driver.
+#[derive(Debug)]
+pub struct Driver {
+    /// On shift or not, and doing what.
+    pub standing: Standing,
+    /// What they serve.
+    pub products: ProductSet,
+    /// What they drive.
+    pub vehicle: Option<Vehicle>,
+    /// The last position that was believed.
+    pub fix: Option<Fix>,
+    /// The next position may be anywhere: they have just come on shift.
+    pub anywhere: bool,
+    /// When anything was last heard from their app.
+    pub heard_at: DateTime<Utc>,
+    /// Counts changes of shift, products and vehicle, over restarts: the database keeps the latest.
+    pub shift_no: i64,
+    /// The places of the live trip.
+    pub places: Option<Places>,
+    /// The fleet's stamp of the last change that watchers see.
+    pub changed: u64,
+    unsaved: bool,
+    moved: Option<watch::Sender<()>>,
+}
+
+/// A driver's shift as a request would have it; `None` keeps what was known.
+#[derive(Clone, Debug, Default)]
+pub struct ShiftChange {
+    /// On or off.
+    pub available: bool,
+    /// What they serve.
+    pub products: Option<ProductSet>,
+    /// What they drive.
+    pub vehicle: Option<Vehicle>,
+}
+
+/// All drivers.
+pub struct Fleet {
+    keys: FxHashMap<DriverId, DriverKey>,
+    ids: Vec<DriverId>,
+    drivers: Vec<Driver>,
+    index: Index,
+    on_trip: FxHashMap<TripId, DriverKey>,
+    stamp: u64,
+    unsaved: Vec<DriverKey>,
+    freed: bool,
+}
+
+impl Fleet {
+    /// Nobody yet.
+    pub fn new(roads: &RoadNetwork, cell_m: f64) -> Self {
+        Self {
+            keys: FxHashMap::default(),
+            ids: Vec::new(),
+            drivers: Vec::new(),
+            index: Index::new(roads, cell_m),
+            on_trip: FxHashMap::default(),
+            stamp: 0,
+            unsaved: Vec::new(),
+            freed: false,
+        }
+    }
+
+    /// The driver of that id, if they were ever heard of.
+    pub fn key(&self, id: &DriverId) -> Option<DriverKey> {
+        self.keys.get(id).copied()
+    }
+
+    /// The driver of that id, who is made known if they were not.
+    pub fn intern(&mut self, id: &DriverId, now: DateTime<Utc>) -> DriverKey {
+        if let Some(key) = self.key(id) {
+            return key;
+        }
+        let key = DriverKey(self.drivers.len() as u32);
+        self.keys.insert(id.clone(), key);
+        self.ids.push(id.clone());
+        self.drivers.push(Driver {
+            standing: Standing::default(),
+            products: ProductSet::default(),
+            vehicle: None,
+            fix: None,
+            anywhere: true,
+            heard_at: now,
+            shift_no: 0,
+            places: None,
+            changed: 0,
+            unsaved: false,
+            moved: None,
+        });
+        key
+    }
+
+    /// The ids, by key.
+    pub fn ids(&self) -> &[DriverId] {
+        &self.ids
+    }
+
+    /// A driver's id.
+    pub fn id(&self, key: DriverKey) -> &DriverId {
+        &self.ids[key.index()]
+    }
+
+    /// A driver.
+    pub fn driver(&self, key: DriverKey) -> &Driver {
+        &self.drivers[key.index()]
+    }
+
+    /// Everybody, by key.
+    pub fn iter(&self) -> impl Iterator<Item = (DriverKey, &Driver)> {
+        (0..).map(DriverKey).zip(&self.drivers)
+    }
+
+    /// The idle drivers.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// Who has a live trip.
+    pub fn driver_of(&self, trip: TripId) -> Option<DriverKey> {
+        self.on_trip.get(&trip).copied()
+    }
+
+    /// The stamp of the latest change.
+    pub fn stamp(&self) -> u64 {
+        self.stamp
+    }
+
+    /// Whether anybody became findable by searches since [`Fleet::take_freed`].
+    pub fn has_freed(&self) -> bool {
+        self.freed
+    }
+
+    /// Whether anybody became findable by searches since this was last asked.
+    pub fn take_freed(&mut self) -> bool {
+        std::mem::take(&mut self.freed)
+    }
+
+    /// Something was heard from the driver's app.
+    pub fn heard(&mut self, key: DriverKey, now: DateTime<Utc>) {
+        self.drivers[key.index()].heard_at = now;
+    }
+
+    /// Takes a position that was believed.
+    pub fn place(&mut self, key: DriverKey, fix: Fix) {
+        let driver = &mut self.drivers[key.index()];
+        driver.fix = Some(fix);
+        driver.anywhere = false;
+        if let Some(moved) = &driver.moved
+            && moved.send(()).is_err()
+        {
+            driver.moved = None;
+        }
+        self.changed(key);
+        self.to_save(key);
+    }
+
+    /// Tells of every new position of a driver from now on.
+    pub fn watch(&mut self, key: DriverKey) -> watch::Receiver<()> {
+        self.drivers[key.index()]
+            .moved
+            .get_or_insert_with(|| watch::Sender::new(()))
+            .subscribe()
+    }
+
+    /// Goes on or off shift. Gives the hold that ended with it.
+    pub fn shift(&mut self, key: DriverKey, change: ShiftChange) -> Option<Hold> {
+        let driver = &mut self.drivers[key.index()];
+        let was_on_shift = driver.standing.on_shift;
+        let mut ended = None;
+        if change.available {
+            driver.standing = driver.standing.begin_shift();
+            driver.anywhere |= !was_on_shift;
+        } else {
+            (driver.standing, ended) = driver.standing.end_shift();
+        }
+        let before = (was_on_shift, driver.products, driver.vehicle.clone());
+        driver.products = change.products.unwrap_or(driver.products);
+        driver.vehicle = change.vehicle.or(driver.vehicle.take());
+        if before != (change.available, driver.products, driver.vehicle.clone()) {
+            driver.shift_no += 1;
+            self.changed(key);
+        }
+        self.to_save(key);
+        ended
+    }
+
+    /// Sets an idle driver aside; whether they were idle.
+    #[must_use]
+    pub fn hold(&mut self, key: DriverKey, hold: Hold) -> bool {
+        let standing = self.driver(key).standing.hold_for(hold);
+        self.stand(key, standing)
+    }
+
+    /// Changes what a driver is set aside for; whether they were set aside for that.
+    #[must_use]
+    pub fn pass_on(&mut self, key: DriverKey, from: Hold, to: Hold) -> bool {
+        let standing = self.driver(key).standing.pass_on(from, to);
+        self.stand(key, standing)
+    }
+
+    /// Ends a hold, if it is the driver's.
+    pub fn release(&mut self, key: DriverKey, hold: Hold) {
+        let standing = self.driver(key).standing.release(hold);
+        self.stand(key, standing);
+    }
+
+    /// The driver has this trip and is on this leg: a fact. Gives the hold that ended with it, and
+    /// whether this trip is now their live one.
+    pub fn ride(
+        &mut self,
+        key: DriverKey,
+        ride: Ride,
+        leg: Leg,
+        places: Option<Places>,
+    ) -> (Option<Hold>, bool) {
+        if let Some(other) = self.driver_of(ride.trip).filter(|&other| other != key) {
+            self.free(other, ride.trip);
+        }
+        let (standing, ended) = self.driver(key).standing.ride(ride, leg);
+        let is_live = standing.live().is_some_and(|live| live.trip == ride.trip);
+        if is_live {
+            let before = self.driver(key).standing.live().map(|before| before.trip);
+            let driver = &mut self.drivers[key.index()];
+            if before != Some(ride.trip) {
+                driver.places = None;
+                if let Some(before) = before {
+                    self.on_trip.remove(&before);
+                }
+                self.on_trip.insert(ride.trip, key);
+            }
+            driver.places = places.or(driver.places);
+            self.stand(key, Some(standing));
+        }
+        (ended, is_live)
+    }
+
+    /// The trip is over, or no longer this driver's: a fact. Whether it was their live one.
+    pub fn free(&mut self, key: DriverKey, trip: TripId) -> bool {
+        let standing = self.driver(key).standing.free(trip);
+        if standing.is_some() {
+            self.on_trip.remove(&trip);
+            self.drivers[key.index()].places = None;
+        }
+        self.stand(key, standing)
+    }
+
+    /// Puts a driver back as the database remembers them; nothing of it is new to the database.
+    pub fn restore(&mut self, id: &DriverId, remembered: Remembered, now: DateTime<Utc>) {
+        let key = self.intern(id, now);
+        let driver = &mut self.drivers[key.index()];
+        driver.standing.on_shift = remembered.available;
+        driver.products = remembered.products;
+        driver.vehicle = remembered.vehicle;
+        driver.fix = remembered.fix;
+        driver.anywhere = false;
+        driver.shift_no = remembered.shift_no;
+        if let Some((ride, leg, places)) = remembered.ride {
+            self.ride(key, ride, leg, places);
+        }
+        self.changed(key);
+    }
+
+    /// Drivers whose changes the database has not heard of, at most `most`; they count as saved now.
+    pub fn take_unsaved(&mut self, most: usize) -> Vec<DriverKey> {
+        let rest = self.unsaved.len().saturating_sub(most);
+        let taken = self.unsaved.split_off(rest);
+        for key in &taken {
+            self.drivers[key.index()].unsaved = false;
+        }
+        taken
+    }
+
+    /// The database has (still) to hear of this driver.
+    pub fn to_save(&mut self, key: DriverKey) {
+        let driver = &mut self.drivers[key.index()];
+        if !std::mem::replace(&mut driver.unsaved, true) {
+            self.unsaved.push(key);
+        }
+    }
+
+    /// Takes a new standing over, if there is one; whether there was.
+    fn stand(&mut self, key: DriverKey, standing: Option<Standing>) -> bool {
+        if let Some(standing) = standing
+            && standing != self.driver(key).standing
+        {
+            self.drivers[key.index()].standing = standing;
+            self.changed(key);
+        }
+        standing.is_some()
+    }
+
+    fn changed(&mut self, key: DriverKey) {
+        self.stamp += 1;
+        let driver = &mut self.drivers[key.index()];
+        driver.changed = self.stamp;
+        match driver.fix.filter(|_| driver.standing.is_idle()) {
+            Some(fix) => {
+                let post = Post {
+                    snap: fix.snap,
+                    products: driver.products,
+                };
+                let before = self.index.post(key).map(|post| post.products);
+                self.freed |= before != Some(post.products);
+                self.index.put(key, post);
+            }
+            None => self.index.remove(key),
+        }
+    }
+}
+
+/// A driver as the database remembers them.
+#[derive(Debug, Default)]
+pub struct Remembered {
+    /// On shift.
+    pub available: bool,
+    /// What they serve.
+    pub products: ProductSet,
+    /// What they drive.
+    pub vehicle: Option<Vehicle>,
+    /// Where they were.
+    pub fix: Option<Fix>,
+    /// See [`Driver::shift_no`].
+    pub shift_no: i64,
+    /// The live trip.
+    pub ride: Option<(Ride, Leg, Option<Places>)>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,211 @@
+//! The rpcs of [`MatchingService`]: who may, what was asked, what is answered. Decisions are made
+//! elsewhere, see [`crate::dispatch`].
+
+mod booking;
+mod driver_stream;
+mod match_stream;
+mod nearby;
+mod route;
+mod watch;
+
+use std::sync::Arc;
+
+use futures::stream::BoxStream;
+use jitney_platform::auth::Caller;
+use jitney_proto::{
+    ids::{DriverId, IdError, TripId},
+    matching::v1::{self as wire, matching_service_server::MatchingService},
+};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::{
+    error::Refusal, fleet::ShiftChange, news::News, outbound::OutboundStream, product::Catalogue,
+    service::Service, wire as words,
+};
+
+/// The handlers.
+pub struct Handlers {
+    service: Arc<Service>,
+}
+
+impl Handlers {
+    /// Handlers of a running service.
+    pub fn new(service: Arc<Service>) -> Self {
+        Self { service }
+    }
+}
+
+#[tonic::async_trait]
+impl MatchingService for Handlers {
+    type StreamDriverStream = OutboundStream<wire::StreamDriverResponse>;
+
+    async fn stream_driver(
+        &self,
+        request: Request<Streaming<wire::StreamDriverRequest>>,
+    ) -> Result<Response<Self::StreamDriverStream>, Status> {
+        let driver = Caller::of(&request)?.driver_id()?;
+        let service = Arc::clone(&self.service);
+        Ok(Response::new(driver_stream::open(
+            service,
+            driver,
+            request.into_inner(),
+        )))
+    }
+
+    async fn set_availability(
+        &self,
+        request: Request<wire::SetAvailabilityRequest>,
+    ) -> Result<Response<wire::SetAvailabilityResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let request = request.into_inner();
+        let id = own_driver(&caller, &request.driver_id)?;
+        let wire::SetAvailabilityRequest {
+            available,
+            products,
+            vehicle,
+            ..
+        } = request;
+        let change = shift_change(
+            &self.service.ground.catalogue,
+            available,
+            &products,
+            vehicle,
+        )?;
+        let driver = self.service.shift(&id, change).await?;
+        Ok(Response::new(wire::SetAvailabilityResponse {
+            driver: Some(driver),
+        }))
+    }
+
+    async fn get_driver(
+        &self,
+        request: Request<wire::GetDriverRequest>,
+    ) -> Result<Response<wire::GetDriverResponse>, Status> {
+        let id = own_driver(&Caller::of(&request)?, &request.get_ref().driver_id)?;
+        let dispatch = self.service.look();
+        let driver = dispatch.wire_driver(dispatch.known(&id)?);
+        Ok(Response::new(wire::GetDriverResponse {
+            driver: Some(driver),
+        }))
+    }
+
+    async fn nearby_drivers(
+        &self,
+        request: Request<wire::NearbyDriversRequest>,
+    ) -> Result<Response<wire::NearbyDriversResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let drivers = nearby::nearby(&self.service, &caller, request.get_ref())?;
+        Ok(Response::new(wire::NearbyDriversResponse { drivers }))
+    }
+
+    async fn match_driver(
+        &self,
+        request: Request<wire::MatchDriverRequest>,
+    ) -> Result<Response<wire::MatchDriverResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        booking::book(&self.service, &caller, request.into_inner()).map(Response::new)
+    }
+
+    type RequestMatchStream = OutboundStream<wire::RequestMatchResponse>;
+
+    async fn request_match(
+        &self,
+        request: Request<wire::RequestMatchRequest>,
+    ) -> Result<Response<Self::RequestMatchStream>, Status> {
+        match_stream::open(&self.service, request.into_inner()).map(Response::new)
+    }
+
+    async fn cancel_match(
+        &self,
+        request: Request<wire::CancelMatchRequest>,
+    ) -> Result<Response<wire::CancelMatchResponse>, Status> {
+        let trip: TripId = read_id(&request.get_ref().trip_id, "trip_id")?;
+        self.service.change().cancel(trip, self.service.clock.now());
+        Ok(Response::new(wire::CancelMatchResponse {}))
+    }
+
+    async fn apply_trip_event(
+        &self,
+        request: Request<wire::ApplyTripEventRequest>,
+    ) -> Result<Response<wire::ApplyTripEventResponse>, Status> {
+        let news = News::read(request.get_ref().event.as_ref(), self.service.clock.now())?;
+        let applied = self.service.hear(news).await?;
+        Ok(Response::new(wire::ApplyTripEventResponse { applied }))
+    }
+
+    type WatchDriverStream = BoxStream<'static, Result<wire::WatchDriverResponse, Status>>;
+
+    async fn watch_driver(
+        &self,
+        request: Request<wire::WatchDriverRequest>,
+    ) -> Result<Response<Self::WatchDriverStream>, Status> {
+        watch::driver(Arc::clone(&self.service), request.get_ref()).map(Response::new)
+    }
+
+    async fn compute_route(
+        &self,
+        request: Request<wire::ComputeRouteRequest>,
+    ) -> Result<Response<wire::ComputeRouteResponse>, Status> {
+        let route = route::compute(&self.service.ground, request.get_ref())?;
+        Ok(Response::new(wire::ComputeRouteResponse {
+            route: Some(route),
+        }))
+    }
+
+    type WatchFleetStream = BoxStream<'static, Result<wire::WatchFleetResponse, Status>>;
+
+    async fn watch_fleet(
+        &self,
+        request: Request<wire::WatchFleetRequest>,
+    ) -> Result<Response<Self::WatchFleetStream>, Status> {
+        watch::fleet(Arc::clone(&self.service), request.get_ref()).map(Response::new)
+    }
+
+    async fn get_service_area(
+        &self,
+        _: Request<wire::GetServiceAreaRequest>,
+    ) -> Result<Response<wire::GetServiceAreaResponse>, Status> {
+        Ok(Response::new(route::service_area(&self.service.ground)))
+    }
+}
+
+/// An id of a request.
+fn read_id<I: std::str::FromStr<Err = IdError>>(text: &str, field: &str) -> Result<I, Status> {
+    text.parse().map_err(|error: IdError| error.status(field))
+}
+
+/// As [`read_id`], where empty means absent.
+fn read_id_if_any<I: std::str::FromStr<Err = IdError>>(
+    text: &str,
+    field: &str,
+) -> Result<Option<I>, Status> {
+    if text.is_empty() {
+        Ok(None)
+    } else {
+        read_id(text, field).map(Some)
+    }
+}
+
+/// The driver a request is about, who must be the caller unless those are staff. Another driver's id
+/// is answered like one that nobody has.
+fn own_driver(caller: &Caller, text: &str) -> Result<DriverId, Status> {
+    if !caller.is_staff() && caller.driver_id()?.as_str() != text {
+        return Err(Refusal::UnknownDriver.into());
+    }
+    read_id(text, "driver_id")
+}
+
+/// A change of shift as requests spell it: what is empty or absent keeps what was known.
+fn shift_change(
+    catalogue: &Catalogue,
+    available: bool,
+    products: &[String],
+    vehicle: Option<wire::Vehicle>,
+) -> Result<ShiftChange, Refusal> {
+    let set = catalogue.set(products.iter().map(String::as_str))?;
+    Ok(ShiftChange {
+        available,
+        products: (!products.is_empty()).then_some(set),
+        vehicle: vehicle.map(words::vehicle).transpose()?,
+    })
+}

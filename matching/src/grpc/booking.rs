@@ -1,0 +1,76 @@
+//! MatchDriver: a driver set aside for a rider.
+
+use jitney_platform::auth::{Caller, Role};
+use jitney_proto::{Code, ids::RiderId, matching::v1 as wire, time::timestamp};
+use tonic::Status;
+
+use super::read_id;
+use crate::{
+    dispatch::BookingRequest, error::Refusal, reservation::Wish, service::Service, wire as words,
+};
+
+/// Characters of an idempotency key, at most.
+const KEY_MAX: usize = 128;
+
+/// Sets the nearest driver aside for the caller, or for the rider whom staff name.
+pub fn book(
+    service: &Service,
+    caller: &Caller,
+    request: wire::MatchDriverRequest,
+) -> Result<wire::MatchDriverResponse, Status> {
+    let ground = &service.ground;
+    let rider = rider(caller, &request.rider_id)?;
+    if request.idempotency_key.len() > KEY_MAX {
+        let problem = format!("must be at most {KEY_MAX} bytes");
+        return Err(Refusal::bad_field("idempotency_key", problem).into());
+    }
+    let (product, wanted) = ground.catalogue.named_or_first(&request.product)?;
+    let pickup = words::on_road(
+        &ground.roads,
+        ground.config.snap_distance_max_m,
+        request.pickup.as_ref(),
+        "pickup",
+    )?;
+    let wish = Wish {
+        pickup: words::place(request.pickup.as_ref(), "pickup")?,
+        product: request.product,
+    };
+    let open_max = match caller.role {
+        Role::Rider => ground.config.reservations_per_rider_max,
+        Role::Driver | Role::Operator | Role::Service => 0,
+    };
+    let key = request.idempotency_key;
+    let request = BookingRequest {
+        rider,
+        key,
+        wish,
+        pickup,
+        product,
+        wanted,
+        open_max,
+    };
+    let booking = service.change().book(request, service.clock.now())?;
+    let vehicle = booking.vehicle.map(|vehicle| wire::Vehicle {
+        plate: vehicle.plate,
+        description: vehicle.description,
+    });
+    Ok(wire::MatchDriverResponse {
+        driver_id: booking.driver.to_string(),
+        eta_seconds: i64::from(booking.to_pickup.duration_ms.div_ceil(1_000)),
+        distance_meters: i64::from(booking.to_pickup.distance_m),
+        reservation_id: booking.id.to_string(),
+        expires_at: Some(timestamp(booking.expires_at)),
+        vehicle,
+    })
+}
+
+/// Whom the reservation is for.
+fn rider(caller: &Caller, named: &str) -> Result<RiderId, Status> {
+    if !caller.is_staff() && !named.is_empty() && caller.id != named {
+        return Err(Code::PermissionDenied.status("rider_id names another rider than the token"));
+    }
+    read_id(
+        if named.is_empty() { &caller.id } else { named },
+        "rider_id",
+    )
+}

@@ -1,0 +1,170 @@
+//! StreamDriver: one task per connection reads what the app says until either side has had enough.
+//! What the app is told comes from [`crate::session`].
+
+use std::sync::Arc;
+
+use jitney_proto::{
+    Code,
+    ids::{DriverId, SessionId},
+    matching::v1::{self as wire, StreamDriverRequest, stream_driver_request::Message},
+};
+use tonic::{Status, Streaming};
+use tracing::Instrument;
+
+use super::shift_change;
+use crate::{
+    error::Refusal,
+    fleet::DriverKey,
+    outbound::{Outbound, OutboundStream, outbound},
+    ping::Sighting,
+    service::{Service, going_away},
+    session::ConnectionNo,
+};
+
+/// Positions of one batch, at most.
+const PINGS_MAX: usize = 100;
+
+type Out = Outbound<wire::StreamDriverResponse>;
+
+/// Reads a connection of the token's driver; gives the stream of what they are told.
+pub fn open(
+    service: Arc<Service>,
+    driver: DriverId,
+    inbound: Streaming<StreamDriverRequest>,
+) -> OutboundStream<wire::StreamDriverResponse> {
+    let (out, stream) = outbound(service.ground.config.stream_queue_max);
+    let connection = Connection {
+        service,
+        driver,
+        inbound,
+        out,
+    };
+    tokio::spawn(connection.run().in_current_span());
+    stream
+}
+
+struct Connection {
+    service: Arc<Service>,
+    driver: DriverId,
+    inbound: Streaming<StreamDriverRequest>,
+    out: Out,
+}
+
+impl Connection {
+    async fn run(mut self) {
+        let (key, number) = match self.hello().await {
+            Ok(Some(connected)) => connected,
+            Ok(None) => return,
+            Err(status) => return self.out.close(status),
+        };
+        tracing::debug!("driver connected");
+        if let Err(status) = self.converse(key).await {
+            self.out.close(status);
+        }
+        let now = self.service.clock.now();
+        self.service.change().left(key, number, now);
+        tracing::debug!("driver disconnected");
+    }
+
+    /// Waits for the first message; `None` when the app leaves without one.
+    async fn hello(&mut self) -> Result<Option<(DriverKey, ConnectionNo)>, Status> {
+        let patience = self.service.ground.config.hello_max;
+        let first = tokio::select! {
+            message = self.inbound.message() => message,
+            () = self.out.closed() => return Ok(None),
+            () = self.service.shutdown.cancelled() => return Err(going_away()),
+            () = self.service.clock.sleep(patience) => {
+                return Err(Code::DeadlineExceeded.status("no hello came in time"));
+            }
+        };
+        // An app that breaks off has nobody to hear of it.
+        let Ok(Some(first)) = first else {
+            return Ok(None);
+        };
+        let Some(Message::Hello(hello)) = first.message else {
+            return Err(Code::StreamOrder.status("the first message must be hello"));
+        };
+        if !hello.driver_id.is_empty() && hello.driver_id != self.driver.as_str() {
+            return Err(
+                Code::PermissionDenied.status("the hello names another driver than the token")
+            );
+        }
+        // A session name that is none of ours is a session that is gone.
+        let resume: Option<SessionId> = hello.resume_session_id.parse().ok();
+        let resume = resume.map(|session| (session, hello.last_seq));
+        let now = self.service.clock.now();
+        let mut dispatch = self.service.change();
+        Ok(Some(dispatch.hello(
+            &self.driver,
+            resume,
+            self.out.clone(),
+            now,
+        )))
+    }
+
+    /// Takes in what the app says until it leaves, the connection is closed, or the process stops.
+    async fn converse(&mut self, key: DriverKey) -> Result<(), Status> {
+        loop {
+            let message = tokio::select! {
+                // Being superseded comes before anything the older connection still says.
+                biased;
+                () = self.out.closed() => return Ok(()),
+                () = self.service.shutdown.cancelled() => return Err(going_away()),
+                message = self.inbound.message() => message,
+            };
+            match message {
+                Ok(Some(StreamDriverRequest {
+                    message: Some(message),
+                })) => {
+                    self.take_in(key, message).await?;
+                }
+                // A kind of message that a newer app has.
+                Ok(Some(StreamDriverRequest { message: None })) => {}
+                Ok(None) | Err(_) => return Ok(()),
+            }
+        }
+    }
+
+    async fn take_in(&mut self, key: DriverKey, message: Message) -> Result<(), Status> {
+        let now = self.service.clock.now();
+        match message {
+            Message::Hello(_) => Err(Code::StreamOrder
+                .status("hello is the first message of a connection, and only that")),
+            Message::Pings(pings) => self.pings(key, &pings),
+            Message::Ack(ack) => {
+                self.service.change().acknowledge(key, ack.seq, now);
+                Ok(())
+            }
+            Message::Availability(wire::Availability {
+                available,
+                products,
+                vehicle,
+            }) => {
+                let catalogue = &self.service.ground.catalogue;
+                let change = shift_change(catalogue, available, &products, vehicle)?;
+                self.service.shift(&self.driver, change).await?;
+                Ok(())
+            }
+        }
+    }
+
+    fn pings(&self, key: DriverKey, pings: &wire::Pings) -> Result<(), Status> {
+        if pings.pings.len() > PINGS_MAX {
+            let problem = format!("must be at most {PINGS_MAX} in a batch");
+            return Err(Refusal::bad_field("pings.pings", problem).into());
+        }
+        let ground = &self.service.ground;
+        let reach_m = ground.config.snap_distance_max_m;
+        // Looking for the road is the long part, and needs no lock.
+        let sightings: Vec<_> = pings
+            .pings
+            .iter()
+            .map(|ping| Sighting::read(ping, &ground.roads, reach_m))
+            .collect();
+        let now = self.service.clock.now();
+        self.service
+            .change()
+            .pings(key, pings.batch, &sightings, now);
+        Ok(())
+    }
+}

@@ -1,0 +1,77 @@
+//! ComputeRoute and GetServiceArea: what the map alone can answer.
+
+use jitney_proto::{
+    common::v1::{BoundingBox, Route},
+    matching::v1 as wire,
+};
+use jitney_roads::Snap;
+
+use crate::{dispatch::Ground, error::Refusal, wire as words};
+
+/// The fastest way through all points.
+pub fn compute(ground: &Ground, request: &wire::ComputeRouteRequest) -> Result<Route, Refusal> {
+    let most = ground.config.route_points_max;
+    if !(2..=most).contains(&request.points.len()) {
+        return Err(Refusal::bad_field(
+            "points",
+            format!("must be 2 to {most} points"),
+        ));
+    }
+    let reach_m = ground.config.snap_distance_max_m;
+    let stops = (0..)
+        .zip(&request.points)
+        .map(|(index, point)| {
+            words::on_road(
+                &ground.roads,
+                reach_m,
+                Some(point),
+                &format!("points[{index}]"),
+            )
+        })
+        .collect::<Result<Vec<Snap>, _>>()?;
+    let mut whole = Route::default();
+    for (from, leg) in (0..).zip(stops.windows(2)) {
+        let no_route = || Refusal::NoRoute { from, to: from + 1 };
+        if request.omit_line {
+            let travel = ground
+                .nearest
+                .travel(&leg[0], &leg[1])
+                .ok_or_else(no_route)?;
+            whole.distance_meters += i64::from(travel.distance_m);
+            whole.duration_ms += i64::from(travel.duration_ms);
+        } else {
+            let leg = words::route(&ground.roads, &leg[0], &leg[1]).ok_or_else(no_route)?;
+            whole.distance_meters += leg.distance_meters;
+            whole.duration_ms += leg.duration_ms;
+            // A leg begins where the last one ended.
+            let joint = usize::from(
+                whole
+                    .line
+                    .last()
+                    .is_some_and(|last| Some(last) == leg.line.first()),
+            );
+            whole.line.extend(leg.line.into_iter().skip(joint));
+        }
+    }
+    Ok(whole)
+}
+
+/// The map and the products.
+pub fn service_area(ground: &Ground) -> wire::GetServiceAreaResponse {
+    let bounds = ground.roads.bounds();
+    let product = |product: &crate::config::ProductConfig| wire::Product {
+        product: product.id.to_string(),
+        title: product.title.clone(),
+        seats: product.seats,
+    };
+    wire::GetServiceAreaResponse {
+        map_name: ground.roads.name().to_owned(),
+        map_id: ground.roads.id().to_string(),
+        area: Some(BoundingBox {
+            south_west: Some(words::point(bounds.south_west)),
+            north_east: Some(words::point(bounds.north_east)),
+        }),
+        products: ground.catalogue.products().iter().map(product).collect(),
+        attribution: ground.roads.attribution().to_owned(),
+    }
+}

@@ -1,0 +1,106 @@
+//! What is counted. Nothing here says where anybody is.
+
+use std::sync::LazyLock;
+
+use jitney_proto::matching::v1::MatchEndReason;
+use opentelemetry::{KeyValue, global, metrics::Counter};
+
+use crate::{offer::OfferEnd, ping::PingRefusal};
+
+struct Counters {
+    pings: Counter<u64>,
+    pings_refused: Counter<u64>,
+    offers_made: Counter<u64>,
+    offers_ended: Counter<u64>,
+    searches_ended: Counter<u64>,
+    reservations: Counter<u64>,
+}
+
+static COUNTERS: LazyLock<Counters> = LazyLock::new(|| {
+    let meter = global::meter("jitney.matching");
+    let counter = |name: &'static str, unit: &'static str, what: &'static str| {
+        meter
+            .u64_counter(name)
+            .with_unit(unit)
+            .with_description(what)
+            .build()
+    };
+    Counters {
+        pings: counter("jitney.matching.pings", "{ping}", "Driver positions taken"),
+        pings_refused: counter(
+            "jitney.matching.pings_refused",
+            "{ping}",
+            "Driver positions not believed, by reason",
+        ),
+        offers_made: counter(
+            "jitney.matching.offers",
+            "{offer}",
+            "Offers made to drivers",
+        ),
+        offers_ended: counter(
+            "jitney.matching.offers_ended",
+            "{offer}",
+            "Offers that ended, by outcome",
+        ),
+        searches_ended: counter(
+            "jitney.matching.searches_ended",
+            "{search}",
+            "Searches for a driver that ended, by outcome",
+        ),
+        reservations: counter(
+            "jitney.matching.reservations",
+            "{reservation}",
+            "Drivers set aside for riders",
+        ),
+    }
+});
+
+/// Positions were taken.
+pub fn pings_accepted(count: usize) {
+    if count > 0 {
+        COUNTERS.pings.add(count as u64, &[]);
+    }
+}
+
+/// A position was not believed.
+pub fn ping_refused(refusal: PingRefusal) {
+    COUNTERS
+        .pings_refused
+        .add(1, &[KeyValue::new("reason", refusal.reason())]);
+}
+
+/// An offer was made.
+pub fn offer_made() {
+    COUNTERS.offers_made.add(1, &[]);
+}
+
+/// An offer ended.
+pub fn offer_ended(end: OfferEnd) {
+    let outcome = match end {
+        OfferEnd::Accepted => "accepted",
+        OfferEnd::Declined => "declined",
+        OfferEnd::Expired => "expired",
+        OfferEnd::Withdrawn => "withdrawn",
+    };
+    COUNTERS
+        .offers_ended
+        .add(1, &[KeyValue::new("outcome", outcome)]);
+}
+
+/// A search ended; without a reason nobody came back for it.
+pub fn search_ended(reason: Option<MatchEndReason>) {
+    let outcome = match reason {
+        Some(MatchEndReason::Assigned) => "assigned",
+        Some(MatchEndReason::Cancelled) => "cancelled",
+        Some(MatchEndReason::NoDriver) => "no_driver",
+        Some(MatchEndReason::Unspecified) | None => "forgotten",
+    };
+    COUNTERS
+        .searches_ended
+        .add(1, &[KeyValue::new("outcome", outcome)]);
+}
+
+/// A driver was set aside for a rider.
+pub fn reservation_made() {
+    COUNTERS.reservations.add(1, &[]);
+}

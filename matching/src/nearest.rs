@@ -1,0 +1,240 @@
+//! The nearest idle drivers by road travel time, exactly.
+//!
+//! Two searches give the same answer by different ways, and tests hold them against each other:
+//!
+//! - *Dense* ([`Nearest::dense`]): walk backwards from the target over the roads, nearest junction
+//!   first, and look at the drivers on the roads into each. Cheap when drivers are many; its walk is
+//!   as long as the k-th driver is far.
+//! - *Sparse* ([`Nearest::sparse`]): take drivers in order of straight-line distance, ask for the road
+//!   time of each, stop when not even the map's top speed could bring the next one in before the k-th
+//!   best. Cheap when drivers are few; all of them share one target search.
+//!
+//! [`Nearest::find`] begins with the first under a budget and finishes with the second.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jitney_proto::ids::DriverId;
+use jitney_roads::{BackwardExpansion, PairSearch, RoadNetwork, Snap, TargetSearch, Travel};
+
+use crate::{
+    fleet::DriverKey,
+    index::{Index, Post},
+    product::ProductSet,
+};
+
+/// Searches on one road network. Their scratch space, as large as the map, is pooled: as many as ever
+/// ran at once are kept.
+pub struct Nearest {
+    roads: Arc<RoadNetwork>,
+    settle_budget: usize,
+    pool: Mutex<Vec<Scratch>>,
+}
+
+/// What is asked.
+pub struct Query<'a> {
+    /// The place to reach.
+    pub target: Snap,
+    /// Only drivers who serve one of these.
+    pub products: ProductSet,
+    /// How many.
+    pub count: usize,
+    /// Drivers that do not count.
+    pub excludes: &'a dyn Fn(&DriverId) -> bool,
+}
+
+/// A driver and how long they need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The driver.
+    pub driver: DriverKey,
+    /// Travel time to the target, milliseconds.
+    pub time_ms: u32,
+}
+
+struct Scratch {
+    expansion: BackwardExpansion,
+    target: TargetSearch,
+    pair: PairSearch,
+}
+
+impl Nearest {
+    /// Searches that walk over at most `settle_budget` junctions before they change their method.
+    pub fn new(roads: Arc<RoadNetwork>, settle_budget: usize) -> Self {
+        Self {
+            roads,
+            settle_budget,
+            pool: Mutex::default(),
+        }
+    }
+
+    /// The nearest idle drivers, soonest first; equal times by driver id. Those that cannot reach the
+    /// target are left out, so there may be fewer than asked for.
+    pub fn find(&self, index: &Index, ids: &[DriverId], query: &Query<'_>) -> Vec<Found> {
+        if index.is_empty() || query.count == 0 {
+            return Vec::new();
+        }
+        // On a map with a driver at every tenth junction the walk for five is about fifty junctions.
+        let expected_walk = query.count.saturating_mul(self.roads.node_count()) / index.len();
+        if expected_walk <= self.settle_budget
+            && let Some(found) = self.dense(index, ids, query, self.settle_budget)
+        {
+            return found;
+        }
+        self.sparse(index, ids, query)
+    }
+
+    /// By walking the roads; `None` when the budget is spent before the answer is certain.
+    pub fn dense(
+        &self,
+        index: &Index,
+        ids: &[DriverId],
+        query: &Query<'_>,
+        settle_budget: usize,
+    ) -> Option<Vec<Found>> {
+        self.with_scratch(|scratch| {
+            let roads = &*self.roads;
+            let walk = &mut scratch.expansion;
+            let mut best = Best::new(query.count, ids);
+            for driver in index.on_segment(query.target.segment) {
+                if let Some(post) = wanted(index, ids, query, driver)
+                    && let Some(time_ms) = roads.time_along_segment_ms(&post.snap, &query.target)
+                {
+                    best.offer(Found { driver, time_ms });
+                }
+            }
+            walk.aim(&query.target, settle_budget);
+            loop {
+                match walk.next_time_ms() {
+                    // Whoever is still to come needs at least this long. One that needs exactly as
+                    // long as the last of the best may have the smaller id.
+                    Some(time_ms) if best.excludes(time_ms) => break,
+                    Some(_) => {}
+                    None => break,
+                }
+                let Some(settled) = walk.next() else {
+                    if walk.budget_left() == 0 {
+                        return None;
+                    }
+                    break;
+                };
+                for arc in roads.arcs_into(settled.node) {
+                    for driver in index.on_segment(roads.arc(arc).segment) {
+                        let Some(post) = wanted(index, ids, query, driver) else {
+                            continue;
+                        };
+                        let rest = roads.stubs_out(&post.snap).find(|stub| stub.arc == arc);
+                        if let Some(rest) = rest {
+                            let time_ms = settled.time_ms.saturating_add(rest.time_ms);
+                            best.offer(Found { driver, time_ms });
+                        }
+                    }
+                }
+            }
+            Some(best.found)
+        })
+    }
+
+    /// By straight-line distance first.
+    pub fn sparse(&self, index: &Index, ids: &[DriverId], query: &Query<'_>) -> Vec<Found> {
+        self.with_scratch(|scratch| {
+            let roads = &*self.roads;
+            let top_m_per_ms = roads.top_speed_m_per_s() / 1000.0;
+            let here = query.target.point;
+            let mut best = Best::new(query.count, ids);
+            scratch.target.aim(&query.target);
+            for (least_m, drivers) in index.cells_from(here) {
+                if best.excludes((least_m / top_m_per_ms) as u32) {
+                    break;
+                }
+                for &driver in drivers {
+                    let Some(post) = wanted(index, ids, query, driver) else {
+                        continue;
+                    };
+                    if best.excludes(roads.travel_ms_min(post.snap.point, here)) {
+                        continue;
+                    }
+                    if let Some(time_ms) = scratch.target.time_from(&post.snap) {
+                        best.offer(Found { driver, time_ms });
+                    }
+                }
+            }
+            best.found
+        })
+    }
+
+    /// How long and how far it is from one place to another.
+    pub fn travel(&self, from: &Snap, to: &Snap) -> Option<Travel> {
+        self.with_scratch(|scratch| scratch.pair.travel(from, to))
+    }
+
+    fn with_scratch<T>(&self, search: impl FnOnce(&mut Scratch) -> T) -> T {
+        let pooled = || self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = pooled().pop();
+        let mut scratch = taken.unwrap_or_else(|| {
+            let network = RoadNetwork::clone(&self.roads);
+            Scratch {
+                expansion: BackwardExpansion::new(network.clone()),
+                target: TargetSearch::new(network.clone()),
+                pair: PairSearch::new(network),
+            }
+        });
+        let answer = search(&mut scratch);
+        pooled().push(scratch);
+        answer
+    }
+}
+
+/// Where the driver stands, if they are among those asked for.
+fn wanted(index: &Index, ids: &[DriverId], query: &Query<'_>, driver: DriverKey) -> Option<Post> {
+    let post = index
+        .post(driver)
+        .filter(|post| post.products.meets(query.products))?;
+    (!(query.excludes)(ids.get(driver.index())?)).then_some(post)
+}
+
+/// The best so far, in order.
+struct Best<'a> {
+    count: usize,
+    ids: &'a [DriverId],
+    found: Vec<Found>,
+}
+
+impl<'a> Best<'a> {
+    fn new(count: usize, ids: &'a [DriverId]) -> Self {
+        Self {
+            count,
+            ids,
+            found: Vec::with_capacity(count.min(128)),
+        }
+    }
+
+    /// Whether nobody who needs that long gets in, whatever their id.
+    fn excludes(&self, time_ms: u32) -> bool {
+        self.found.len() == self.count
+            && self.found.last().is_some_and(|last| time_ms > last.time_ms)
+    }
+
+    /// Takes a driver in, or their shorter time.
+    fn offer(&mut self, new: Found) {
+        if self.excludes(new.time_ms) {
+            return;
+        }
+        if let Some(place) = self
+            .found
+            .iter()
+            .position(|found| found.driver == new.driver)
+        {
+            if self.found[place].time_ms <= new.time_ms {
+                return;
+            }
+            self.found.remove(place);
+        }
+        let key = |found: &Found| (found.time_ms, &self.ids[found.driver.index()]);
+        let place = self.found.partition_point(|found| key(found) < key(&new));
+        self.found.insert(place, new);
+        self.found.truncate(self.count);
+    }
+}
+
+#[cfg(test)]
+mod tests;

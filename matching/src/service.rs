@@ -1,0 +1,297 @@
+//! The running service: the lock around [`Dispatch`], the clock, the store, and the loops that make
+//! things happen by themselves. What a call means is in `dispatch`, how it is spelled in `grpc`.
+//!
+//! The lock is never held across a wait. What has to be durable before it is told to anybody (offers,
+//! trip events) goes: decide under the lock, write down, tell under the lock.
+
+use std::{
+    hash::BuildHasher,
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use jitney_platform::{Platform, clock::Clock};
+use jitney_proto::{
+    Code,
+    ids::{DriverId, TripId},
+    matching::v1 as wire,
+};
+use rustc_hash::{FxBuildHasher, FxHashMap};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use crate::{
+    dispatch::{Dispatch, Ground},
+    error::Refusal,
+    fleet::ShiftChange,
+    news::News,
+    offer::Offer,
+    privacy::Veil,
+    store::Store,
+};
+
+/// Drivers written down in one go, at most.
+const FLUSH_MAX: usize = 10_000;
+/// How often silence is looked for.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the store is tidied.
+const TIDY_INTERVAL: Duration = Duration::from_secs(600);
+/// How long after its end an offer that was left over is deleted.
+const LEFTOVER_MAX: TimeDelta = TimeDelta::hours(1);
+/// Locks that keep events of one trip in order; different trips seldom share one.
+const TRIP_LOCKS: usize = 64;
+
+/// What streams end with when the process stops.
+pub fn going_away() -> Status {
+    Code::Unavailable.status("the server is going away; connect again")
+}
+
+/// The running service.
+pub struct Service {
+    /// What does not change.
+    pub ground: Arc<Ground>,
+    /// What riders see of drivers.
+    pub veil: Veil,
+    /// Where the time comes from.
+    pub clock: Clock,
+    /// Cancelled when the process is to stop.
+    pub shutdown: CancellationToken,
+    dispatch: RwLock<Dispatch>,
+    store: Store,
+    rouse: Arc<Notify>,
+    trip_locks: Vec<tokio::sync::Mutex<()>>,
+    /// Versions whose writing failed with an unknown outcome: if the database has them after all, the
+    /// fleet has yet to hear of them.
+    doubtful: Mutex<FxHashMap<TripId, i64>>,
+}
+
+impl Service {
+    /// The service as the store remembers it.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn restore(
+        ground: Arc<Ground>,
+        seed: u64,
+        store: Store,
+        platform: &Platform,
+    ) -> Result<Self, sqlx::Error> {
+        let rouse = Arc::new(Notify::new());
+        let mut dispatch = Dispatch::new(Arc::clone(&ground), seed, Arc::clone(&rouse));
+        let now = platform.clock.now();
+        let (mut drivers, mut riding) = (0, 0);
+        for (row, ride) in store.load_drivers().await? {
+            drivers += 1;
+            riding += usize::from(ride.is_some());
+            dispatch.restore_driver(row, ride, now);
+        }
+        let offers = store.load_offers(now).await?;
+        tracing::info!(drivers, riding, offers = offers.len(), "fleet restored");
+        for offer in offers {
+            dispatch.restore_offer(offer, now);
+        }
+        let config = &ground.config;
+        Ok(Self {
+            veil: Veil::new(seed, config.alias_period, config.blur_max_m),
+            clock: platform.clock.clone(),
+            shutdown: platform.shutdown.clone(),
+            dispatch: RwLock::new(dispatch),
+            store,
+            rouse,
+            trip_locks: (0..TRIP_LOCKS)
+                .map(|_| tokio::sync::Mutex::new(()))
+                .collect(),
+            doubtful: Mutex::default(),
+            ground,
+        })
+    }
+
+    /// To look.
+    pub fn look(&self) -> RwLockReadGuard<'_, Dispatch> {
+        self.dispatch.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To change.
+    pub fn change(&self) -> RwLockWriteGuard<'_, Dispatch> {
+        self.dispatch
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts everything that happens by itself; it ends when the platform is asked to stop.
+    pub fn start(self: &Arc<Self>, platform: &Platform) {
+        let service = Arc::clone(self);
+        platform
+            .tasks
+            .spawn(async move { service.advance_searches().await });
+        let service = Arc::clone(self);
+        platform
+            .tasks
+            .spawn(async move { service.keep_house().await });
+        let service = Arc::clone(self);
+        platform
+            .tasks
+            .spawn(async move { service.write_down().await });
+    }
+
+    /// Goes on or off shift, durably.
+    ///
+    /// # Errors
+    /// The database's. The change counts all the same, and is written down later: repeat the call to
+    /// be sure.
+    pub async fn shift(&self, id: &DriverId, change: ShiftChange) -> Result<wire::Driver, Refusal> {
+        let now = self.clock.now();
+        let (driver, row) = {
+            let mut dispatch = self.change();
+            let key = dispatch.intern(id, now);
+            dispatch.shift(key, change, now);
+            (dispatch.wire_driver(key), dispatch.row(key))
+        };
+        self.store.save_drivers(vec![row]).await?;
+        Ok(driver)
+    }
+
+    /// Takes in a trip event: whether it was above the last one applied. Runs to its end even when
+    /// the caller goes away.
+    ///
+    /// # Errors
+    /// UNAVAILABLE or INTERNAL when the database did not take it; deliver it again.
+    pub async fn hear(self: &Arc<Self>, news: News) -> Result<bool, Status> {
+        let service = Arc::clone(self);
+        let heard = tokio::spawn(async move { service.hear_to_the_end(news).await });
+        match heard.await {
+            Ok(applied) => applied.map_err(|error| Refusal::Database(error).into()),
+            Err(error) => Err(jitney_platform::status::internal(error)),
+        }
+    }
+
+    async fn hear_to_the_end(&self, news: News) -> Result<bool, sqlx::Error> {
+        let stripe = FxBuildHasher.hash_one(news.trip) as usize % TRIP_LOCKS;
+        let _turn = self.trip_locks[stripe].lock().await;
+        let doubtful = || self.doubtful.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.store.apply(&news).await {
+            Ok(applied) => {
+                let was_doubtful = doubtful().remove(&news.trip) == Some(news.version);
+                if applied || was_doubtful {
+                    self.change().hear(&news, self.clock.now());
+                }
+                Ok(applied || was_doubtful)
+            }
+            Err(error) => {
+                doubtful().insert(news.trip, news.version);
+                Err(error)
+            }
+        }
+    }
+
+    /// Advances the searches, oldest first, whenever one has something to do.
+    async fn advance_searches(&self) {
+        let mut offers = Vec::new();
+        loop {
+            let next_due = {
+                let now = self.clock.now();
+                let (trips, freed) = {
+                    let mut dispatch = self.change();
+                    dispatch.expire_reservations(now);
+                    (dispatch.searching(), dispatch.take_freed())
+                };
+                for trip in trips {
+                    offers.extend(self.change().advance(trip, freed, now));
+                }
+                self.look().next_due(now)
+            };
+            if !offers.is_empty() {
+                self.make(std::mem::take(&mut offers)).await;
+                continue;
+            }
+            tokio::select! {
+                () = self.shutdown.cancelled() => return,
+                () = self.rouse.notified() => {}
+                () = self.sleep_until(next_due) => {}
+            }
+        }
+    }
+
+    /// Writes offers down, then tells of them.
+    async fn make(&self, offers: Vec<Offer>) {
+        let saved = self.store.save_offers(&offers).await;
+        let now = self.clock.now();
+        let mut dispatch = self.change();
+        match saved {
+            Ok(()) => offers.iter().for_each(|offer| dispatch.make(offer, now)),
+            Err(error) => {
+                tracing::warn!(%error, offers = offers.len(), "offers could not be written down");
+                offers
+                    .iter()
+                    .for_each(|offer| dispatch.drop_unwritten(offer, now));
+            }
+        }
+    }
+
+    /// Looks for silence, and tidies the store now and then.
+    async fn keep_house(&self) {
+        let mut tidy_at = self.clock.now();
+        while self.pause(SWEEP_INTERVAL).await {
+            let now = self.clock.now();
+            self.change().sweep(now);
+            if now >= tidy_at {
+                tidy_at = now + crate::config::delta(TIDY_INTERVAL);
+                let memory = self.ground.config.trip_memory;
+                if let Err(error) = self.store.tidy(now - LEFTOVER_MAX, memory).await {
+                    tracing::warn!(%error, "the store was not tidied");
+                }
+            }
+        }
+    }
+
+    /// Writes the fleet's changes down, and once more at the end.
+    async fn write_down(&self) {
+        while self.pause(self.ground.config.flush_interval).await {
+            self.flush().await;
+        }
+        self.change().close_streams(&going_away());
+        self.flush().await;
+    }
+
+    /// Writes down what changed since the last time.
+    pub async fn flush(&self) {
+        loop {
+            let (rows, offers) = self.change().take_unsaved(FLUSH_MAX);
+            let is_last = rows.len() < FLUSH_MAX;
+            let saved = async {
+                if !rows.is_empty() {
+                    self.store.save_drivers(rows.clone()).await?;
+                }
+                if !offers.is_empty() {
+                    self.store.delete_offers(&offers).await?;
+                }
+                Ok::<_, sqlx::Error>(())
+            };
+            if let Err(error) = saved.await {
+                tracing::warn!(%error, drivers = rows.len(), "the fleet could not be written down");
+                self.change().unsaved(&rows, offers);
+                return;
+            }
+            if is_last {
+                return;
+            }
+        }
+    }
+
+    async fn sleep_until(&self, moment: Option<DateTime<Utc>>) {
+        match moment {
+            Some(moment) => self.clock.sleep_until(moment).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Sleeps; whether to go on after it.
+    async fn pause(&self, time: Duration) -> bool {
+        tokio::select! {
+            () = self.shutdown.cancelled() => false,
+            () = self.clock.sleep(time) => true,
+        }
+    }
+}

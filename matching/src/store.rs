@@ -1,0 +1,315 @@
+//! What the database remembers for matching, see the migrations for the tables.
+//!
+//! Two kinds of writing: *soft* (positions, shifts: batched, each part kept only if newer, so late and
+//! repeated writes do no harm) and *hard* (trip events: the version and its effect in one transaction).
+//! The store knows rows; what they mean is decided by its callers.
+
+mod rows;
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures::FutureExt;
+use jitney_platform::db::transaction;
+use jitney_proto::ids::OfferId;
+use jitney_roads::LatLon;
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::{
+    fleet::Vehicle,
+    news::{News, What},
+    offer::Offer,
+};
+
+/// Every statement of this service.
+pub mod statements {
+    jitney_platform::statements! {
+        /// Positions and shifts of many drivers.
+        SAVE_DRIVERS = include_str!("sql/save_drivers.sql");
+        /// A driver's live trip.
+        SAVE_RIDE = include_str!("sql/save_ride.sql");
+        /// Offers about to be made.
+        SAVE_OFFERS = include_str!("sql/save_offers.sql");
+        /// The gate every trip event passes first. The row stays locked until its effect is committed,
+        /// so two deliveries of one event, or two events of one trip, go one after the other.
+        ADVANCE_TRIP = "-- advance_trip: one row if the event is above the last one applied
+            INSERT INTO trip_applied (trip_id, version) VALUES ($1, $2)
+            ON CONFLICT (trip_id) DO UPDATE SET version = excluded.version, applied_at = now()
+            WHERE trip_applied.version < excluded.version";
+        /// Whoever else is thought to have a trip.
+        FREE_OTHERS = "-- free_others: a trip has one driver
+            UPDATE driver SET
+                trip_id = NULL, leg = NULL, trip_since = NULL, saved_at = now(),
+                pickup_latitude = NULL, pickup_longitude = NULL,
+                dropoff_latitude = NULL, dropoff_longitude = NULL
+            WHERE trip_id = $1 AND driver_id <> $2";
+        /// The driver of a trip that ended or was given back.
+        FREE_DRIVER = "-- free_driver: the trip is nobody's any more
+            UPDATE driver SET
+                trip_id = NULL, leg = NULL, trip_since = NULL, saved_at = now(),
+                pickup_latitude = NULL, pickup_longitude = NULL,
+                dropoff_latitude = NULL, dropoff_longitude = NULL
+            WHERE trip_id = $1";
+        /// The offer of a trip that is over.
+        DELETE_TRIP_OFFER = "-- delete_trip_offer: the trip needs no offer any more
+            DELETE FROM offer WHERE trip_id = $1";
+        /// Offers that are over.
+        DELETE_OFFERS = "-- delete_offers: these offers ended
+            DELETE FROM offer WHERE offer_id = ANY($1)";
+        /// Everybody, at start.
+        LOAD_DRIVERS = "-- load_drivers: all drivers, in the order of their ids
+            SELECT driver_id, products, plate, vehicle, available, shift_no,
+                   latitude, longitude, heading, located_at,
+                   trip_id, leg, trip_since,
+                   pickup_latitude, pickup_longitude, dropoff_latitude, dropoff_longitude
+            FROM driver ORDER BY driver_id";
+        /// Open offers, at start.
+        LOAD_OFFERS = "-- load_offers: offers that had not run out at that moment, the youngest first
+            SELECT trip_id, offer_id, rider_id, driver_id, product,
+                   pickup_latitude, pickup_longitude, dropoff_latitude, dropoff_longitude,
+                   fare_minor, fare_currency, pickup_duration_ms, pickup_distance_m, expires_at
+            FROM offer WHERE expires_at > $1 ORDER BY expires_at DESC, offer_id DESC";
+        /// Housekeeping.
+        DELETE_OLD_OFFERS = "-- delete_old_offers: leftovers that ran out long ago
+            DELETE FROM offer WHERE expires_at < $1";
+        /// Housekeeping.
+        DELETE_OLD_TRIPS = "-- delete_old_trips: versions of trips that no late event can be about
+            DELETE FROM trip_applied WHERE applied_at < now() - make_interval(secs => $1)";
+    }
+}
+use statements::*;
+
+pub use rows::{DriverRow, RideRow};
+use rows::{leg_name, read_driver, read_offer, read_ride};
+
+/// The matching schema.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pool: PgPool,
+}
+
+/// Rows of one statement, at most.
+const BATCH: usize = 1_000;
+
+impl Store {
+    /// A store on a pool whose connections see the matching schema.
+    pub fn new(pool: PgPool) -> Self {
+        Self { pool }
+    }
+
+    /// Writes soft state.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn save_drivers(&self, mut rows: Vec<DriverRow>) -> Result<(), sqlx::Error> {
+        rows.sort_by(|a, b| a.id.cmp(&b.id));
+        for rows in rows.chunks(BATCH) {
+            let column =
+                |value: fn(&DriverRow) -> Option<f64>| rows.iter().map(value).collect::<Vec<_>>();
+            let text = |value: fn(&Vehicle) -> &String| {
+                rows.iter()
+                    .map(|row| row.vehicle.as_ref().map(value).cloned())
+                    .collect::<Vec<_>>()
+            };
+            sqlx::query(SAVE_DRIVERS)
+                .bind(rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>())
+                .bind(
+                    rows.iter()
+                        .map(|row| row.products.join(","))
+                        .collect::<Vec<_>>(),
+                )
+                .bind(text(|vehicle| &vehicle.plate))
+                .bind(text(|vehicle| &vehicle.description))
+                .bind(rows.iter().map(|row| row.available).collect::<Vec<_>>())
+                .bind(rows.iter().map(|row| row.shift_no).collect::<Vec<_>>())
+                .bind(column(|row| row.position.map(|(place, _, _)| place.lat())))
+                .bind(column(|row| row.position.map(|(place, _, _)| place.lon())))
+                .bind(
+                    rows.iter()
+                        .map(|row| row.position.and_then(|(_, heading, _)| heading))
+                        .collect::<Vec<_>>(),
+                )
+                .bind(
+                    rows.iter()
+                        .map(|row| row.position.map(|(_, _, at)| at))
+                        .collect::<Vec<_>>(),
+                )
+                .execute(&self.pool)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Writes down offers that are about to be made.
+    ///
+    /// # Errors
+    /// The database's; then none of them was written.
+    pub async fn save_offers(&self, offers: &[Offer]) -> Result<(), sqlx::Error> {
+        let place = |value: fn(&Offer) -> Option<f64>| offers.iter().map(value).collect::<Vec<_>>();
+        let text = |value: fn(&Offer) -> String| offers.iter().map(value).collect::<Vec<_>>();
+        let number =
+            |value: fn(&Offer) -> Option<i64>| offers.iter().map(value).collect::<Vec<_>>();
+        let currency = |offer: &Offer| offer.fare.map(|fare| fare.currency.to_string());
+        sqlx::query(SAVE_OFFERS)
+            .bind(offers.iter().map(|offer| offer.trip.0).collect::<Vec<_>>())
+            .bind(offers.iter().map(|offer| offer.id.0).collect::<Vec<_>>())
+            .bind(text(|offer| offer.rider.to_string()))
+            .bind(text(|offer| offer.driver.to_string()))
+            .bind(text(|offer| offer.product.to_string()))
+            .bind(place(|offer| Some(offer.places.pickup.lat())))
+            .bind(place(|offer| Some(offer.places.pickup.lon())))
+            .bind(place(|offer| offer.places.dropoff.map(LatLon::lat)))
+            .bind(place(|offer| offer.places.dropoff.map(LatLon::lon)))
+            .bind(number(|offer| offer.fare.map(|fare| fare.minor)))
+            .bind(offers.iter().map(currency).collect::<Vec<_>>())
+            .bind(number(|offer| Some(i64::from(offer.to_pickup.duration_ms))))
+            .bind(number(|offer| Some(i64::from(offer.to_pickup.distance_m))))
+            .bind(
+                offers
+                    .iter()
+                    .map(|offer| offer.expires_at)
+                    .collect::<Vec<_>>(),
+            )
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Deletes offers that ended.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn delete_offers(&self, offers: &[OfferId]) -> Result<(), sqlx::Error> {
+        let ids: Vec<Uuid> = offers.iter().map(|offer| offer.0).collect();
+        sqlx::query(DELETE_OFFERS)
+            .bind(ids)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Writes a trip event down, version and effect in one transaction; whether it was above the last
+    /// one applied.
+    ///
+    /// # Errors
+    /// The database's. Whether it was written down is then unknown: deliver it again.
+    pub async fn apply(&self, news: &News) -> Result<bool, sqlx::Error> {
+        let news = news.clone();
+        transaction(&self.pool, "apply_trip_event", move |connection| {
+            let news = news.clone();
+            async move { apply(connection, &news).await }.boxed()
+        })
+        .await
+    }
+
+    /// Everybody, by id.
+    ///
+    /// # Errors
+    /// The database's, and [`sqlx::Error::Decode`] for a row that cannot be.
+    pub async fn load_drivers(&self) -> Result<Vec<(DriverRow, Option<RideRow>)>, sqlx::Error> {
+        let rows = sqlx::query(LOAD_DRIVERS).fetch_all(&self.pool).await?;
+        rows.iter()
+            .map(|row| Ok((read_driver(row)?, read_ride(row)?)))
+            .collect()
+    }
+
+    /// Offers that end later than a moment, the youngest first: of two to one driver the older one had
+    /// ended, and only its row was left.
+    ///
+    /// # Errors
+    /// The database's, and [`sqlx::Error::Decode`] for a row that cannot be.
+    pub async fn load_offers(&self, moment: DateTime<Utc>) -> Result<Vec<Offer>, sqlx::Error> {
+        let rows = sqlx::query(LOAD_OFFERS)
+            .bind(moment)
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(read_offer).collect()
+    }
+
+    /// Deletes what nobody will ask for: offers that ran out before `offers_before` and versions of
+    /// trips older than `trip_memory`.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn tidy(
+        &self,
+        offers_before: DateTime<Utc>,
+        trip_memory: Duration,
+    ) -> Result<(), sqlx::Error> {
+        sqlx::query(DELETE_OLD_OFFERS)
+            .bind(offers_before)
+            .execute(&self.pool)
+            .await?;
+        sqlx::query(DELETE_OLD_TRIPS)
+            .bind(trip_memory.as_secs_f64())
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+}
+
+async fn apply(connection: &mut PgConnection, news: &News) -> Result<bool, sqlx::Error> {
+    let advanced = sqlx::query(ADVANCE_TRIP)
+        .bind(news.trip.0)
+        .bind(news.version)
+        .execute(&mut *connection)
+        .await?;
+    if advanced.rows_affected() == 0 {
+        return Ok(false);
+    }
+    match &news.what {
+        What::Nothing => {}
+        What::OfferOver { offer, .. } => {
+            sqlx::query(DELETE_OFFERS)
+                .bind(vec![offer.0])
+                .execute(connection)
+                .await?;
+        }
+        What::Riding {
+            driver,
+            ride,
+            leg,
+            places,
+        } => {
+            sqlx::query(FREE_OTHERS)
+                .bind(news.trip.0)
+                .bind(driver.as_str())
+                .execute(&mut *connection)
+                .await?;
+            let dropoff = places.and_then(|places| places.dropoff);
+            sqlx::query(SAVE_RIDE)
+                .bind(driver.as_str())
+                .bind(ride.trip.0)
+                .bind(leg_name(*leg))
+                .bind(ride.since)
+                .bind(places.map(|places| places.pickup.lat()))
+                .bind(places.map(|places| places.pickup.lon()))
+                .bind(dropoff.map(LatLon::lat))
+                .bind(dropoff.map(LatLon::lon))
+                .execute(&mut *connection)
+                .await?;
+            sqlx::query(DELETE_TRIP_OFFER)
+                .bind(news.trip.0)
+                .execute(connection)
+                .await?;
+        }
+        What::Released { .. } => {
+            sqlx::query(FREE_DRIVER)
+                .bind(news.trip.0)
+                .execute(connection)
+                .await?;
+        }
+        What::Over { .. } => {
+            sqlx::query(FREE_DRIVER)
+                .bind(news.trip.0)
+                .execute(&mut *connection)
+                .await?;
+            sqlx::query(DELETE_TRIP_OFFER)
+                .bind(news.trip.0)
+                .execute(connection)
+                .await?;
+        }
+    }
+    Ok(true)
+}

@@ -1,0 +1,10 @@
+//! The service as its callers meet it: over its rpcs, behind its guard, on a database, with a clock
+//! that the test moves.
+
+mod bookings;
+mod driver_stream;
+mod offers;
+mod restart;
+mod rpcs;
+mod store;
+mod support;

@@ -1,0 +1,143 @@
+//! The database's part: what a late write may not do, and what happens while it is away.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use jitney_platform::testing::TestDatabase;
+use jitney_proto::{
+    matching::v1::{self as wire, DriverState},
+    trips::v1::TripEventKind,
+};
+use jitney_roads::LatLon;
+use sqlx::PgPool;
+
+use super::support::{Town, trip};
+use crate::{
+    fleet::Vehicle,
+    store::{DriverRow, Store},
+};
+
+#[tokio::test]
+async fn late_writes_do_not_undo_newer_ones() {
+    let database = TestDatabase::new().await;
+    let pool = database
+        .database()
+        .open(crate::SCHEMA, &crate::MIGRATOR)
+        .await
+        .unwrap();
+    let store = Store::new(pool);
+    let at = |second| DateTime::<Utc>::UNIX_EPOCH + TimeDelta::seconds(second);
+    let row = |shift_no, available, second, lat| DriverRow {
+        id: "anna".parse().unwrap(),
+        products: vec!["economy".to_owned(), "van".to_owned()],
+        vehicle: Some(Vehicle {
+            plate: format!("N{shift_no}"),
+            description: String::new(),
+        }),
+        available,
+        shift_no,
+        position: Some((LatLon::new(lat, 7.0).unwrap(), Some(90.0), at(second))),
+    };
+    let rest = DriverRow {
+        products: Vec::new(),
+        vehicle: None,
+        position: None,
+        ..row(0, false, 0, 0.0)
+    };
+    let ben = DriverRow {
+        id: "ben".parse().unwrap(),
+        ..rest
+    };
+    store
+        .save_drivers(vec![ben.clone(), row(5, true, 50, 1.0)])
+        .await
+        .unwrap();
+    // The shift is newer, the position older.
+    store
+        .save_drivers(vec![row(6, false, 40, 2.0)])
+        .await
+        .unwrap();
+    // The other way round.
+    store
+        .save_drivers(vec![row(4, true, 60, 3.0)])
+        .await
+        .unwrap();
+    store.save_drivers(Vec::new()).await.unwrap();
+    let loaded = store.load_drivers().await.unwrap();
+    assert_eq!(loaded, [(row(6, false, 60, 3.0), None), (ben, None)]);
+}
+
+async fn run(pool: &PgPool, statement: &'static str) {
+    sqlx::query(statement).execute(pool).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_offer_that_cannot_be_written_down_is_not_made() {
+    let town = Town::new().await;
+    let pool = town.pool().await;
+    run(&pool, "ALTER TABLE offer RENAME TO away").await;
+    let mut anna = town.driver_at("anna", 1, 0).await;
+    let mut search = town.search(1).await;
+    town.pass(3).await;
+    run(&pool, "ALTER TABLE away RENAME TO offer").await;
+    town.pass(2).await;
+    let made = search.made().await;
+    let (seq, offer) = anna.offer().await;
+    assert_eq!(
+        (seq, offer.offer_id),
+        (1, made.offer_id),
+        "the first she hears of any"
+    );
+}
+
+#[tokio::test]
+async fn an_event_whose_writing_failed_is_applied_when_it_comes_again() {
+    let town = Town::new().await;
+    let pool = town.pool().await;
+    let _anna = town.driver_at("anna", 1, 0).await;
+    let assigned = || wire::ApplyTripEventRequest {
+        event: Some(town.event(1, 3, TripEventKind::Assigned, "anna")),
+    };
+    run(&pool, "ALTER TABLE trip_applied RENAME TO away").await;
+    town.client()
+        .apply_trip_event(town.as_service(assigned()))
+        .await
+        .unwrap_err();
+    assert_eq!(town.state("anna").await, DriverState::Idle);
+    run(&pool, "ALTER TABLE away RENAME TO trip_applied").await;
+    // As if the answer to COMMIT had been lost: the database has it, the fleet has not.
+    sqlx::query("INSERT INTO trip_applied (trip_id, version) VALUES ($1, 3)")
+        .bind(trip(1).parse::<uuid::Uuid>().unwrap())
+        .execute(&pool)
+        .await
+        .unwrap();
+    assert!(
+        town.tell(town.event(1, 3, TripEventKind::Assigned, "anna"))
+            .await
+    );
+    assert_eq!(town.state("anna").await, DriverState::EnRoute);
+    assert!(
+        !town
+            .tell(town.event(1, 3, TripEventKind::Assigned, "anna"))
+            .await
+    );
+}
+
+#[tokio::test]
+async fn a_shift_that_was_not_written_down_is_answered_so_and_written_later() {
+    let town = Town::new().await;
+    let pool = town.pool().await;
+    run(&pool, "ALTER TABLE driver RENAME TO away").await;
+    let set = wire::SetAvailabilityRequest {
+        driver_id: "anna".into(),
+        available: true,
+        products: vec!["van".into()],
+        vehicle: None,
+    };
+    town.client()
+        .set_availability(town.request(jitney_platform::auth::Role::Operator, "olga", set))
+        .await
+        .unwrap_err();
+    run(&pool, "ALTER TABLE away RENAME TO driver").await;
+    town.pass(3).await;
+    let town = town.restart(false).await;
+    assert_eq!(town.driver("anna").await.products, ["van"]);
+}
