@@ -1,0 +1,89 @@
+//! A rider asks for a ride: the one command that has no trip yet.
+
+use chrono::{DateTime, Utc};
+use jitney_proto::{
+    ids::{ProductId, ReservationId, RiderId, TripId},
+    money::Money,
+    trips::v1::TripEventKind,
+};
+use rand::RngExt;
+
+use crate::{
+    state::{Change, Context, State},
+    trip::{By, PaymentState, Place, Trip},
+};
+
+/// A ride that is paid for: its fare is held.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// The trip to be.
+    pub trip_id: TripId,
+    /// The rider.
+    pub rider_id: RiderId,
+    /// The product.
+    pub product: ProductId,
+    /// Where the rider waits.
+    pub pickup: Place,
+    /// Where the rider goes.
+    pub dropoff: Place,
+    /// The up-front fare.
+    pub fare: Money,
+    /// Driving distance as quoted, metres.
+    pub distance_m: i64,
+    /// Driving time as quoted, milliseconds.
+    pub duration_ms: i64,
+    /// The reservation of MatchDriver to use first.
+    pub reservation_id: Option<ReservationId>,
+    /// Who asked; not always the rider.
+    pub by: By,
+}
+
+/// The first version of the trip: a driver is looked for.
+pub fn apply(request: &Request, context: &Context, dice: &mut impl rand::Rng) -> Box<Change> {
+    let trip = Trip {
+        trip_id: request.trip_id,
+        version: 1,
+        state: State::Searching,
+        rider_id: request.rider_id.clone(),
+        driver: None,
+        offer: None,
+        product: request.product.clone(),
+        pickup: request.pickup,
+        dropoff: request.dropoff,
+        fare: request.fare,
+        distance_m: request.distance_m,
+        duration_ms: request.duration_ms,
+        payment_state: PaymentState::Held,
+        pin: pin(dice),
+        wrong_pins: 0,
+        reservation_id: request.reservation_id,
+        search_until: search_until(context),
+        cancelled_by: None,
+        end_reason: String::new(),
+        created_at: context.now,
+        updated_at: context.now,
+        assigned_at: None,
+        arrived_at: None,
+        started_at: None,
+        ended_at: None,
+    };
+    Box::new(Change {
+        trip,
+        from: None,
+        event: TripEventKind::Created,
+        driver_id: None,
+        offer_id: None,
+        by: request.by.clone(),
+        reason: String::new(),
+        effects: Vec::new(),
+    })
+}
+
+/// When a search that begins now is given up.
+pub(super) fn search_until(context: &Context) -> DateTime<Utc> {
+    context.now + context.search_timeout
+}
+
+fn pin(dice: &mut impl rand::Rng) -> String {
+    format!("{:04}", dice.random_range(0..10_000_u32))
+}

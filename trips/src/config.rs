@@ -1,0 +1,176 @@
+//! What can be set. Durations are written for people: `3m`, `500ms`.
+
+use std::time::Duration;
+
+use jitney_platform::outbox::RelayConfig;
+use serde::{Deserialize, Serialize};
+
+/// The trip service's settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// How long a driver is looked for before the ride is given up (EXPIRED). Begins anew when a
+    /// driver gives the ride back.
+    #[serde(with = "humantime_serde")]
+    pub search_timeout: Duration,
+    /// How often rides without a running search are looked for. Bounds how long a ride waits after
+    /// the process that searched for it is gone.
+    #[serde(with = "humantime_serde")]
+    pub search_recovery_interval: Duration,
+    /// How long a process that searches may be silent before another one takes its searches over.
+    #[serde(with = "humantime_serde")]
+    pub search_lease: Duration,
+    /// How long after the end of an offer, or of a search, matching's word is waited for before this
+    /// service ends it itself. Longer than matching's own grace.
+    #[serde(with = "humantime_serde")]
+    pub search_backstop: Duration,
+    /// How long an accept waits for its offer to be recorded, when the driver was quicker than
+    /// matching's word to this service. Longer than `search_lease` and `search_recovery_interval`
+    /// together, so that an offer made just before this service was killed can still be accepted.
+    #[serde(with = "humantime_serde")]
+    pub offer_record_wait: Duration,
+    /// How many wrong PINs lock a ride against being started. At least 1.
+    pub pin_tries_max: u32,
+    /// How long a call to another service may take.
+    #[serde(with = "humantime_serde")]
+    pub call_timeout: Duration,
+    /// How long an accept waits for matching to name the vehicle; without an answer the ride is
+    /// assigned without it.
+    #[serde(with = "humantime_serde")]
+    pub vehicle_timeout: Duration,
+    /// How long after its start a request for a ride that nobody finished is given up and its hold
+    /// released. Much longer than `call_timeout`.
+    #[serde(with = "humantime_serde")]
+    pub hold_recovery_after: Duration,
+    /// How often such requests are looked for.
+    #[serde(with = "humantime_serde")]
+    pub hold_recovery_interval: Duration,
+    /// How long the answer to an idempotency key is kept.
+    #[serde(with = "humantime_serde")]
+    pub idempotency_retention: Duration,
+    /// How often other processes' changes are looked for on behalf of the watchers of this one.
+    #[serde(with = "humantime_serde")]
+    pub watch_poll_interval: Duration,
+    /// How long the watch of a ride that has ended goes on when its payment is not settled yet.
+    #[serde(with = "humantime_serde")]
+    pub watch_payment_wait: Duration,
+    /// How many watches one process serves at a time; more are refused as overload.
+    pub watch_streams_max: usize,
+    /// How events are delivered to matching and to billing.
+    pub relay: RelayConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            search_timeout: Duration::from_secs(3 * 60),
+            search_recovery_interval: Duration::from_secs(2),
+            search_lease: Duration::from_secs(5),
+            search_backstop: Duration::from_secs(10),
+            offer_record_wait: Duration::from_secs(8),
+            pin_tries_max: 5,
+            call_timeout: Duration::from_secs(5),
+            vehicle_timeout: Duration::from_millis(250),
+            hold_recovery_after: Duration::from_secs(5 * 60),
+            hold_recovery_interval: Duration::from_secs(30),
+            idempotency_retention: Duration::from_secs(24 * 60 * 60),
+            watch_poll_interval: Duration::from_secs(1),
+            watch_payment_wait: Duration::from_secs(5),
+            watch_streams_max: 20_000,
+            relay: RelayConfig::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Refuses settings that cannot work.
+    ///
+    /// # Errors
+    /// Names the setting and what it must be.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let positive = [
+            ("search_timeout", self.search_timeout),
+            ("search_recovery_interval", self.search_recovery_interval),
+            ("call_timeout", self.call_timeout),
+            ("hold_recovery_interval", self.hold_recovery_interval),
+            ("watch_poll_interval", self.watch_poll_interval),
+        ];
+        for (name, value) in positive {
+            anyhow::ensure!(!value.is_zero(), "{name} must be more than 0");
+        }
+        anyhow::ensure!(self.pin_tries_max >= 1, "pin_tries_max must be at least 1");
+        anyhow::ensure!(
+            self.watch_streams_max >= 1,
+            "watch_streams_max must be at least 1"
+        );
+        anyhow::ensure!(
+            self.search_lease > self.search_recovery_interval,
+            "search_lease must be longer than search_recovery_interval, or it runs out in between"
+        );
+        anyhow::ensure!(
+            self.hold_recovery_after >= self.call_timeout * 4,
+            "hold_recovery_after must be at least four times call_timeout, or a request that is \
+             still under way is given up"
+        );
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_work_and_survive_writing() {
+        let config = Config::default();
+        config.check().unwrap();
+        let text = serde_json::to_string(&config).unwrap();
+        assert_eq!(serde_json::from_str::<Config>(&text).unwrap(), config);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name() {
+        let some: Config = serde_json::from_str(r#"{"search_timeout": "90s"}"#).unwrap();
+        assert_eq!(some.search_timeout, Duration::from_secs(90));
+        let error = serde_json::from_str::<Config>(r#"{"serch_timeout": "90s"}"#).unwrap_err();
+        assert!(error.to_string().contains("serch_timeout"), "{error}");
+    }
+
+    #[test]
+    fn settings_that_cannot_work_are_refused_by_name() {
+        let second = Duration::from_secs(1);
+        for (config, name) in [
+            (
+                Config {
+                    pin_tries_max: 0,
+                    ..Config::default()
+                },
+                "pin_tries_max",
+            ),
+            (
+                Config {
+                    search_lease: second,
+                    ..Config::default()
+                },
+                "search_lease",
+            ),
+            (
+                Config {
+                    hold_recovery_after: second,
+                    ..Config::default()
+                },
+                "hold_recovery_after",
+            ),
+            (
+                Config {
+                    search_timeout: Duration::ZERO,
+                    ..Config::default()
+                },
+                "search_timeout",
+            ),
+        ] {
+            let error = config.check().unwrap_err().to_string();
+            assert!(error.starts_with(name), "{error}");
+        }
+    }
+}

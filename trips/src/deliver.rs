@@ -1,0 +1,123 @@
+//! How the outbox's events take effect elsewhere. Matching is told every one, so that its drivers
+//! follow; billing is asked to take the fare of a trip that was driven and to release the hold of one
+//! that was not. Both may be told twice: matching goes by the trip's version, billing by a key made of
+//! the trip's id.
+
+use std::sync::Arc;
+
+use futures::{FutureExt, future::BoxFuture};
+use jitney_platform::outbox::{DeliveryError, OutboxEvent};
+use jitney_proto::{
+    Code,
+    billing::v1::{CaptureHoldRequest, HoldState, VoidHoldRequest},
+    ids::TripId,
+    matching::v1::ApplyTripEventRequest,
+    trips::v1::{TripEvent, TripEventKind},
+};
+use prost::Message;
+use tonic::Status;
+
+use crate::{
+    app::{App, BILLING, MATCHING},
+    error::Error,
+    trip::PaymentState,
+};
+
+type Handler =
+    Box<dyn Fn(OutboxEvent) -> BoxFuture<'static, Result<(), DeliveryError>> + Send + Sync>;
+
+/// Who is told, and how.
+pub fn consumers(app: &Arc<App>) -> [(&'static str, Handler); 2] {
+    let (for_matching, for_billing) = (Arc::clone(app), Arc::clone(app));
+    let matching = move |event: OutboxEvent| to_matching(Arc::clone(&for_matching), event).boxed();
+    let billing = move |event: OutboxEvent| to_billing(Arc::clone(&for_billing), event).boxed();
+    [(MATCHING, Box::new(matching)), (BILLING, Box::new(billing))]
+}
+
+fn read(event: &OutboxEvent) -> Result<TripEvent, DeliveryError> {
+    TripEvent::decode(event.payload.as_slice()).map_err(DeliveryError::failed)
+}
+
+async fn to_matching(app: Arc<App>, event: OutboxEvent) -> Result<(), DeliveryError> {
+    let request = ApplyTripEventRequest {
+        event: Some(read(&event)?),
+    };
+    let mut matching = app.matching.clone();
+    app.call(matching.apply_trip_event(request)).await?;
+    Ok(())
+}
+
+async fn to_billing(app: Arc<App>, event: OutboxEvent) -> Result<(), DeliveryError> {
+    let event = read(&event)?;
+    let trip_id: TripId = event.trip_id.parse().map_err(DeliveryError::failed)?;
+    let payment = match event.kind() {
+        TripEventKind::Completed => capture(&app, trip_id, event.driver_id).await?,
+        TripEventKind::Cancelled | TripEventKind::Expired => void(&app, trip_id).await?,
+        _ => return Ok(()),
+    };
+    match app.store.set_payment_state(trip_id, payment).await {
+        Ok(true) => app.tell_watchers(trip_id).await,
+        Ok(false) => {}
+        Err(Error::Database(error)) => return Err(error.into()),
+        Err(error) => return Err(DeliveryError::failed(error)),
+    }
+    Ok(())
+}
+
+async fn capture(
+    app: &App,
+    trip_id: TripId,
+    driver_id: String,
+) -> Result<PaymentState, DeliveryError> {
+    let mut billing = app.billing.clone();
+    let request = CaptureHoldRequest {
+        trip_id: trip_id.into(),
+        driver_id,
+        amount: None,
+        idempotency_key: format!("{trip_id}:capture"),
+    };
+    settled(
+        app.call(billing.capture_hold(request))
+            .await
+            .map(|answer| answer.hold),
+        trip_id,
+    )
+}
+
+async fn void(app: &App, trip_id: TripId) -> Result<PaymentState, DeliveryError> {
+    let mut billing = app.billing.clone();
+    let request = VoidHoldRequest {
+        trip_id: trip_id.into(),
+        idempotency_key: format!("{trip_id}:void"),
+    };
+    let answer = app.call(billing.void_hold(request)).await;
+    match answer {
+        // There is nothing to release.
+        Err(status) if Code::of(&status) == Some(Code::NotFound) => Ok(PaymentState::None),
+        answer => settled(answer.map(|answer| answer.hold), trip_id),
+    }
+}
+
+/// What billing's answer means for the trip. A hold that is gone will not come back by asking again:
+/// the trip's payment has failed and people have to look at it.
+fn settled(
+    answer: Result<Option<jitney_proto::billing::v1::Hold>, Status>,
+    trip_id: TripId,
+) -> Result<PaymentState, DeliveryError> {
+    match answer {
+        Ok(hold) => match hold.map(|hold| hold.state()) {
+            Some(HoldState::Captured) => Ok(PaymentState::Captured),
+            Some(HoldState::Voided) => Ok(PaymentState::Voided),
+            state => Err(DeliveryError::failed(format!(
+                "billing answered with a hold {state:?}"
+            ))),
+        },
+        Err(status) => match Code::of(&status) {
+            Some(Code::HoldNotOpen | Code::NotFound | Code::CaptureAboveHold) => {
+                tracing::error!(%trip_id, reason = status.message(), "the payment failed");
+                Ok(PaymentState::Failed)
+            }
+            _ => Err(status.into()),
+        },
+    }
+}

@@ -1,0 +1,188 @@
+//! Reads the fields of requests into domain types, and refuses what is none by the field's name.
+
+#![allow(clippy::result_large_err)] // Status is what every handler answers.
+
+use jitney_platform::auth::{Caller, Role};
+use jitney_proto::{
+    Code,
+    common::v1::Point,
+    geo::checked,
+    ids::{DriverId, IdError, OfferId, RiderId, TripId},
+    trips::v1 as wire,
+};
+use prost::Message;
+use sha2::{Digest, Sha256};
+use tonic::Status;
+
+use crate::{
+    create::Asked,
+    error::Error,
+    state::State,
+    store::list::Whose,
+    trip::{Actor, By, Place},
+    view::Viewer,
+};
+
+/// Characters of a reason, at most.
+const REASON_CHARS_MAX: usize = 200;
+/// Characters of an idempotency key, at most.
+const KEY_CHARS_MAX: usize = 128;
+
+/// The trip of a request.
+pub(crate) fn trip_id(text: &str) -> Result<TripId, Status> {
+    text.parse()
+        .map_err(|error: IdError| error.status("trip_id"))
+}
+
+/// The offer of a request.
+pub(crate) fn offer_id(text: &str) -> Result<OfferId, Status> {
+    text.parse()
+        .map_err(|error: IdError| error.status("offer_id"))
+}
+
+/// An id that may be left out.
+pub(crate) fn optional<T: std::str::FromStr<Err = IdError>>(
+    text: &str,
+    field: &str,
+) -> Result<Option<T>, Status> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse()
+        .map(Some)
+        .map_err(|error: IdError| error.status(field))
+}
+
+/// The refusal of a field.
+pub(crate) fn bad_field(field: &'static str, problem: &str) -> Status {
+    Error::BadField {
+        field,
+        problem: problem.to_owned(),
+    }
+    .into()
+}
+
+/// A place that must be given.
+pub(crate) fn place(point: Option<&Point>, field: &str) -> Result<Place, Status> {
+    checked(point, field).map(|(latitude, longitude)| Place {
+        latitude,
+        longitude,
+    })
+}
+
+fn optional_place(point: Option<&Point>, field: &str) -> Result<Option<Place>, Status> {
+    point.map(|point| place(Some(point), field)).transpose()
+}
+
+/// The rider a request is for: the caller, unless operators or services name another. A rider who
+/// names another learns nothing of them.
+pub(crate) fn rider(caller: &Caller, text: &str) -> Result<RiderId, Status> {
+    let named: Option<RiderId> = optional(text, "rider_id")?;
+    match (caller.role, named) {
+        (Role::Rider, None) => caller.rider_id(),
+        (Role::Rider, Some(named)) if named.as_str() != caller.id => {
+            Err(Error::NotFound("rider").into())
+        }
+        (_, Some(named)) => Ok(named),
+        (_, None) => Err(bad_field(
+            "rider_id",
+            "is required of operators and services",
+        )),
+    }
+}
+
+/// A reason for people.
+pub(crate) fn reason(text: String) -> Result<String, Status> {
+    if text.chars().count() > REASON_CHARS_MAX {
+        return Err(bad_field("reason", "has more than 200 characters"));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(bad_field("reason", "has control characters"));
+    }
+    Ok(text)
+}
+
+/// What CreateTrip asks for.
+pub(crate) fn asked(caller: &Caller, request: wire::CreateTripRequest) -> Result<Asked, Status> {
+    let key = request.idempotency_key.clone();
+    if key.is_empty() {
+        return Err(bad_field("idempotency_key", "is required"));
+    }
+    if key.chars().count() > KEY_CHARS_MAX || key.chars().any(char::is_control) {
+        return Err(bad_field(
+            "idempotency_key",
+            "is not 1 to 128 printable characters",
+        ));
+    }
+    let rider_id = rider(caller, &request.rider_id)?;
+    let actor = match caller.role {
+        Role::Rider => Actor::Rider,
+        Role::Driver => Actor::Driver,
+        Role::Operator => Actor::Operator,
+        Role::Service => Actor::System,
+    };
+    Ok(Asked {
+        by: By {
+            actor,
+            id: caller.id.clone(),
+        },
+        asked_by: caller.id.clone(),
+        viewer: Viewer::of(caller)?,
+        hash: hash(&rider_id, &request),
+        key,
+        quote_id: optional(&request.quote_id, "quote_id")?,
+        pickup: optional_place(request.pickup.as_ref(), "pickup")?,
+        dropoff: optional_place(request.dropoff.as_ref(), "dropoff")?,
+        product: optional(&request.product, "product")?,
+        reservation_id: optional(&request.reservation_id, "reservation_id")?,
+        rider_id,
+    })
+}
+
+/// What makes two requests the same: everything but the key, whoever sent them and whether or not they
+/// spelled out the rider.
+fn hash(rider_id: &RiderId, request: &wire::CreateTripRequest) -> Vec<u8> {
+    let canonical = wire::CreateTripRequest {
+        rider_id: rider_id.to_string(),
+        idempotency_key: String::new(),
+        ..request.clone()
+    };
+    Sha256::digest(canonical.encode_to_vec()).to_vec()
+}
+
+/// Whose trips ListTrips lists.
+pub(crate) fn whose(viewer: &Viewer, request: &wire::ListTripsRequest) -> Result<Whose, Status> {
+    let rider: Option<RiderId> = optional(&request.rider_id, "rider_id")?;
+    let driver: Option<DriverId> = optional(&request.driver_id, "driver_id")?;
+    match viewer {
+        Viewer::Staff => Ok(Whose::All(rider, driver)),
+        // Naming oneself is no filter.
+        Viewer::Rider(own)
+            if driver.is_none() && rider.as_ref().is_none_or(|rider| rider == own) =>
+        {
+            Ok(Whose::Rider(own.clone()))
+        }
+        Viewer::Driver(own)
+            if rider.is_none() && driver.as_ref().is_none_or(|driver| driver == own) =>
+        {
+            Ok(Whose::Driver(own.clone()))
+        }
+        Viewer::Rider(_) | Viewer::Driver(_) => {
+            Err(Code::PermissionDenied
+                .status("only operators and services list the trips of others"))
+        }
+    }
+}
+
+/// The states ListTrips lists; all when there are none.
+pub(crate) fn states(wanted: &[i32]) -> Result<Vec<State>, Status> {
+    wanted
+        .iter()
+        .map(|&number| {
+            wire::TripState::try_from(number)
+                .ok()
+                .and_then(State::from_wire)
+                .ok_or_else(|| bad_field("states", "has one that is not a trip's state"))
+        })
+        .collect()
+}

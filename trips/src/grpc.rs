@@ -1,0 +1,237 @@
+//! The service as gRPC: reads requests into domain types, calls one function, writes the answer.
+
+use std::sync::Arc;
+
+use jitney_platform::auth::Caller;
+use jitney_proto::{
+    ids::DriverId,
+    trips::v1::{self as wire, trips_service_server::TripsService},
+};
+use tonic::{Request, Response, Status};
+
+use crate::{
+    app::App,
+    create, drive,
+    error::Error,
+    fields::{asked, bad_field, offer_id, optional, place, reason, rider, states, trip_id, whose},
+    quote::{self, Wish},
+    store::list::After,
+    trip::Trip,
+    view::{self, Viewer},
+    watch::{self, Token},
+};
+
+/// Trips on a page when the request does not say.
+const PAGE_DEFAULT: i64 = 20;
+/// Trips on a page, at most.
+const PAGE_MAX: i64 = 100;
+
+/// The generated service's implementation.
+#[derive(Clone)]
+pub struct Grpc {
+    app: Arc<App>,
+}
+
+impl Grpc {
+    /// The service over its parts.
+    pub fn new(app: Arc<App>) -> Grpc {
+        Grpc { app }
+    }
+}
+
+#[tonic::async_trait]
+impl TripsService for Grpc {
+    type WatchTripStream = watch::Answers;
+
+    async fn quote_trip(
+        &self,
+        request: Request<wire::QuoteTripRequest>,
+    ) -> Result<Response<wire::QuoteTripResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let request = request.into_inner();
+        let asked_by = match request.rider_id.as_str() {
+            "" => caller.id.clone(),
+            _ => rider(&caller, &request.rider_id)?.to_string(),
+        };
+        let wish = Wish {
+            asked_by,
+            pickup: place(request.pickup.as_ref(), "pickup")?,
+            dropoff: place(request.dropoff.as_ref(), "dropoff")?,
+            product: optional(&request.product, "product")?,
+        };
+        let quotes = quote::quote(&self.app, &wish).await?;
+        Ok(Response::new(wire::QuoteTripResponse {
+            quotes: quotes.quotes,
+            route: Some(quotes.route),
+        }))
+    }
+
+    async fn create_trip(
+        &self,
+        request: Request<wire::CreateTripRequest>,
+    ) -> Result<Response<wire::CreateTripResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let asked = asked(&caller, request.into_inner())?;
+        Ok(Response::new(create::create(&self.app, asked).await?))
+    }
+
+    async fn get_trip(
+        &self,
+        request: Request<wire::GetTripRequest>,
+    ) -> Result<Response<wire::GetTripResponse>, Status> {
+        let viewer = Viewer::of(&Caller::of(&request)?)?;
+        let trip_id = trip_id(&request.get_ref().trip_id)?;
+        let trip = self.app.store.trip(trip_id).await?;
+        let trip = view::of(&trip, &viewer).ok_or(Error::NotFound("trip"))?;
+        let transitions = match viewer {
+            Viewer::Staff => view::log(&self.app.store.log(trip_id).await?),
+            Viewer::Rider(_) | Viewer::Driver(_) => Vec::new(),
+        };
+        Ok(Response::new(wire::GetTripResponse {
+            trip: Some(trip),
+            transitions,
+        }))
+    }
+
+    async fn list_trips(
+        &self,
+        request: Request<wire::ListTripsRequest>,
+    ) -> Result<Response<wire::ListTripsResponse>, Status> {
+        let viewer = Viewer::of(&Caller::of(&request)?)?;
+        let request = request.into_inner();
+        let limit = match i64::from(request.page_size) {
+            ..0 => return Err(bad_field("page_size", "is negative")),
+            0 => PAGE_DEFAULT,
+            size => size.min(PAGE_MAX),
+        };
+        let after = match request.page_token.as_str() {
+            "" => None,
+            token => Some(
+                After::from_token(token)
+                    .ok_or_else(|| bad_field("page_token", "is not a next_page_token"))?,
+            ),
+        };
+        let whose = whose(&viewer, &request)?;
+        let states = states(&request.states)?;
+        // One more than asked for tells whether there is another page.
+        let mut trips = self
+            .app
+            .store
+            .trips(&whose, &states, after, limit + 1)
+            .await?;
+        let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
+        let is_more = trips.len() > wanted;
+        trips.truncate(wanted);
+        let next_page_token = match trips.last().filter(|_| is_more) {
+            Some(trip) => After {
+                created_at: trip.created_at,
+                trip_id: trip.trip_id,
+            }
+            .token(),
+            None => String::new(),
+        };
+        let trips = trips
+            .iter()
+            .filter_map(|trip| view::of(trip, &viewer))
+            .collect();
+        Ok(Response::new(wire::ListTripsResponse {
+            trips,
+            next_page_token,
+        }))
+    }
+
+    async fn watch_trip(
+        &self,
+        request: Request<wire::WatchTripRequest>,
+    ) -> Result<Response<Self::WatchTripStream>, Status> {
+        let viewer = Viewer::of(&Caller::of(&request)?)?;
+        let request = request.into_inner();
+        let trip_id = trip_id(&request.trip_id)?;
+        let resume = match request.resume_token.as_str() {
+            "" => None,
+            token => Some(
+                Token::read(token)
+                    .ok_or_else(|| bad_field("resume_token", "is not a resume_token"))?,
+            ),
+        };
+        Ok(Response::new(
+            watch::watch(&self.app, trip_id, viewer, resume).await?,
+        ))
+    }
+
+    async fn accept_offer(
+        &self,
+        request: Request<wire::AcceptOfferRequest>,
+    ) -> Result<Response<wire::AcceptOfferResponse>, Status> {
+        let driver = Caller::of(&request)?.driver_id()?;
+        let request = request.into_inner();
+        let (trip_id, offer_id) = (trip_id(&request.trip_id)?, offer_id(&request.offer_id)?);
+        let trip = drive::accept(&self.app, trip_id, offer_id, driver.clone()).await?;
+        let trip = Some(for_driver(&trip, driver));
+        Ok(Response::new(wire::AcceptOfferResponse { trip }))
+    }
+
+    async fn decline_offer(
+        &self,
+        request: Request<wire::DeclineOfferRequest>,
+    ) -> Result<Response<wire::DeclineOfferResponse>, Status> {
+        let driver = Caller::of(&request)?.driver_id()?;
+        let request = request.into_inner();
+        let (trip_id, offer_id) = (trip_id(&request.trip_id)?, offer_id(&request.offer_id)?);
+        let reason = reason(request.reason)?;
+        drive::decline(&self.app, trip_id, offer_id, driver, reason).await?;
+        Ok(Response::new(wire::DeclineOfferResponse {}))
+    }
+
+    async fn arrive_at_pickup(
+        &self,
+        request: Request<wire::ArriveAtPickupRequest>,
+    ) -> Result<Response<wire::ArriveAtPickupResponse>, Status> {
+        let driver = Caller::of(&request)?.driver_id()?;
+        let trip_id = trip_id(&request.get_ref().trip_id)?;
+        let trip = drive::arrive(&self.app, trip_id, driver.clone()).await?;
+        let trip = Some(for_driver(&trip, driver));
+        Ok(Response::new(wire::ArriveAtPickupResponse { trip }))
+    }
+
+    async fn start_trip(
+        &self,
+        request: Request<wire::StartTripRequest>,
+    ) -> Result<Response<wire::StartTripResponse>, Status> {
+        let driver = Caller::of(&request)?.driver_id()?;
+        let request = request.into_inner();
+        let trip_id = trip_id(&request.trip_id)?;
+        let trip = drive::start(&self.app, trip_id, driver.clone(), request.pin).await?;
+        let trip = Some(for_driver(&trip, driver));
+        Ok(Response::new(wire::StartTripResponse { trip }))
+    }
+
+    async fn complete_trip(
+        &self,
+        request: Request<wire::CompleteTripRequest>,
+    ) -> Result<Response<wire::CompleteTripResponse>, Status> {
+        let driver = Caller::of(&request)?.driver_id()?;
+        let trip_id = trip_id(&request.get_ref().trip_id)?;
+        let trip = drive::complete(&self.app, trip_id, driver.clone()).await?;
+        let trip = Some(for_driver(&trip, driver));
+        Ok(Response::new(wire::CompleteTripResponse { trip }))
+    }
+
+    async fn cancel_trip(
+        &self,
+        request: Request<wire::CancelTripRequest>,
+    ) -> Result<Response<wire::CancelTripResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let viewer = Viewer::of(&caller)?;
+        let request = request.into_inner();
+        let trip_id = trip_id(&request.trip_id)?;
+        let reason = reason(request.reason)?;
+        let trip = drive::cancel(&self.app, trip_id, &viewer, &caller, reason).await?;
+        let trip = Some(view::answered(&trip, &viewer));
+        Ok(Response::new(wire::CancelTripResponse { trip }))
+    }
+}
+
+fn for_driver(trip: &Trip, driver: DriverId) -> wire::Trip {
+    view::answered(trip, &Viewer::Driver(driver))
+}

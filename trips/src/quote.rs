@@ -1,0 +1,229 @@
+//! QuoteTrip: the way from matching, the price from billing, the quote kept here.
+
+use std::sync::Arc;
+
+use futures::future::try_join_all;
+use jitney_proto::{
+    Code,
+    billing::v1::{FareQuote, QuoteFareRequest},
+    common::v1::Route,
+    ids::{ProductId, QuoteId},
+    matching::v1::{ComputeRouteRequest, GetServiceAreaRequest, NearbyDriversRequest},
+    money::Money,
+    time::moment,
+    trips::v1::{QuoteLine, TripQuote},
+};
+
+use crate::{
+    app::{App, BILLING, MATCHING},
+    error::Error,
+    store::{
+        fresh_id,
+        quotes::{Price, Way},
+    },
+    trip::Place,
+};
+
+/// What is to be priced.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// Who asks.
+    pub asked_by: String,
+    /// Where the rider waits.
+    pub pickup: Place,
+    /// Where the rider goes.
+    pub dropoff: Place,
+    /// Only this product; `None` means all.
+    pub product: Option<ProductId>,
+}
+
+/// The quotes of one way.
+pub struct Quotes {
+    /// The way.
+    pub route: Route,
+    /// One per product, in matching's order.
+    pub quotes: Vec<TripQuote>,
+}
+
+/// Prices a way for every product, or for one, and keeps the quotes.
+///
+/// # Errors
+/// OUTSIDE_MAP, NO_ROUTE, UNKNOWN_PRODUCT; UNAVAILABLE when a service cannot be reached.
+pub async fn quote(app: &Arc<App>, wish: &Wish) -> Result<Quotes, Error> {
+    let (route, products) = tokio::try_join!(route(app, wish), products(app, wish))?;
+    let way = Way {
+        pickup: wish.pickup,
+        dropoff: wish.dropoff,
+        distance_m: route.distance_meters,
+        duration_ms: route.duration_ms,
+    };
+    let priced = products
+        .iter()
+        .map(|product| price(app, &way, product, wish.product.is_some()));
+    let (prices, quotes): (Vec<Price>, Vec<TripQuote>) =
+        try_join_all(priced).await?.into_iter().flatten().unzip();
+    app.store
+        .keep_quotes(&wish.asked_by, &way, &prices, app.now())
+        .await?;
+    Ok(Quotes { route, quotes })
+}
+
+/// Prices one product on a way, now, for a ride that was asked for without a quote.
+///
+/// # Errors
+/// As [`quote`].
+pub async fn quote_one(app: &Arc<App>, wish: &Wish) -> Result<QuoteId, Error> {
+    let quotes = quote(app, wish).await?;
+    quotes
+        .quotes
+        .first()
+        .and_then(|quote| quote.quote_id.parse().ok())
+        .ok_or_else(|| Error::Defect("a product without a quote".to_owned()))
+}
+
+async fn route(app: &App, wish: &Wish) -> Result<Route, Error> {
+    let mut matching = app.matching.clone();
+    let points = vec![wish.pickup.into(), wish.dropoff.into()];
+    let request = ComputeRouteRequest {
+        points,
+        omit_line: false,
+    };
+    app.call(matching.compute_route(request))
+        .await
+        .map_err(|status| Error::of_call(MATCHING, status))?
+        .route
+        .ok_or_else(|| Error::Defect("matching answered without a route".to_owned()))
+}
+
+/// The products to price: the one that was asked for, or all.
+async fn products(app: &App, wish: &Wish) -> Result<Vec<ProductId>, Error> {
+    let mut matching = app.matching.clone();
+    let area = app
+        .call(matching.get_service_area(GetServiceAreaRequest {}))
+        .await
+        .map_err(|status| Error::of_call(MATCHING, status))?;
+    let mut products = Vec::with_capacity(area.products.len());
+    for product in area.products {
+        let product: ProductId = product
+            .product
+            .parse()
+            .map_err(|_| Error::Defect("matching has an odd product".to_owned()))?;
+        if wish
+            .product
+            .as_ref()
+            .is_none_or(|wanted| *wanted == product)
+        {
+            products.push(product);
+        }
+    }
+    match (&wish.product, products.is_empty()) {
+        (Some(wanted), true) => Err(Error::UnknownProduct(wanted.to_string())),
+        _ => Ok(products),
+    }
+}
+
+/// One product's price; `None` for a product that has no tariff, unless just this one is wanted.
+async fn price(
+    app: &App,
+    way: &Way,
+    product: &ProductId,
+    is_wanted: bool,
+) -> Result<Option<(Price, TripQuote)>, Error> {
+    let (fare, pickup_eta_ms) = tokio::join!(fare(app, way, product), eta(app, way, product));
+    let fare = match fare {
+        Err(Error::Passed(status)) if Code::of(&status) == Some(Code::UnknownProduct) => {
+            if is_wanted {
+                return Err(Error::UnknownProduct(product.to_string()));
+            }
+            tracing::warn!(%product, "the product has no tariff; it is not offered");
+            return Ok(None);
+        }
+        fare => fare?,
+    };
+    let price = kept(app, product, &fare)?;
+    let lines = fare.lines.iter().map(|line| QuoteLine {
+        kind: line
+            .kind()
+            .as_str_name()
+            .trim_start_matches("FARE_LINE_KIND_")
+            .to_lowercase(),
+        amount: line.amount.clone(),
+    });
+    let quote = TripQuote {
+        quote_id: price.quote_id.into(),
+        product: product.to_string(),
+        fare: Some(price.fare.into()),
+        lines: lines.collect(),
+        distance_meters: way.distance_m,
+        duration_ms: way.duration_ms,
+        pickup_eta_ms,
+        tariff_version: fare.tariff_version.clone(),
+        expires_at: fare.expires_at,
+    };
+    Ok(Some((price, quote)))
+}
+
+async fn fare(app: &App, way: &Way, product: &ProductId) -> Result<FareQuote, Error> {
+    let mut billing = app.billing.clone();
+    let request = QuoteFareRequest {
+        product: product.to_string(),
+        distance_meters: way.distance_m,
+        duration_ms: way.duration_ms,
+    };
+    app.call(billing.quote_fare(request))
+        .await
+        .map_err(|status| Error::of_call(BILLING, status))?
+        .quote
+        .ok_or_else(|| Error::Defect("billing answered without a quote".to_owned()))
+}
+
+/// Time until the nearest idle driver could be at the pick-up. A price is worth having without it.
+async fn eta(app: &App, way: &Way, product: &ProductId) -> Option<i64> {
+    let mut matching = app.matching.clone();
+    let request = NearbyDriversRequest {
+        location: Some(way.pickup.into()),
+        product: product.to_string(),
+        limit: 1,
+    };
+    match app.call(matching.nearby_drivers(request)).await {
+        Ok(answer) => answer.drivers.first().map(|driver| driver.duration_ms),
+        Err(status) => {
+            tracing::warn!(%product, code = ?status.code(), "quoted without a pick-up time");
+            None
+        }
+    }
+}
+
+/// The price as it is kept, after a look at whether it adds up.
+fn kept(app: &App, product: &ProductId, fare: &FareQuote) -> Result<Price, Error> {
+    let odd = |what: &str| Error::Defect(format!("billing quoted {what}"));
+    let total = fare.total.as_ref().ok_or_else(|| odd("no total"))?;
+    let total = Money::from_wire(total, "total").map_err(|_| odd("an odd total"))?;
+    let mut sum = 0_i64;
+    for line in &fare.lines {
+        let amount = line
+            .amount
+            .as_ref()
+            .ok_or_else(|| odd("a line without an amount"))?;
+        if amount.currency_code != total.currency.as_str() {
+            return Err(odd("lines in another currency than the total"));
+        }
+        sum = sum
+            .checked_add(amount.minor_units)
+            .ok_or_else(|| odd("too much"))?;
+    }
+    if sum != total.minor || total.minor < 0 {
+        return Err(odd("lines that do not sum to the total"));
+    }
+    let expires_at = fare
+        .expires_at
+        .as_ref()
+        .ok_or_else(|| odd("without an expiry"))?;
+    Ok(Price {
+        quote_id: QuoteId(fresh_id(app.now())),
+        product: product.clone(),
+        fare_quote_id: fare.quote_id.clone(),
+        fare: total,
+        expires_at: moment(expires_at, "expires_at").map_err(|_| odd("an odd expiry"))?,
+    })
+}

@@ -1,0 +1,13 @@
+-- insert_trip: the first version of a trip. A second live trip of the rider violates
+-- trip_one_live_per_rider; a request of the same rider that commits first is waited for.
+INSERT INTO trip (
+    trip_id, version, state, rider_id, product,
+    pickup_latitude, pickup_longitude, dropoff_latitude, dropoff_longitude,
+    fare_minor, fare_currency, distance_m, duration_ms,
+    payment_state, pin, reservation_id, search_until, created_at, updated_at
+) VALUES (
+    $1, $2, $3, $4, $5,
+    $6, $7, $8, $9,
+    $10, $11, $12, $13,
+    $14, $15, $16, $17, $18, $18
+)

@@ -1,0 +1,10 @@
+-- lock_trip: a trip as it stands, locked until the end of the transaction. Its offer is read by the
+-- next statement: in this one it could be older than the row that was waited for.
+SELECT t.trip_id, t.version, t.state, t.rider_id, t.driver_id, t.driver_plate, t.driver_vehicle,
+    t.offer_id, t.product, t.pickup_latitude, t.pickup_longitude, t.dropoff_latitude,
+    t.dropoff_longitude, t.fare_minor, t.fare_currency, t.distance_m, t.duration_ms, t.payment_state,
+    t.pin, t.wrong_pins, t.reservation_id, t.search_until, t.cancelled_by, t.end_reason, t.created_at,
+    t.updated_at, t.assigned_at, t.arrived_at, t.started_at, t.ended_at
+FROM trip t
+WHERE t.trip_id = $1
+FOR UPDATE

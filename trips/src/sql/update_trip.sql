@@ -1,0 +1,21 @@
+-- update_trip: the next version of a trip. The row is locked already; the version is compared once
+-- more, so that no change can be written over one it did not know. payment_state is left alone:
+-- billing's answers move it beside the version.
+UPDATE trip SET
+    version = $2,
+    state = $3,
+    driver_id = $4,
+    driver_plate = $5,
+    driver_vehicle = $6,
+    offer_id = $7,
+    wrong_pins = $8,
+    reservation_id = $9,
+    search_until = $10,
+    cancelled_by = $11,
+    end_reason = $12,
+    updated_at = $13,
+    assigned_at = $14,
+    arrived_at = $15,
+    started_at = $16,
+    ended_at = $17
+WHERE trip_id = $1 AND version = $2 - 1

@@ -1,0 +1,175 @@
+//! Every SQL statement of this service. A test has the database prepare each of them.
+
+jitney_platform::statements! {
+    /// The first version of a trip.
+    INSERT_TRIP = include_str!("sql/insert_trip.sql");
+    /// The next version of a trip.
+    UPDATE_TRIP = include_str!("sql/update_trip.sql");
+    /// A trip, locked.
+    LOCK_TRIP = include_str!("sql/lock_trip.sql");
+    /// A trip, not locked.
+    READ_TRIP = include_str!("sql/read_trip.sql");
+    /// A page of a rider's trips.
+    LIST_TRIPS_OF_RIDER = include_str!("sql/list_trips_of_rider.sql");
+    /// A page of a driver's trips.
+    LIST_TRIPS_OF_DRIVER = include_str!("sql/list_trips_of_driver.sql");
+    /// A page of all trips.
+    LIST_TRIPS = include_str!("sql/list_trips.sql");
+    /// One row of the log.
+    INSERT_TRANSITION = "-- insert_transition: what happened, beside the trip's new version
+        INSERT INTO trip_transition
+            (trip_id, version, from_state, to_state, actor, actor_id, reason, at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    /// A trip's log.
+    READ_LOG = "-- read_log: a trip's log, oldest first
+        SELECT version, from_state, to_state, actor, actor_id, reason, at
+        FROM trip_transition WHERE trip_id = $1 ORDER BY version";
+    /// One more wrong PIN.
+    COUNT_WRONG_PIN = "-- count_wrong_pin: one more; the trip's row is locked, so that tries at the same
+        -- moment are counted one after the other. No version: nobody but the driver is told.
+        UPDATE trip SET wrong_pins = wrong_pins + 1 WHERE trip_id = $1";
+    /// Billing's answer.
+    SET_PAYMENT_STATE = "-- set_payment_state: what billing answered; only money that still moves can
+        UPDATE trip SET payment_state = $2
+        WHERE trip_id = $1 AND payment_state IN ('HELD', 'UNKNOWN') AND payment_state <> $2";
+    /// Versions of watched trips.
+    READ_VERSIONS = "-- read_versions: how far the watched trips are, in one statement for all watchers
+        SELECT trip_id, version, payment_state FROM trip WHERE trip_id = ANY ($1)";
+    /// A rider's live trip.
+    LIVE_TRIP_OF_RIDER = "-- live_trip_of_rider: whether a hold would be in vain. A hint:
+        -- trip_one_live_per_rider decides
+        SELECT 1 AS one FROM trip
+        WHERE rider_id = $1 AND trip_id <> $2
+            AND state IN ('SEARCHING', 'OFFERED', 'ASSIGNED', 'DRIVER_ARRIVED', 'IN_PROGRESS')";
+
+    /// Offers of a trip.
+    READ_OFFERS = "-- read_offers: some offers of one trip; the trip's row is locked, and with it these
+        SELECT offer_id, driver_id, expires_at, state FROM offer
+        WHERE trip_id = $1 AND offer_id = ANY ($2)";
+    /// Whose offer it is.
+    READ_OFFER_DRIVER = "-- read_offer_driver: to whom an offer was made, which never changes
+        SELECT driver_id FROM offer WHERE offer_id = $1 AND trip_id = $2";
+    /// An offer is made.
+    OPEN_OFFER = "-- open_offer: an offer is made; a second open one violates offer_one_pending_per_trip
+        INSERT INTO offer (offer_id, trip_id, driver_id, expires_at, state, created_at)
+        VALUES ($1, $2, $3, $4, 'PENDING', $5)";
+    /// An offer is accepted in time.
+    ACCEPT_OFFER = "-- accept_offer: takes the offer if it is still open and in time. The time is the
+        -- database's at this statement, after every wait for the trip's lock
+        UPDATE offer SET state = 'ACCEPTED', ended_at = $4
+        WHERE offer_id = $1 AND trip_id = $2 AND driver_id = $3 AND state = 'PENDING'
+            AND expires_at > clock_timestamp()";
+    /// An offer ends otherwise.
+    CLOSE_OFFER = "-- close_offer: an offer ends in another way than by being accepted
+        UPDATE offer SET state = $3, ended_at = $4
+        WHERE offer_id = $1 AND trip_id = $2 AND state = 'PENDING'";
+    /// Whether a driver gave the trip back.
+    HAS_ACCEPTED = "-- has_accepted: whether a driver ever accepted this trip; one who did and is not its
+        -- driver now has given it back
+        SELECT EXISTS (
+            SELECT 1 FROM offer WHERE trip_id = $1 AND driver_id = $2 AND state = 'ACCEPTED'
+        ) AS has_accepted";
+    /// Who is not asked again.
+    EXCLUDED_DRIVERS = "-- excluded_drivers: who declined, did not answer, or gave the trip back
+        SELECT DISTINCT driver_id FROM offer
+        WHERE trip_id = $1 AND state IN ('DECLINED', 'EXPIRED', 'ACCEPTED')
+        ORDER BY driver_id";
+
+    /// A driver is taken.
+    CLAIM_DRIVER = "-- claim_driver: the driver is on this trip and on no other. A claim by a transaction
+        -- that has not committed yet is waited for; if it commits, driver_claims_pkey is violated
+        INSERT INTO driver_claims (driver_id, trip_id, epoch) VALUES ($1, $2, $3)";
+    /// A driver is free.
+    RELEASE_DRIVER = "-- release_driver: the driver is free again
+        DELETE FROM driver_claims WHERE driver_id = $1 AND trip_id = $2";
+
+    /// Trips in search.
+    TRIPS_IN_SEARCH = "-- trips_in_search: what a driver is looked for; those that wait longest first
+        SELECT trip_id FROM trip WHERE state IN ('SEARCHING', 'OFFERED')
+        ORDER BY search_until LIMIT $1";
+    /// Offers nobody ended.
+    OVERDUE_OFFERS = "-- overdue_offers: open offers that are past their end and past matching's grace
+        SELECT t.trip_id, t.offer_id FROM trip t JOIN offer o ON o.offer_id = t.offer_id
+        WHERE t.state = 'OFFERED'
+            AND o.expires_at < clock_timestamp() - $1 * interval '1 millisecond'
+        LIMIT 1000";
+    /// Searches nobody ended.
+    OVERDUE_SEARCHES = "-- overdue_searches: searches that are past their end and past matching's grace
+        SELECT trip_id, search_until FROM trip
+        WHERE state = 'SEARCHING'
+            AND search_until < clock_timestamp() - $1 * interval '1 millisecond'
+        LIMIT 1000";
+
+    /// Quotes are kept.
+    INSERT_QUOTES = "-- insert_quotes: the quotes of one way, one per product
+        INSERT INTO quote (
+            quote_id, asked_by, product, pickup_latitude, pickup_longitude, dropoff_latitude,
+            dropoff_longitude, distance_m, duration_ms, fare_quote_id, fare_minor, fare_currency,
+            expires_at, created_at)
+        SELECT q.quote_id, $1, q.product, $2, $3, $4, $5, $6, $7, q.fare_quote_id, q.fare_minor,
+            q.fare_currency, q.expires_at, $8
+        FROM unnest($9::uuid[], $10::text[], $11::text[], $12::bigint[], $13::text[],
+            $14::timestamptz[])
+            AS q (quote_id, product, fare_quote_id, fare_minor, fare_currency, expires_at)";
+    /// A quote.
+    READ_QUOTE = "-- read_quote: a quote and whether it still holds, by the database's clock
+        SELECT quote_id, asked_by, product, pickup_latitude, pickup_longitude, dropoff_latitude,
+            dropoff_longitude, distance_m, duration_ms, fare_quote_id, fare_minor, fare_currency,
+            expires_at > clock_timestamp() AS holds
+        FROM quote WHERE quote_id = $1";
+    /// Quotes nobody can use any more.
+    PURGE_QUOTES = "-- purge_quotes: quotes that ran out longer ago than a request may take
+        DELETE FROM quote WHERE quote_id IN (
+            SELECT q.quote_id FROM quote q
+            WHERE q.expires_at < clock_timestamp() - $1 * interval '1 millisecond'
+                AND NOT EXISTS (
+                    SELECT 1 FROM idempotency i
+                    WHERE i.quote_id = q.quote_id AND NOT i.hold_settled)
+            LIMIT 10000)";
+
+    /// What became of a request.
+    READ_KEY = "-- read_key: what became of the request with this key
+        SELECT request_hash, trip_id, quote_id, state, answer, refusal
+        FROM idempotency WHERE scope = $1 AND key = $2";
+    /// A request begins.
+    START_KEY = "-- start_key: the request begins; nothing happens when another with the same key has
+        INSERT INTO idempotency (scope, key, request_hash, trip_id, quote_id)
+        VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT ON CONSTRAINT idempotency_pkey DO NOTHING";
+    /// A request, locked.
+    LOCK_KEY = "-- lock_key: as read_key, locked, so that of two equal requests one makes the trip
+        SELECT request_hash, trip_id, quote_id, state, answer, refusal
+        FROM idempotency WHERE scope = $1 AND key = $2 FOR UPDATE";
+    /// A request is done.
+    FINISH_KEY = "-- finish_key: the trip exists and answers for the hold; beside the trip's first row
+        UPDATE idempotency SET state = 'DONE', answer = $3, hold_settled = true
+        WHERE scope = $1 AND key = $2 AND state = 'STARTED'";
+    /// A request is refused.
+    REFUSE_KEY = "-- refuse_key: there will be no trip; what is held is released unless nothing is
+        UPDATE idempotency SET state = 'REFUSED', refusal = $4, hold_settled = $5
+        WHERE scope = $1 AND key = $2 AND trip_id = $3 AND state = 'STARTED'";
+    /// Requests nobody finishes.
+    ABANDON_KEYS = "-- abandon_keys: requests that nobody finished in time can be finished no more
+        UPDATE idempotency SET state = 'ABANDONED'
+        WHERE state = 'STARTED' AND NOT hold_settled
+            AND created_at < clock_timestamp() - $1 * interval '1 millisecond'";
+    /// Holds without a trip.
+    UNSETTLED_HOLDS = "-- unsettled_holds: requests without a trip whose hold may be open
+        SELECT scope, key, trip_id, state FROM idempotency
+        WHERE NOT hold_settled AND state IN ('REFUSED', 'ABANDONED')
+        ORDER BY created_at LIMIT 100";
+    /// A refused request's hold is released.
+    SETTLE_KEY = "-- settle_key: billing holds nothing for a refused request
+        UPDATE idempotency SET hold_settled = true
+        WHERE scope = $1 AND key = $2 AND trip_id = $3 AND state = 'REFUSED'";
+    /// An abandoned request's hold is released.
+    FREE_KEY = "-- free_key: billing holds nothing for an abandoned request; its key may be used again
+        DELETE FROM idempotency
+        WHERE scope = $1 AND key = $2 AND trip_id = $3 AND state = 'ABANDONED'";
+    /// Old answers.
+    PURGE_KEYS = "-- purge_keys: answers that were kept long enough
+        DELETE FROM idempotency WHERE (scope, key) IN (
+            SELECT scope, key FROM idempotency
+            WHERE hold_settled AND created_at < clock_timestamp() - $1 * interval '1 millisecond'
+            LIMIT 10000)";
+}

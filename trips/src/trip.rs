@@ -1,0 +1,303 @@
+//! A ride as this service keeps it: plain values without tonic or sqlx. How a ride moves is in
+//! [`crate::state`]; what a caller may see of it is in [`crate::view`].
+
+use chrono::{DateTime, Utc};
+use jitney_proto::{
+    ids::{DriverId, OfferId, ProductId, ReservationId, RiderId, TripId},
+    money::Money,
+    trips::v1 as wire,
+};
+
+/// Names the values of a closed list as the database writes them and as the proto numbers them. The
+/// proto, the constraint in the migration and this list are compared by a test.
+macro_rules! named {
+    (
+        $(#[$doc:meta])* $type:ident as $wire:ty {
+            $( $(#[$value_doc:meta])* $name:ident = $text:literal, $number:ident; )*
+        }
+    ) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $type { $( $(#[$value_doc])* $name, )* }
+
+        impl $type {
+            /// Every value, in the proto's order.
+            pub const ALL: &[$type] = &[$($type::$name),*];
+
+            /// The name, as in the database and, after the prefix, in the proto.
+            pub const fn name(self) -> &'static str {
+                match self { $($type::$name => $text),* }
+            }
+
+            /// The value a name in the database stands for.
+            pub fn from_name(name: &str) -> Option<$type> {
+                match name { $($text => Some($type::$name),)* _ => None }
+            }
+
+            /// The proto's value.
+            pub const fn wire(self) -> $wire {
+                match self { $($type::$name => <$wire>::$number),* }
+            }
+
+            /// The value a proto's value stands for; `None` for the unspecified one.
+            pub fn from_wire(wire: $wire) -> Option<$type> {
+                Self::ALL.iter().copied().find(|value| value.wire() == wire)
+            }
+        }
+
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.name())
+            }
+        }
+    };
+}
+pub(crate) use named;
+
+named! {
+    /// Where the money of a trip stands.
+    PaymentState as wire::PaymentState {
+        /// Nothing was held.
+        None = "NONE", None;
+        /// The fare is held.
+        Held = "HELD", Held;
+        /// The fare is taken.
+        Captured = "CAPTURED", Captured;
+        /// Part of it was given back.
+        PartiallyRefunded = "PARTIALLY_REFUNDED", PartiallyRefunded;
+        /// All of it was given back.
+        Refunded = "REFUNDED", Refunded;
+        /// The hold was released.
+        Voided = "VOIDED", Voided;
+        /// The payment was refused, or the hold was gone when the fare was to be taken.
+        Failed = "FAILED", Failed;
+        /// The provider has not answered; it is being asked.
+        Unknown = "UNKNOWN", Unknown;
+    }
+}
+
+impl PaymentState {
+    /// Whether nothing more happens to the money by itself.
+    pub fn is_settled(self) -> bool {
+        !matches!(self, PaymentState::Held | PaymentState::Unknown)
+    }
+}
+
+named! {
+    /// Who did something.
+    Actor as wire::Actor {
+        /// The rider.
+        Rider = "RIDER", Rider;
+        /// The driver.
+        Driver = "DRIVER", Driver;
+        /// An operator.
+        Operator = "OPERATOR", Operator;
+        /// Jitney itself: a timer, a recovery.
+        System = "SYSTEM", System;
+    }
+}
+
+/// Where an offer stands. The proto has no such list: only the open offer is ever shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OfferState {
+    /// The driver's answer is awaited.
+    Pending,
+    /// The driver took it.
+    Accepted,
+    /// The driver left it.
+    Declined,
+    /// It ran out unanswered.
+    Expired,
+    /// It was taken back: the ride was called off, the driver went off shift, another took its place.
+    Withdrawn,
+}
+
+impl OfferState {
+    /// Every value.
+    pub const ALL: &[OfferState] = &[
+        OfferState::Pending,
+        OfferState::Accepted,
+        OfferState::Declined,
+        OfferState::Expired,
+        OfferState::Withdrawn,
+    ];
+
+    /// The name, as in the database.
+    pub const fn name(self) -> &'static str {
+        match self {
+            OfferState::Pending => "PENDING",
+            OfferState::Accepted => "ACCEPTED",
+            OfferState::Declined => "DECLINED",
+            OfferState::Expired => "EXPIRED",
+            OfferState::Withdrawn => "WITHDRAWN",
+        }
+    }
+
+    /// The value a name in the database stands for.
+    pub fn from_name(name: &str) -> Option<OfferState> {
+        Self::ALL.iter().copied().find(|state| state.name() == name)
+    }
+}
+
+/// A point on the earth, WGS84 degrees.
+#[derive(Clone, Copy, PartialEq)]
+pub struct Place {
+    /// Degrees north.
+    pub latitude: f64,
+    /// Degrees east.
+    pub longitude: f64,
+}
+
+impl std::fmt::Debug for Place {
+    /// Where people are does not belong into logs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Place(..)")
+    }
+}
+
+/// An offer of a trip to a driver.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Offer {
+    /// The offer.
+    pub offer_id: OfferId,
+    /// To whom.
+    pub driver_id: DriverId,
+    /// Until when it may be accepted, by the database's clock.
+    pub expires_at: DateTime<Utc>,
+    /// Where it stands.
+    pub state: OfferState,
+}
+
+/// A trip's driver as the rider looks for them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AssignedDriver {
+    /// The driver.
+    pub driver_id: DriverId,
+    /// The number plate; empty when matching did not say in time.
+    pub plate: String,
+    /// Colour, make and model; empty when matching did not say in time.
+    pub vehicle: String,
+}
+
+/// A ride.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trip {
+    /// The trip.
+    pub trip_id: TripId,
+    /// Counts the changes, from 1; one event each.
+    pub version: i64,
+    /// Where it stands.
+    pub state: crate::state::State,
+    /// The rider.
+    pub rider_id: RiderId,
+    /// The driver: from assignment on, until they give the trip back.
+    pub driver: Option<AssignedDriver>,
+    /// The offer that is open (OFFERED) or that was accepted (whenever there is a driver).
+    pub offer: Option<Offer>,
+    /// The product.
+    pub product: ProductId,
+    /// Where the rider waits.
+    pub pickup: Place,
+    /// Where the rider goes.
+    pub dropoff: Place,
+    /// The up-front fare.
+    pub fare: Money,
+    /// Driving distance as quoted, metres.
+    pub distance_m: i64,
+    /// Driving time as quoted, milliseconds.
+    pub duration_ms: i64,
+    /// Where the money stands. It moves beside the version: billing's answers are no events.
+    pub payment_state: PaymentState,
+    /// What the rider tells the driver at the kerb: four digits.
+    pub pin: String,
+    /// How often the present driver gave a wrong PIN.
+    pub wrong_pins: u32,
+    /// The reservation of MatchDriver to use first.
+    pub reservation_id: Option<ReservationId>,
+    /// When the present search is given up.
+    pub search_until: DateTime<Utc>,
+    /// Who called it off.
+    pub cancelled_by: Option<Actor>,
+    /// Why it ended, for people; empty while it is live.
+    pub end_reason: String,
+    /// When it was asked for.
+    pub created_at: DateTime<Utc>,
+    /// When it last changed.
+    pub updated_at: DateTime<Utc>,
+    /// When the driver took it.
+    pub assigned_at: Option<DateTime<Utc>>,
+    /// When the driver was at the pick-up.
+    pub arrived_at: Option<DateTime<Utc>>,
+    /// When the ride began.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it ended, whichever way.
+    pub ended_at: Option<DateTime<Utc>>,
+}
+
+impl Trip {
+    /// Whether this is the trip's driver.
+    pub fn is_driven_by(&self, driver_id: &DriverId) -> bool {
+        self.driver
+            .as_ref()
+            .is_some_and(|driver| driver.driver_id == *driver_id)
+    }
+
+    /// The offer whose answer is awaited.
+    pub fn open_offer(&self) -> Option<&Offer> {
+        self.offer
+            .as_ref()
+            .filter(|_| self.state == crate::state::State::Offered)
+    }
+}
+
+/// One change of a trip, as the log keeps it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogEntry {
+    /// The trip's version after it.
+    pub version: i64,
+    /// The state before; `None` for the first.
+    pub from: Option<crate::state::State>,
+    /// The state after.
+    pub to: crate::state::State,
+    /// Who.
+    pub by: By,
+    /// Why, for people.
+    pub reason: String,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// Who does something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct By {
+    /// In which part.
+    pub actor: Actor,
+    /// Their id; empty for Jitney itself.
+    pub id: String,
+}
+
+impl By {
+    /// A timer, a recovery, matching's search.
+    pub fn system() -> By {
+        By {
+            actor: Actor::System,
+            id: String::new(),
+        }
+    }
+
+    /// A rider.
+    pub fn rider(id: &RiderId) -> By {
+        By {
+            actor: Actor::Rider,
+            id: id.to_string(),
+        }
+    }
+
+    /// A driver.
+    pub fn driver(id: &DriverId) -> By {
+        By {
+            actor: Actor::Driver,
+            id: id.to_string(),
+        }
+    }
+}

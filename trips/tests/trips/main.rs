@@ -1,0 +1,13 @@
+//! The trip service over a real database, with matching and billing played by the test.
+
+mod access;
+mod create;
+mod finish;
+mod lists;
+mod offers;
+mod pins;
+mod recovery;
+mod schema;
+mod soak;
+mod support;
+mod watch;

@@ -1,0 +1,244 @@
+//! Billing as the test plays it: it holds, takes and releases by the book, and can be away, lose its
+//! answers, or find a rider poor.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use jitney_proto::{
+    Code,
+    billing::v1::{
+        AuthorizeHoldRequest, AuthorizeHoldResponse, CaptureHoldRequest, CaptureHoldResponse,
+        CheckLedgerRequest, CheckLedgerResponse, FareLine, FareLineKind, FareQuote,
+        GetBalanceRequest, GetBalanceResponse, GetReceiptRequest, GetReceiptResponse, Hold,
+        HoldState, QuoteFareRequest, QuoteFareResponse, VoidHoldRequest, VoidHoldResponse,
+        billing_service_server::BillingService,
+    },
+    common::v1::Money,
+    time::timestamp,
+};
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+/// Billing.
+#[derive(Default)]
+pub struct FakeBilling {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    holds: HashMap<String, Held>,
+    captures: u32,
+    is_away: bool,
+    loses_hold_answers: u32,
+    quotes_live: Option<Duration>,
+}
+
+struct Held {
+    key: String,
+    quote_id: String,
+    state: HoldState,
+}
+
+fn euros(minor_units: i64) -> Option<Money> {
+    Some(Money {
+        currency_code: "EUR".to_owned(),
+        minor_units,
+    })
+}
+
+fn hold(trip_id: &str, state: HoldState) -> Option<Hold> {
+    let captured = if state == HoldState::Captured { 890 } else { 0 };
+    Some(Hold {
+        trip_id: trip_id.to_owned(),
+        state: state.into(),
+        authorized: euros(890),
+        captured: euros(captured),
+        expires_at: None,
+    })
+}
+
+impl FakeBilling {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where a trip's hold stands.
+    pub fn hold(&self, trip_id: &str) -> Option<HoldState> {
+        self.lock().holds.get(trip_id).map(|held| held.state)
+    }
+
+    /// How many holds are in a state.
+    pub fn holds(&self, state: HoldState) -> usize {
+        self.lock()
+            .holds
+            .values()
+            .filter(|held| held.state == state)
+            .count()
+    }
+
+    /// How often money was taken.
+    pub fn captures(&self) -> u32 {
+        self.lock().captures
+    }
+
+    /// Refuses every call, or none.
+    pub fn set_away(&self, is_away: bool) {
+        self.lock().is_away = is_away;
+    }
+
+    /// Makes the next holds, and loses the answers.
+    pub fn lose_hold_answers(&self, number: u32) {
+        self.lock().loses_hold_answers = number;
+    }
+
+    /// Releases a hold behind everybody's back.
+    pub fn lapse(&self, trip_id: &str) {
+        if let Some(held) = self.lock().holds.get_mut(trip_id) {
+            held.state = HoldState::Voided;
+        }
+    }
+
+    /// Quotes from now on hold so long.
+    pub fn set_quotes_live(&self, how_long: Duration) {
+        self.lock().quotes_live = Some(how_long);
+    }
+
+    #[allow(clippy::result_large_err)]
+    fn here(&self) -> Result<MutexGuard<'_, State>, Status> {
+        let state = self.lock();
+        if state.is_away {
+            Err(Code::Unavailable.status("billing is away"))
+        } else {
+            Ok(state)
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl BillingService for FakeBilling {
+    async fn quote_fare(
+        &self,
+        request: Request<QuoteFareRequest>,
+    ) -> Result<Response<QuoteFareResponse>, Status> {
+        let state = self.here()?;
+        let live = state.quotes_live.unwrap_or(Duration::from_secs(300));
+        let line = |kind: FareLineKind, minor| FareLine {
+            kind: kind.into(),
+            amount: euros(minor),
+        };
+        let quote = FareQuote {
+            quote_id: Uuid::now_v7().to_string(),
+            product: request.into_inner().product,
+            tariff_version: "1".to_owned(),
+            lines: vec![
+                line(FareLineKind::Base, 250),
+                line(FareLineKind::MinimumTopUp, 640),
+            ],
+            total: euros(890),
+            expires_at: Some(timestamp(
+                jitney_platform::clock::Clock::system().now() + live,
+            )),
+        };
+        Ok(Response::new(QuoteFareResponse { quote: Some(quote) }))
+    }
+
+    async fn authorize_hold(
+        &self,
+        request: Request<AuthorizeHoldRequest>,
+    ) -> Result<Response<AuthorizeHoldResponse>, Status> {
+        let request = request.into_inner();
+        let mut state = self.here()?;
+        if request.rider_id.starts_with("poor") {
+            return Err(Code::PaymentDeclined.status("over the limit"));
+        }
+        let held = state
+            .holds
+            .entry(request.trip_id.clone())
+            .or_insert_with(|| Held {
+                key: request.idempotency_key.clone(),
+                quote_id: request.quote_id.clone(),
+                state: HoldState::Held,
+            });
+        if held.key != request.idempotency_key {
+            return Err(Code::AlreadyExists.status("the trip has a hold"));
+        }
+        if held.quote_id != request.quote_id {
+            return Err(Code::IdempotencyKeyReused.status("another quote under the same key"));
+        }
+        let hold = hold(&request.trip_id, held.state);
+        if state.loses_hold_answers > 0 {
+            state.loses_hold_answers -= 1;
+            return Err(Code::Unavailable.status("the answer is lost"));
+        }
+        Ok(Response::new(AuthorizeHoldResponse { hold }))
+    }
+
+    async fn capture_hold(
+        &self,
+        request: Request<CaptureHoldRequest>,
+    ) -> Result<Response<CaptureHoldResponse>, Status> {
+        let request = request.into_inner();
+        let mut state = self.here()?;
+        let held = state
+            .holds
+            .get_mut(&request.trip_id)
+            .ok_or_else(|| Code::NotFound.status("no such hold"))?;
+        match held.state {
+            HoldState::Held => {
+                held.state = HoldState::Captured;
+                state.captures += 1;
+            }
+            HoldState::Captured => {}
+            _ => return Err(Code::HoldNotOpen.status("the hold was released")),
+        }
+        let hold = hold(&request.trip_id, HoldState::Captured);
+        Ok(Response::new(CaptureHoldResponse {
+            hold,
+            receipt: None,
+        }))
+    }
+
+    async fn void_hold(
+        &self,
+        request: Request<VoidHoldRequest>,
+    ) -> Result<Response<VoidHoldResponse>, Status> {
+        let request = request.into_inner();
+        let mut state = self.here()?;
+        let held = state
+            .holds
+            .get_mut(&request.trip_id)
+            .ok_or_else(|| Code::NotFound.status("no such hold"))?;
+        if held.state == HoldState::Captured {
+            return Err(Code::HoldNotOpen.status("the hold was captured"));
+        }
+        held.state = HoldState::Voided;
+        Ok(Response::new(VoidHoldResponse {
+            hold: hold(&request.trip_id, HoldState::Voided),
+        }))
+    }
+
+    async fn get_receipt(
+        &self,
+        _: Request<GetReceiptRequest>,
+    ) -> Result<Response<GetReceiptResponse>, Status> {
+        Err(Status::unimplemented("not played"))
+    }
+
+    async fn get_balance(
+        &self,
+        _: Request<GetBalanceRequest>,
+    ) -> Result<Response<GetBalanceResponse>, Status> {
+        Err(Status::unimplemented("not played"))
+    }
+
+    async fn check_ledger(
+        &self,
+        _: Request<CheckLedgerRequest>,
+    ) -> Result<Response<CheckLedgerResponse>, Status> {
+        Err(Status::unimplemented("not played"))
+    }
+}

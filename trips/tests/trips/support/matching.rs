@@ -1,0 +1,358 @@
+//! Matching as the test plays it: searches wait for what the test has them say, events are noted.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use jitney_platform::testing::eventually;
+use jitney_proto::{
+    Code,
+    common::v1::Route,
+    matching::v1::{
+        ApplyTripEventRequest, ApplyTripEventResponse, CancelMatchRequest, CancelMatchResponse,
+        ComputeRouteRequest, ComputeRouteResponse, Driver, GetDriverRequest, GetDriverResponse,
+        GetServiceAreaRequest, GetServiceAreaResponse, MatchDriverRequest, MatchDriverResponse,
+        MatchEndReason, MatchEnded, NearbyDriver, NearbyDriversRequest, NearbyDriversResponse,
+        OfferEndReason, OfferEnded, OfferMade, Product, RequestMatchRequest, RequestMatchResponse,
+        SetAvailabilityRequest, SetAvailabilityResponse, StreamDriverRequest, StreamDriverResponse,
+        Vehicle, WatchDriverRequest, WatchDriverResponse, WatchFleetRequest, WatchFleetResponse,
+        matching_service_server::MatchingService, request_match_response::Event,
+    },
+    time::timestamp,
+    trips::v1::TripEvent,
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+use uuid::Uuid;
+
+type Answers<T> = ReceiverStream<Result<T, Status>>;
+
+/// Matching.
+#[derive(Default)]
+pub struct FakeMatching {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    searches: Vec<Search>,
+    events: Vec<TripEvent>,
+    applied: HashMap<String, i64>,
+    watchers: Vec<(
+        WatchDriverRequest,
+        mpsc::Sender<Result<WatchDriverResponse, Status>>,
+    )>,
+    is_away: bool,
+    without_driver: HashSet<String>,
+}
+
+/// A search, as matching sees it.
+#[derive(Clone)]
+pub struct Search {
+    /// What was asked.
+    pub request: RequestMatchRequest,
+    answers: mpsc::Sender<Result<RequestMatchResponse, Status>>,
+}
+
+impl Search {
+    async fn say(&self, event: Event) {
+        // The trip service may have gone away; that is what some tests are about.
+        let _ = self
+            .answers
+            .send(Ok(RequestMatchResponse { event: Some(event) }))
+            .await;
+    }
+
+    /// Makes an offer; its id.
+    pub async fn offer(&self, driver: &str, ttl: Duration) -> String {
+        let offer_id = Uuid::now_v7().to_string();
+        self.offer_again(&offer_id, driver, ttl).await;
+        offer_id
+    }
+
+    /// Makes an offer of this id.
+    pub async fn offer_again(&self, offer_id: &str, driver: &str, ttl: Duration) {
+        let expires_at = jitney_platform::clock::Clock::system().now() + ttl;
+        self.say(Event::OfferMade(OfferMade {
+            offer_id: offer_id.to_owned(),
+            driver_id: driver.to_owned(),
+            expires_at: Some(timestamp(expires_at)),
+            pickup_duration_ms: 60_000,
+        }))
+        .await;
+    }
+
+    /// Ends an offer.
+    pub async fn end_offer(&self, offer_id: &str, driver: &str, reason: OfferEndReason) {
+        self.say(Event::OfferEnded(OfferEnded {
+            offer_id: offer_id.to_owned(),
+            driver_id: driver.to_owned(),
+            reason: reason.into(),
+        }))
+        .await;
+    }
+
+    /// Ends the search.
+    pub async fn end(&self, reason: MatchEndReason) {
+        let detail = "2 drivers offered, none accepted".to_owned();
+        self.say(Event::Ended(MatchEnded {
+            reason: reason.into(),
+            detail,
+        }))
+        .await;
+    }
+
+    /// Breaks the stream.
+    pub async fn break_off(&self, status: Status) {
+        let _ = self.answers.send(Err(status)).await;
+    }
+
+    /// Whether the trip service still listens.
+    pub fn is_heard(&self) -> bool {
+        !self.answers.is_closed()
+    }
+}
+
+impl FakeMatching {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The searches for a trip that are listened to.
+    pub fn open_searches(&self, trip_id: &str) -> Vec<Search> {
+        let state = self.lock();
+        let open = |search: &&Search| search.request.trip_id == trip_id && search.is_heard();
+        state.searches.iter().filter(open).cloned().collect()
+    }
+
+    /// The newest search for a trip, once there is one.
+    pub async fn search(&self, trip_id: &str) -> Search {
+        eventually("a search", async || !self.open_searches(trip_id).is_empty()).await;
+        self.open_searches(trip_id).pop().expect("just seen")
+    }
+
+    /// How many searches were ever asked for, for a trip.
+    pub fn searches(&self, trip_id: &str) -> usize {
+        let state = self.lock();
+        state
+            .searches
+            .iter()
+            .filter(|search| search.request.trip_id == trip_id)
+            .count()
+    }
+
+    /// What was told of a trip, in the order it was told, redeliveries included.
+    pub fn events(&self, trip_id: &str) -> Vec<TripEvent> {
+        let state = self.lock();
+        state
+            .events
+            .iter()
+            .filter(|event| event.trip_id == trip_id)
+            .cloned()
+            .collect()
+    }
+
+    /// Refuses every call, or none.
+    pub fn set_away(&self, is_away: bool) {
+        self.lock().is_away = is_away;
+    }
+
+    /// Knows nothing of a driver.
+    pub fn forget_driver(&self, driver: &str) {
+        self.lock().without_driver.insert(driver.to_owned());
+    }
+
+    /// The targets that a driver is watched on the way to, by those who still listen.
+    pub fn targets(&self, driver: &str) -> Vec<jitney_proto::common::v1::Point> {
+        let state = self.lock();
+        let open = state
+            .watchers
+            .iter()
+            .filter(|(request, watcher)| request.driver_id == driver && !watcher.is_closed());
+        open.filter_map(|(request, _)| request.target).collect()
+    }
+
+    /// Moves a driver.
+    pub async fn moved(&self, driver: &str, latitude: f64, eta_ms: i64) {
+        let watchers: Vec<_> = self
+            .lock()
+            .watchers
+            .iter()
+            .filter(|(request, _)| request.driver_id == driver)
+            .map(|(_, watcher)| watcher.clone())
+            .collect();
+        for watcher in watchers {
+            let position = WatchDriverResponse {
+                location: Some(jitney_proto::common::v1::Point::new(latitude, -8.6)),
+                heading_degrees: Some(90.0),
+                located_at: None,
+                eta_ms: Some(eta_ms),
+            };
+            let _ = watcher.send(Ok(position)).await;
+        }
+    }
+
+    #[allow(clippy::result_large_err)]
+    fn here(&self) -> Result<(), Status> {
+        if self.lock().is_away {
+            Err(Code::Unavailable.status("matching is away"))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl MatchingService for FakeMatching {
+    type StreamDriverStream = Answers<StreamDriverResponse>;
+    type RequestMatchStream = Answers<RequestMatchResponse>;
+    type WatchDriverStream = Answers<WatchDriverResponse>;
+    type WatchFleetStream = Answers<WatchFleetResponse>;
+
+    async fn stream_driver(
+        &self,
+        _: Request<Streaming<StreamDriverRequest>>,
+    ) -> Result<Response<Self::StreamDriverStream>, Status> {
+        Err(Status::unimplemented("not played"))
+    }
+
+    async fn set_availability(
+        &self,
+        _: Request<SetAvailabilityRequest>,
+    ) -> Result<Response<SetAvailabilityResponse>, Status> {
+        Err(Status::unimplemented("not played"))
+    }
+
+    async fn get_driver(
+        &self,
+        request: Request<GetDriverRequest>,
+    ) -> Result<Response<GetDriverResponse>, Status> {
+        self.here()?;
+        let driver_id = request.into_inner().driver_id;
+        if self.lock().without_driver.contains(&driver_id) {
+            return Err(Code::NotFound.status("no such driver"));
+        }
+        let plate = format!("{}-1", driver_id.to_uppercase());
+        let vehicle = Some(Vehicle {
+            plate,
+            description: "white Corolla".to_owned(),
+        });
+        let driver = Some(Driver {
+            driver_id,
+            vehicle,
+            ..Driver::default()
+        });
+        Ok(Response::new(GetDriverResponse { driver }))
+    }
+
+    async fn nearby_drivers(
+        &self,
+        request: Request<NearbyDriversRequest>,
+    ) -> Result<Response<NearbyDriversResponse>, Status> {
+        self.here()?;
+        // Nobody drives comfort.
+        let drivers = match request.into_inner().product.as_str() {
+            "economy" => vec![NearbyDriver {
+                duration_ms: 90_000,
+                ..NearbyDriver::default()
+            }],
+            _ => Vec::new(),
+        };
+        Ok(Response::new(NearbyDriversResponse { drivers }))
+    }
+
+    async fn match_driver(
+        &self,
+        _: Request<MatchDriverRequest>,
+    ) -> Result<Response<MatchDriverResponse>, Status> {
+        Err(Status::unimplemented("not played"))
+    }
+
+    async fn request_match(
+        &self,
+        request: Request<RequestMatchRequest>,
+    ) -> Result<Response<Self::RequestMatchStream>, Status> {
+        self.here()?;
+        let (answers, receiver) = mpsc::channel(64);
+        self.lock().searches.push(Search {
+            request: request.into_inner(),
+            answers,
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn cancel_match(
+        &self,
+        _: Request<CancelMatchRequest>,
+    ) -> Result<Response<CancelMatchResponse>, Status> {
+        Ok(Response::new(CancelMatchResponse {}))
+    }
+
+    async fn apply_trip_event(
+        &self,
+        request: Request<ApplyTripEventRequest>,
+    ) -> Result<Response<ApplyTripEventResponse>, Status> {
+        self.here()?;
+        let event = request.into_inner().event.expect("an event");
+        let mut state = self.lock();
+        let last = state.applied.entry(event.trip_id.clone()).or_default();
+        let applied = event.trip_version > *last;
+        *last = event.trip_version.max(*last);
+        state.events.push(event);
+        Ok(Response::new(ApplyTripEventResponse { applied }))
+    }
+
+    async fn watch_driver(
+        &self,
+        request: Request<WatchDriverRequest>,
+    ) -> Result<Response<Self::WatchDriverStream>, Status> {
+        self.here()?;
+        let (watcher, receiver) = mpsc::channel(64);
+        self.lock().watchers.push((request.into_inner(), watcher));
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn compute_route(
+        &self,
+        request: Request<ComputeRouteRequest>,
+    ) -> Result<Response<ComputeRouteResponse>, Status> {
+        self.here()?;
+        let points = request.into_inner().points;
+        if points.iter().any(|point| point.latitude > 80.0) {
+            return Err(Code::OutsideMap.bad_field("points[0]", "is 4000 km from any road"));
+        }
+        let route = Route {
+            distance_meters: 4_200,
+            duration_ms: 660_000,
+            line: points,
+        };
+        Ok(Response::new(ComputeRouteResponse { route: Some(route) }))
+    }
+
+    async fn watch_fleet(
+        &self,
+        _: Request<WatchFleetRequest>,
+    ) -> Result<Response<Self::WatchFleetStream>, Status> {
+        Err(Status::unimplemented("not played"))
+    }
+
+    async fn get_service_area(
+        &self,
+        _: Request<GetServiceAreaRequest>,
+    ) -> Result<Response<GetServiceAreaResponse>, Status> {
+        self.here()?;
+        let products = ["economy", "comfort"].map(|product| Product {
+            product: product.to_owned(),
+            title: product.to_owned(),
+            seats: 4,
+        });
+        let products = products.to_vec();
+        Ok(Response::new(GetServiceAreaResponse {
+            products,
+            ..Default::default()
+        }))
+    }
+}
