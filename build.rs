@@ -18,7 +18,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
     compiler.open_files(files)?;
     // The raw bytes keep the options of our own (access, http), which prost's own types drop.
-    fs::write(out.join("jitney.fds.bin"), compiler.encode_file_descriptor_set())?;
+    fs::write(
+        out.join("jitney.fds.bin"),
+        compiler.encode_file_descriptor_set(),
+    )?;
 
     let mut config = prost_build::Config::new();
     config.enable_type_names();

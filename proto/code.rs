@@ -105,8 +105,10 @@ impl Code {
         message: impl Into<String>,
         facts: [(&str, String); N],
     ) -> tonic::Status {
-        let facts: HashMap<String, String> =
-            facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let facts: HashMap<String, String> = facts
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
         let details = ErrorDetails::with_error_info(self.reason(), ERROR_DOMAIN, facts);
         tonic::Status::with_error_details(self.grpc(), message, details)
     }
@@ -132,7 +134,10 @@ impl Code {
         if info.domain != ERROR_DOMAIN {
             return None;
         }
-        Code::ALL.iter().copied().find(|code| code.reason() == info.reason)
+        Code::ALL
+            .iter()
+            .copied()
+            .find(|code| code.reason() == info.reason)
     }
 }
 
@@ -168,7 +173,10 @@ mod tests {
             assert_eq!(status.code(), code.grpc());
             assert!((400..600).contains(&code.http()), "{code:?}");
             assert_eq!(Code::of(&code.bad_field("f", "is bad")), Some(code));
-            assert_eq!(Code::of(&code.retry_after("later", Duration::from_secs(1))), Some(code));
+            assert_eq!(
+                Code::of(&code.retry_after("later", Duration::from_secs(1))),
+                Some(code)
+            );
         }
     }
 

@@ -20,7 +20,11 @@ pub struct IdError {
 impl IdError {
     fn new(what: &'static str, text: &str, expected: &'static str) -> Self {
         // An id from outside may be of any length; the message must not be.
-        Self { what, text: text.chars().take(64).collect(), expected }
+        Self {
+            what,
+            text: text.chars().take(64).collect(),
+            expected,
+        }
     }
 
     /// The status of a request whose `field` holds this text.
@@ -133,14 +137,17 @@ name_ids! {
     ProductId, "product";
 }
 
-const NAME_RULE: &str = "1 to 64 letters, digits, '-', '_' or '.', beginning with a letter or digit";
+const NAME_RULE: &str =
+    "1 to 64 letters, digits, '-', '_' or '.', beginning with a letter or digit";
 
 /// Whether a text may be the id of a person or a product; see the rule in [`IdError`]'s message.
 pub fn is_name(text: &str) -> bool {
     let first = text.as_bytes().first();
     text.len() <= 64
         && first.is_some_and(u8::is_ascii_alphanumeric)
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
 
 #[cfg(test)]

@@ -54,17 +54,17 @@ pub mod billing {
 
 /// The encoded `FileDescriptorSet` of every package, with comments and with the options of our own.
 /// gRPC reflection, the gateway's routes and the access rules come from it.
-pub const FILE_DESCRIPTOR_SET: &[u8] =
-    include_bytes!(concat!(env!("OUT_DIR"), "/jitney.fds.bin"));
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/jitney.fds.bin"));
 
 /// The descriptors, decoded once.
 ///
 /// # Panics
 /// Never in a program that was built: the bytes are made by the build script.
 pub fn descriptor_pool() -> prost_reflect::DescriptorPool {
-    static POOL: std::sync::LazyLock<prost_reflect::DescriptorPool> = std::sync::LazyLock::new(|| {
-        prost_reflect::DescriptorPool::decode(FILE_DESCRIPTOR_SET)
-            .expect("the build script wrote a valid descriptor set")
-    });
+    static POOL: std::sync::LazyLock<prost_reflect::DescriptorPool> =
+        std::sync::LazyLock::new(|| {
+            prost_reflect::DescriptorPool::decode(FILE_DESCRIPTOR_SET)
+                .expect("the build script wrote a valid descriptor set")
+        });
     POOL.clone()
 }

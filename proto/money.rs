@@ -64,7 +64,9 @@ impl Serialize for Currency {
 
 impl<'de> Deserialize<'de> for Currency {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(from)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -86,16 +88,25 @@ impl Money {
 
     /// Reads the wire form; `field` names it in the refusal.
     pub fn from_wire(money: &wire::Money, field: &str) -> Result<Self, tonic::Status> {
-        let currency = money.currency_code.parse().map_err(|error: CurrencyError| {
-            Code::InvalidRequest.bad_field(&format!("{field}.currency_code"), error.to_string())
-        })?;
-        Ok(Self { minor: money.minor_units, currency })
+        let currency = money
+            .currency_code
+            .parse()
+            .map_err(|error: CurrencyError| {
+                Code::InvalidRequest.bad_field(&format!("{field}.currency_code"), error.to_string())
+            })?;
+        Ok(Self {
+            minor: money.minor_units,
+            currency,
+        })
     }
 }
 
 impl From<Money> for wire::Money {
     fn from(money: Money) -> Self {
-        wire::Money { currency_code: money.currency.to_string(), minor_units: money.minor }
+        wire::Money {
+            currency_code: money.currency.to_string(),
+            minor_units: money.minor,
+        }
     }
 }
 
@@ -105,7 +116,10 @@ impl fmt::Display for Money {
         let digits = self.currency.exponent() as usize;
         let sign = if self.minor < 0 { "-" } else { "" };
         let unit = 10_u64.pow(self.currency.exponent());
-        let (whole, part) = (self.minor.unsigned_abs() / unit, self.minor.unsigned_abs() % unit);
+        let (whole, part) = (
+            self.minor.unsigned_abs() / unit,
+            self.minor.unsigned_abs() % unit,
+        );
         if digits == 0 {
             write!(f, "{} {sign}{whole}", self.currency)
         } else {

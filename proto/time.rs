@@ -7,7 +7,10 @@ use crate::Code;
 
 /// The wire form of a moment.
 pub fn timestamp(at: DateTime<Utc>) -> Timestamp {
-    Timestamp { seconds: at.timestamp(), nanos: at.timestamp_subsec_nanos() as i32 }
+    Timestamp {
+        seconds: at.timestamp(),
+        nanos: at.timestamp_subsec_nanos() as i32,
+    }
 }
 
 /// The moment a wire timestamp stands for; `field` names it in the refusal.
