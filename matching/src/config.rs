@@ -34,8 +34,8 @@ pub struct Config {
     /// How long the answer of a MatchDriver with an idempotency key is remembered.
     #[serde(with = "humantime_serde")]
     pub reservation_memory: Duration,
-    /// Open reservations of one rider, at most; 0 means any number. Callers that are not riders are
-    /// not limited.
+    /// Open reservations of one rider, at most, so that nobody sets the whole fleet aside; 0 means any
+    /// number. Callers that are not riders are not limited.
     pub reservations_per_rider_max: usize,
     /// How often a search that found no driver looks again, if nothing wakes it before.
     #[serde(with = "humantime_serde")]
@@ -112,7 +112,7 @@ impl Default for Config {
             offer_grace: Duration::from_secs(1),
             reservation_ttl: Duration::from_secs(20),
             reservation_memory: Duration::from_secs(600),
-            reservations_per_rider_max: 0,
+            reservations_per_rider_max: 3,
             search_interval: Duration::from_secs(1),
             search_linger: Duration::from_secs(10),
             silence_max: Duration::from_secs(60),

@@ -213,8 +213,8 @@ impl Index {
 ///
 /// North is `R·φ`; east is `R·λ·cos φ` with the cosine of the map's latitude farthest from the equator,
 /// the smallest there is. By the haversine formula the distance `d` on the sphere satisfies
-/// `d ≥ 2R·√(sin²(Δφ/2) + cos φ₁·cos φ₂·sin²(Δλ/2))`, and `sin(x/2) ≥ x/2·(1 − x²/24)` turns that into
-/// the plane's distance times `1 − x²/24`, `x` being the larger of the map's extents.
+/// `d ≥ 2R·√(sin²(Δφ/2) + cos φ₁·cos φ₂·sin²(Δλ/2))`. Then `sin(x/2) ≥ x/2·(1 − x²/24)` turns that
+/// into the plane's distance times `1 − x²/24`, `x` being the larger of the map's extents.
 struct Plane {
     centre: LatLon,
     cell_m: f64,

@@ -1,6 +1,7 @@
 //! What a rider may see of drivers who are not theirs: an alias that changes every few minutes, and a
 //! position moved by a distance that changes with it. Whoever watches a parked car through many aliases
-//! cannot tell that they are one car, so averaging the positions does not help them.
+//! cannot tell that they are one car, so averaging the positions does not help them. Times and distances
+//! are coarse: exact ones, asked for from a few places, would cross at the car.
 
 use std::time::Duration;
 
@@ -8,6 +9,26 @@ use chrono::{DateTime, Utc};
 use jitney_proto::ids::DriverId;
 use jitney_roads::{EARTH_RADIUS_M, LatLon};
 use sha2::{Digest, Sha256};
+
+/// Steps of the driving times that riders see.
+const TIME_STEP_MS: u32 = 30_000;
+/// Steps of the driving distances that riders see.
+const DISTANCE_STEP_M: u32 = 100;
+
+/// A driving time as a rider may see it, milliseconds: rounded up to whole half minutes.
+pub fn coarse_time_ms(time_ms: u32) -> i64 {
+    rounded_up(time_ms, TIME_STEP_MS)
+}
+
+/// A driving distance as a rider may see it, metres: rounded up to whole 100 m.
+pub fn coarse_distance_m(distance_m: u32) -> i64 {
+    rounded_up(distance_m, DISTANCE_STEP_M)
+}
+
+/// At least one step: nothing at all would say that the car is right here.
+fn rounded_up(exact: u32, step: u32) -> i64 {
+    i64::from(exact.div_ceil(step).max(1)) * i64::from(step)
+}
 
 /// Hides drivers. The key must not be known outside.
 pub struct Veil {
@@ -82,6 +103,22 @@ mod tests {
         let other = Veil::new(8, Duration::from_secs(300), 50.0);
         assert_ne!(alias(&veil, &anna, 0).0, alias(&other, &anna, 0).0);
         assert!(alias(&veil, &anna, 0).0.parse::<DriverId>().is_ok());
+    }
+
+    #[test]
+    fn times_and_distances_are_coarse_and_never_too_short() {
+        for (exact, seen) in [
+            (0, 30_000),
+            (1, 30_000),
+            (30_000, 30_000),
+            (30_001, 60_000),
+            (u32::MAX, 4_294_980_000),
+        ] {
+            assert_eq!(coarse_time_ms(exact), seen, "{exact} ms");
+        }
+        for (exact, seen) in [(0, 100), (100, 100), (101, 200), (u32::MAX, 4_294_967_300)] {
+            assert_eq!(coarse_distance_m(exact), seen, "{exact} m");
+        }
     }
 
     #[test]

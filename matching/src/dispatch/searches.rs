@@ -273,7 +273,12 @@ impl Dispatch {
 
     /// Finds whom to offer a trip to and sets them aside: whoever the rider reserved, else the
     /// nearest.
-    #[tracing::instrument(name = "search.look", level = "debug", skip_all, fields(trip.id = %trip, idle = self.fleet.index().len()))]
+    #[tracing::instrument(
+        name = "search.look",
+        level = "debug",
+        skip_all,
+        fields(trip.id = %trip, idle = self.fleet.index().len())
+    )]
     fn draw_up(&mut self, trip: TripId, now: DateTime<Utc>) -> Option<Offer> {
         let id = self.names.offer(now);
         let (driver, to_pickup) = match self.reserved(trip, id, now) {

@@ -4,7 +4,14 @@ use jitney_platform::auth::Caller;
 use jitney_proto::matching::v1 as wire;
 use tonic::Status;
 
-use crate::{error::Refusal, nearest::Query, product::ProductSet, service::Service, wire as words};
+use crate::{
+    error::Refusal,
+    nearest::Query,
+    privacy::{coarse_distance_m, coarse_time_ms},
+    product::ProductSet,
+    service::Service,
+    wire as words,
+};
 
 /// Drivers of an answer when the request does not say.
 const LIMIT_DEFAULT: u32 = 10;
@@ -68,16 +75,24 @@ pub fn nearby(
     let now = service.clock.now();
     let drivers = found.into_iter().filter_map(|(found, id, fix, products)| {
         let travel = ground.nearest.travel(&fix.snap, &target)?;
-        let (driver_id, place) = if caller.is_staff() {
-            (id.to_string(), fix.place)
+        let (time_ms, distance_m) = (found.time_ms, travel.distance_m);
+        let (driver_id, place, duration_ms, distance_meters) = if caller.is_staff() {
+            let (time_ms, distance_m) = (i64::from(time_ms), i64::from(distance_m));
+            (id.to_string(), fix.place, time_ms, distance_m)
         } else {
-            service.veil.hide(&id, fix.place, now)
+            let (alias, place) = service.veil.hide(&id, fix.place, now);
+            (
+                alias,
+                place,
+                coarse_time_ms(time_ms),
+                coarse_distance_m(distance_m),
+            )
         };
         Some(wire::NearbyDriver {
             driver_id,
             location: Some(words::point(place)),
-            duration_ms: i64::from(found.time_ms),
-            distance_meters: i64::from(travel.distance_m),
+            duration_ms,
+            distance_meters,
             products: ground
                 .catalogue
                 .ids(products)

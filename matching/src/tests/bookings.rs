@@ -139,6 +139,30 @@ async fn a_rider_may_be_limited() {
     book(&town, "rita", wish("")).await.unwrap();
 }
 
+#[tokio::test]
+async fn no_rider_holds_the_whole_fleet_unless_it_is_configured_so() {
+    let unlimited = crate::Config {
+        reservations_per_rider_max: 0,
+        ..Default::default()
+    };
+    for (config, most) in [(crate::Config::default(), 3), (unlimited, 4)] {
+        let town = Town::with(config).await;
+        let mut apps = Vec::new();
+        for number in 0..5 {
+            apps.push(town.driver_at(&format!("d{number}"), number, 1).await);
+        }
+        for _ in 0..most {
+            book(&town, "rita", wish("")).await.unwrap();
+        }
+        if most == 3 {
+            let refused = book(&town, "rita", wish("")).await.unwrap_err();
+            assert_eq!(Code::of(&refused), Some(Code::Overloaded));
+        }
+        // There is somebody left for others.
+        book(&town, "rob", wish("")).await.unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_two_riders_get_the_same_driver() {
     let town = Town::new().await;
