@@ -14,6 +14,9 @@ use jitney_proto::{
     trips::v1::{QuoteLine, TripQuote},
 };
 
+use tonic::Status;
+use tonic_types::StatusExt;
+
 use crate::{
     app::{App, BILLING, MATCHING},
     error::Error,
@@ -90,9 +93,33 @@ async fn route(app: &App, wish: &Wish) -> Result<Route, Error> {
     };
     app.call(matching.compute_route(request))
         .await
-        .map_err(|status| Error::of_call(MATCHING, status))?
+        .map_err(|status| Error::of_call(MATCHING, of_the_way(status)))?
         .route
         .ok_or_else(|| Error::Defect("matching answered without a route".to_owned()))
+}
+
+/// What matching calls the places of a way, and what our callers call them.
+const PLACES: [(&str, &str); 2] = [("points[0]", "pickup"), ("points[1]", "dropoff")];
+
+/// A refusal of the way's with the places named as the caller named them.
+fn of_the_way(status: Status) -> Status {
+    let Some(code) = Code::of(&status) else {
+        return status;
+    };
+    if code == Code::NoRoute {
+        return code.bad_field("dropoff", "cannot be reached by road from the pickup");
+    }
+    let violations = status
+        .get_details_bad_request()
+        .map(|bad| bad.field_violations)
+        .unwrap_or_default();
+    let renamed = violations.into_iter().find_map(|violation| {
+        PLACES.iter().find_map(|(theirs, ours)| {
+            let rest = violation.field.strip_prefix(theirs)?;
+            Some(code.bad_field(&format!("{ours}{rest}"), violation.description.as_str()))
+        })
+    });
+    renamed.unwrap_or(status)
 }
 
 /// The products to price: the one that was asked for, or all.

@@ -11,6 +11,7 @@ use jitney_proto::{
     trips::v1::{Actor, CreateTripRequest, PaymentState, QuoteTripRequest, TripState},
 };
 use jitney_trips::Config;
+use tonic_types::StatusExt;
 
 use crate::support::{
     City, DROPOFF, PICKUP, cancel, code, create, get, quick, usual_request, usual_way,
@@ -57,14 +58,6 @@ async fn a_quote_has_every_product_unless_one_is_asked_for() {
     assert_eq!(one.quotes.len(), 1);
     let none = city.rider("rita").quote_trip(usual_way("rocket")).await;
     assert_eq!(code(none), Code::UnknownProduct);
-    let far = QuoteTripRequest {
-        pickup: Some(Point::new(89.0, 0.0)),
-        ..usual_way("")
-    };
-    assert_eq!(
-        code(city.rider("rita").quote_trip(far).await),
-        Code::OutsideMap
-    );
     let nowhere = QuoteTripRequest {
         pickup: None,
         ..usual_way("")
@@ -73,6 +66,48 @@ async fn a_quote_has_every_product_unless_one_is_asked_for() {
         code(city.rider("rita").quote_trip(nowhere).await),
         Code::InvalidRequest
     );
+}
+
+#[tokio::test]
+async fn a_way_is_refused_in_the_names_the_rider_gave() {
+    let city = City::new().await;
+    let mut rita = city.rider("rita");
+    let (far, odd, cut_off) = (
+        Point::new(89.0, 0.0),
+        Point::new(-89.0, 0.0),
+        Point::new(75.0, 0.0),
+    );
+    let (unknown, outside) = ("is no place", "is 4000 km from any road");
+    let unreachable = "cannot be reached by road from the pickup";
+    for (pickup, dropoff, refused, field, problem) in [
+        (far, DROPOFF, Code::OutsideMap, "pickup", outside),
+        (PICKUP, far, Code::OutsideMap, "dropoff", outside),
+        (odd, DROPOFF, Code::InvalidRequest, "pickup", unknown),
+        (PICKUP, odd, Code::InvalidRequest, "dropoff", unknown),
+        (PICKUP, cut_off, Code::NoRoute, "dropoff", unreachable),
+    ] {
+        let quote = QuoteTripRequest {
+            pickup: Some(pickup),
+            dropoff: Some(dropoff),
+            ..usual_way("economy")
+        };
+        let ride = CreateTripRequest {
+            pickup: Some(pickup),
+            dropoff: Some(dropoff),
+            product: "economy".to_owned(),
+            ..usual_request("", "k")
+        };
+        let quoted = rita.quote_trip(quote).await.map(drop);
+        let created = rita.create_trip(ride).await.map(drop);
+        for status in [quoted.unwrap_err(), created.unwrap_err()] {
+            assert_eq!(Code::of(&status), Some(refused), "{status:?}");
+            assert_eq!(status.message(), format!("{field}: {problem}"));
+            let violations = status.get_details_bad_request().unwrap().field_violations;
+            assert_eq!(violations.len(), 1);
+            assert_eq!(violations[0].field, field);
+            assert_eq!(violations[0].description, problem);
+        }
+    }
 }
 
 #[tokio::test]

@@ -162,7 +162,10 @@ async fn billing_is_asked_until_it_answers() {
     complete(&mut city.driver("anna"), &trip.trip_id)
         .await
         .unwrap();
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    eventually("billing asked in vain, and again", async || {
+        city.billing.turned_away() >= 2
+    })
+    .await;
     let mut rita = city.rider("rita");
     assert_eq!(
         get(&mut rita, &trip.trip_id).await.unwrap().payment_state(),

@@ -88,18 +88,33 @@ async fn one_driver_of_many_gets_the_offer_and_once() {
 async fn a_ride_is_accepted_or_called_off_and_never_half_of_each() {
     let city = City::new().await;
     let (mut taken, mut late) = (0, 0);
-    for round in 0..20 {
+    for round in 0..21 {
         let (rider, driver) = (format!("rita-{round}"), format!("anna-{round}"));
         let (trip, offer_id) = city.offered(&rider, &driver).await;
         let (mut rita, mut anna) = (city.rider(&rider), city.driver(&driver));
         let (id, other_id) = (trip.trip_id.clone(), trip.trip_id.clone());
-        let (accepted, cancelled) = tokio::join!(
-            tokio::spawn(async move { accept(&mut anna, &id, &offer_id).await }),
-            tokio::spawn(async move {
-                tokio::time::sleep(Duration::from_millis(round / 4)).await;
-                cancel(&mut rita, &other_id).await
-            }),
-        );
+        let accepting = async move { accept(&mut anna, &id, &offer_id).await };
+        let cancelling = async move { cancel(&mut rita, &other_id).await };
+        // One before the other in the queue for the trip, the other before the one, or as it comes.
+        let order = round % 3;
+        let (accepting, cancelling) = if order == 2 {
+            (tokio::spawn(accepting), tokio::spawn(cancelling))
+        } else {
+            let barrier = city.barrier("SELECT 1 FROM trip FOR UPDATE").await;
+            let (accepting, cancelling) = if order == 0 {
+                let accepting = tokio::spawn(accepting);
+                barrier.queue("lock_trip", 1).await;
+                (accepting, tokio::spawn(cancelling))
+            } else {
+                let cancelling = tokio::spawn(cancelling);
+                barrier.queue("lock_trip", 1).await;
+                (tokio::spawn(accepting), cancelling)
+            };
+            barrier.queue("lock_trip", 2).await;
+            barrier.open().await;
+            (accepting, cancelling)
+        };
+        let (accepted, cancelled) = tokio::join!(accepting, cancelling);
         // A rider may always call off a ride that has not begun.
         assert_eq!(cancelled.unwrap().unwrap().state(), TripState::Cancelled);
         match accepted.unwrap() {
@@ -113,6 +128,7 @@ async fn a_ride_is_accepted_or_called_off_and_never_half_of_each() {
         assert_eq!(city.count("SELECT count(*) FROM driver_claims").await, 0);
     }
     println!("{taken} taken before they were called off, {late} too late");
+    assert!(taken >= 7 && late >= 7, "either was first in 7 queues");
 }
 
 #[tokio::test]
@@ -145,7 +161,12 @@ async fn the_database_judges_whether_an_offer_is_in_time() {
     let search = city.matching.search(&trip.trip_id).await;
     let offer_id = search.offer("anna", Duration::from_millis(150)).await;
     city.in_state(&trip.trip_id, TripState::Offered).await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    eventually("the offer's end", async || {
+        city.count("SELECT count(*) FROM offer WHERE expires_at < clock_timestamp()")
+            .await
+            == 1
+    })
+    .await;
     // Nobody has ended it yet, and yet it is over.
     let late = accept(&mut city.driver("anna"), &trip.trip_id, &offer_id).await;
     let status = late.expect_err("too late");
@@ -167,8 +188,13 @@ async fn a_driver_quicker_than_matchings_word_is_waited_for() {
     let search = city.matching.search(&trip.trip_id).await;
     let offer_id = uuid::Uuid::now_v7().to_string();
     let mut anna = city.driver("anna");
+    let barrier = city
+        .barrier("LOCK TABLE offer IN ACCESS EXCLUSIVE MODE")
+        .await;
     let (accepted, ()) = tokio::join!(accept(&mut anna, &trip.trip_id, &offer_id), async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        // She has looked for her offer and found none.
+        barrier.queue("read_offer_driver", 1).await;
+        barrier.pass("read_offer_driver").await;
         search
             .offer_again(&offer_id, "anna", Duration::from_secs(15))
             .await;

@@ -96,7 +96,10 @@ async fn a_broken_search_is_begun_again() {
         .await
         .break_off(tonic::Status::internal("x"))
         .await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    eventually("matching asked in vain, and again", async || {
+        city.matching.searches_turned_away() >= 2
+    })
+    .await;
     city.matching.set_away(false);
     eventually("another search", async || {
         city.matching.searches(&trip.trip_id) >= 4
@@ -126,7 +129,7 @@ async fn a_ride_that_needs_no_driver_is_not_searched_for() {
         .unwrap();
     search.end(MatchEndReason::Cancelled).await;
     eventually("the end", async || !search.is_heard()).await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    city.recovered().await;
     assert_eq!(city.matching.searches(&trip.trip_id), 1);
 }
 
@@ -153,7 +156,7 @@ async fn of_two_processes_one_searches_and_the_other_takes_over() {
     city.add_process().await;
     let trip = city.searching("rita").await; // At the second process; the first one searches.
     let search = city.matching.search(&trip.trip_id).await;
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    city.recovered().await;
     assert_eq!(city.matching.searches(&trip.trip_id), 1);
     // What one does, the other's callers see.
     let offer_id = search.offer("anna", Duration::from_secs(15)).await;

@@ -1,7 +1,7 @@
 //! Riders, drivers and operators who do anything at any time, a list of operations per seed.
 //!
 //! A failure is: an answer of INTERNAL or of no code at all, a rule of [`City::check`] that does not
-//! hold, an ended ride whose money does not follow. Not a failure: any refusal. `JITNEY_SEED=<seed>`
+//! hold, an ended ride whose money does not follow. Not a failure: any refusal. `SEED=<seed>`
 //! replays one.
 
 use std::sync::Arc;
@@ -27,12 +27,12 @@ const DRIVERS: [&str; 3] = ["anna", "ben", "carl"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn anything_at_any_time_breaks_no_rule() {
-    let seeds = match std::env::var("JITNEY_SEED") {
-        Ok(seed) => vec![seed.parse().expect("JITNEY_SEED is a number")],
+    let seeds = match std::env::var("SEED") {
+        Ok(seed) => vec![seed.parse().expect("SEED is a number")],
         Err(_) => vec![1, 2],
     };
     for seed in seeds {
-        println!("to replay: JITNEY_SEED={seed} cargo test -p jitney-trips anything_at_any_time");
+        println!("to replay: SEED={seed} cargo test -p jitney-trips anything_at_any_time");
         let city = Arc::new(City::new().await);
         let people = (0..6).map(|number| {
             let city = Arc::clone(&city);

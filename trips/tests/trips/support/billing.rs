@@ -33,6 +33,7 @@ struct State {
     holds: HashMap<String, Held>,
     captures: u32,
     is_away: bool,
+    turned_away: u32,
     loses_hold_answers: u32,
     quotes_live: Option<Duration>,
 }
@@ -90,6 +91,11 @@ impl FakeBilling {
         self.lock().is_away = is_away;
     }
 
+    /// How many calls came while it was away.
+    pub fn turned_away(&self) -> u32 {
+        self.lock().turned_away
+    }
+
     /// Makes the next holds, and loses the answers.
     pub fn lose_hold_answers(&self, number: u32) {
         self.lock().loses_hold_answers = number;
@@ -109,8 +115,9 @@ impl FakeBilling {
 
     #[allow(clippy::result_large_err)]
     fn here(&self) -> Result<MutexGuard<'_, State>, Status> {
-        let state = self.lock();
+        let mut state = self.lock();
         if state.is_away {
+            state.turned_away += 1;
             Err(Code::Unavailable.status("billing is away"))
         } else {
             Ok(state)

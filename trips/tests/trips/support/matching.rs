@@ -46,6 +46,7 @@ struct State {
         mpsc::Sender<Result<WatchDriverResponse, Status>>,
     )>,
     is_away: bool,
+    searches_turned_away: usize,
     without_driver: HashSet<String>,
 }
 
@@ -142,6 +143,11 @@ impl FakeMatching {
             .iter()
             .filter(|search| search.request.trip_id == trip_id)
             .count()
+    }
+
+    /// How many searches were asked for while it was away.
+    pub fn searches_turned_away(&self) -> usize {
+        self.lock().searches_turned_away
     }
 
     /// What was told of a trip, in the order it was told, redeliveries included.
@@ -275,7 +281,10 @@ impl MatchingService for FakeMatching {
         &self,
         request: Request<RequestMatchRequest>,
     ) -> Result<Response<Self::RequestMatchStream>, Status> {
-        self.here()?;
+        if let Err(away) = self.here() {
+            self.lock().searches_turned_away += 1;
+            return Err(away);
+        }
         let (answers, receiver) = mpsc::channel(64);
         self.lock().searches.push(Search {
             request: request.into_inner(),
@@ -321,8 +330,20 @@ impl MatchingService for FakeMatching {
     ) -> Result<Response<ComputeRouteResponse>, Status> {
         self.here()?;
         let points = request.into_inner().points;
-        if points.iter().any(|point| point.latitude > 80.0) {
-            return Err(Code::OutsideMap.bad_field("points[0]", "is 4000 km from any road"));
+        for (index, point) in points.iter().enumerate() {
+            let field = format!("points[{index}]");
+            if point.latitude > 80.0 {
+                return Err(Code::OutsideMap.bad_field(&field, "is 4000 km from any road"));
+            }
+            // Nobody knows places in the far south.
+            if point.latitude < -80.0 {
+                return Err(Code::InvalidRequest.bad_field(&field, "is no place"));
+            }
+        }
+        // There is no bridge to the north.
+        if points.iter().any(|point| point.latitude > 70.0) {
+            let problem = "there is no way by road from point 0 to point 1";
+            return Err(Code::NoRoute.status(problem));
         }
         let route = Route {
             distance_meters: 4_200,

@@ -28,6 +28,7 @@ use tonic::{
 };
 use uuid::Uuid;
 
+mod barrier;
 mod billing;
 mod calls;
 mod matching;
