@@ -1,3 +1,5 @@
+//! How often and how much one caller may ask, and when the limits forget them.
+
 #![allow(clippy::unwrap_used)]
 
 use jitney_platform::{auth::Role, clock::ManualClock};

@@ -1,3 +1,5 @@
+//! How refusals read as JSON, and which words never leave the house.
+
 #![allow(clippy::unwrap_used)]
 
 use super::*;

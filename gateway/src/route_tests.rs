@@ -1,3 +1,5 @@
+//! Which rpc a method and a path reach, and which rules cannot be followed.
+
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;

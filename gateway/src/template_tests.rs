@@ -1,3 +1,5 @@
+//! Path templates and the paths they fit: read, written back, refused.
+
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Requests out of bodies, queries, paths and headers, and answers as JSON.
+
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -102,7 +104,12 @@ fn a_body_is_read_with_either_kind_of_names() {
         "at": "2026-01-31T12:00:00.5Z", "ratio": 1, "chosen": 0, "tags": null}"#;
     assert_eq!(
         read("POST", "/whole/x", &[], body).unwrap(),
-        r#"{"id":"x","big":"9007199254740993","huge":"18446744073709551615","ratio":1.0,"colour":"COLOUR_RED","colours":["COLOUR_BLUE","COLOUR_RED"],"inner":{"idempotencyKey":"k"},"at":"2026-01-31T12:00:00.500Z","maybeBig":"5","chosen":0}"#
+        concat!(
+            r#"{"id":"x","big":"9007199254740993","huge":"18446744073709551615","ratio":1.0,"#,
+            r#""colour":"COLOUR_RED","colours":["COLOUR_BLUE","COLOUR_RED"],"#,
+            r#""inner":{"idempotencyKey":"k"},"at":"2026-01-31T12:00:00.500Z","#,
+            r#""maybeBig":"5","chosen":0}"#,
+        )
     );
     assert_eq!(read("POST", "/whole/x", &[], "").unwrap(), r#"{"id":"x"}"#);
     assert_eq!(
@@ -186,7 +193,13 @@ fn a_query_is_read_onto_fields() {
         &fields=a.bC,d&chosen=0&left=l";
     assert_eq!(
         read("GET", url, &[], "").unwrap(),
-        r#"{"id":"a b&c","count":-3,"big":"9223372036854775807","ratio":1000.0,"yes":true,"colour":"COLOUR_BLUE","tags":["x",""],"colours":["COLOUR_RED","COLOUR_BLUE"],"inner":{"count":4,"inner":{"id":"deep"}},"at":"2026-01-31T12:00:00Z","wait":"1.500s","maybeBig":"7","maybeText":"t","maybeYes":false,"fields":"a.bC,d","chosen":0,"left":"l"}"#
+        concat!(
+            r#"{"id":"a b&c","count":-3,"big":"9223372036854775807","ratio":1000.0,"yes":true,"#,
+            r#""colour":"COLOUR_BLUE","tags":["x",""],"colours":["COLOUR_RED","COLOUR_BLUE"],"#,
+            r#""inner":{"count":4,"inner":{"id":"deep"}},"at":"2026-01-31T12:00:00Z","#,
+            r#""wait":"1.500s","maybeBig":"7","maybeText":"t","maybeYes":false,"#,
+            r#""fields":"a.bC,d","chosen":0,"left":"l"}"#,
+        )
     );
     assert_eq!(read("GET", "/query?&", &[], "").unwrap(), "{}");
     assert_eq!(
@@ -347,7 +360,11 @@ fn an_answer_holds_defaults_but_no_absent_messages() {
     };
     assert_eq!(
         written("jitney.trips.v1.QuoteTripResponse", &quotes),
-        r#"{"quotes":[{"quoteId":"","product":"","lines":[],"distanceMeters":"0","durationMs":"0","pickupEtaMs":"0","tariffVersion":""}],"route":{"distanceMeters":"12","durationMs":"0","line":[]}}"#
+        concat!(
+            r#"{"quotes":[{"quoteId":"","product":"","lines":[],"distanceMeters":"0","#,
+            r#""durationMs":"0","pickupEtaMs":"0","tariffVersion":""}],"#,
+            r#""route":{"distanceMeters":"12","durationMs":"0","line":[]}}"#,
+        )
     );
     let hello = matching::StreamDriverRequest::default();
     assert_eq!(

@@ -36,7 +36,13 @@ async fn a_quote_that_ran_out_cannot_be_held() {
     };
     let sandbox = Sandbox::with(config).await;
     let quote = sandbox.quote(5_100).await;
-    tokio::time::sleep(Duration::from_millis(5)).await;
+    eventually("the quote's end", async || {
+        sqlx::query_scalar("SELECT bool_and(expires_at <= clock_timestamp()) FROM fare_quote")
+            .fetch_one(sandbox.pool())
+            .await
+            .unwrap()
+    })
+    .await;
     let request = authorize(&Uuid::now_v7().to_string(), "anna", &quote.quote_id);
     assert_eq!(
         refusal(sandbox.trips().authorize_hold(request).await),
@@ -72,20 +78,40 @@ async fn expiry_is_judged_when_the_lock_is_there_and_not_before() {
     let sandbox = Sandbox::with(without_the_job()).await;
     let mut trips = sandbox.trips();
     let held = sandbox.held("anna").await;
-    sqlx::query("UPDATE trip_charge SET expires_at = clock_timestamp() + interval '300 ms'")
-        .execute(sandbox.pool())
-        .await
-        .unwrap();
     // Somebody holds the row for longer than the hold lasts; the capture arrives in time, and
     // waits.
-    let mut other = sandbox.superuser().await;
+    let (mut other, mut watcher) = (sandbox.superuser().await, sandbox.superuser().await);
+    sqlx::query("UPDATE trip_charge SET expires_at = clock_timestamp() + interval '2 s'")
+        .execute(&mut other)
+        .await
+        .unwrap();
     sqlx::raw_sql("BEGIN; SELECT 1 FROM trip_charge FOR UPDATE")
         .execute(&mut other)
         .await
         .unwrap();
     let request = held.capture("c");
     let waiting = tokio::spawn(async move { trips.capture_hold(request).await });
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    let mut is_in_time = None;
+    eventually("the capture to wait", async || {
+        is_in_time = sqlx::query_scalar(
+            "SELECT xact_start < expires_at FROM pg_stat_activity CROSS JOIN trip_charge
+             WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        )
+        .fetch_optional(&mut watcher)
+        .await
+        .unwrap();
+        is_in_time.is_some()
+    })
+    .await;
+    assert_eq!(is_in_time, Some(true), "it began while the hold lasted");
+    eventually("the hold's end", async || {
+        sqlx::query_scalar("SELECT expires_at < clock_timestamp() FROM trip_charge")
+            .fetch_one(&mut watcher)
+            .await
+            .unwrap()
+    })
+    .await;
+    assert!(!waiting.is_finished());
     sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
     assert_eq!(refusal(waiting.await.unwrap()), Code::HoldNotOpen);
 }

@@ -114,7 +114,7 @@ fake! { TripsService {
     ) -> Answer<trips::CreateTripResponse> {
         let caller = self.note("CreateTrip", &request)?;
         match request.get_ref().product.as_str() {
-            "slow" => tokio::time::sleep(Duration::from_secs(60)).await,
+            "slow" => std::future::pending().await,
             "broken" => panic!("the secret is 4711"),
             "declined" => {
                 let facts = [("limit", "EUR 50.00".to_owned())];

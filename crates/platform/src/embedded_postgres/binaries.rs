@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 
 /// The oldest major version with what the outbox needs (`xid8`, `pg_current_snapshot`).
 const MAJOR_MIN: u32 = 13;
@@ -69,7 +69,14 @@ impl Binaries {
 /// Finds programs to use: those of version `wanted` if there are any, otherwise the first.
 pub(super) fn find(given: Option<&Path>, wanted: Option<u32>) -> anyhow::Result<Binaries> {
     match given {
-        Some(folder) => Binaries::at(folder).context("the configured PostgreSQL cannot be used"),
+        // What is wrong first, then what to do about it: a context would stand in front.
+        Some(folder) => Binaries::at(folder).map_err(|problem| {
+            anyhow!(
+                "the PostgreSQL that the setting `postgres_binaries` names cannot be used: \
+                 {problem:#}. Remove the setting to have the programs searched for, or set \
+                 DATABASE_URL to a PostgreSQL that runs elsewhere"
+            )
+        }),
         None => first_of(candidates(), wanted),
     }
 }
@@ -187,10 +194,14 @@ mod tests {
             "{:#}",
             find(Some(Path::new("/nonexistent")), None).unwrap_err()
         );
-        assert!(
-            problem.contains("/nonexistent/postgres is not there"),
-            "{problem}"
-        );
+        for said in [
+            "/nonexistent/postgres is not there",
+            "Remove the setting",
+            "`postgres_binaries`",
+            "DATABASE_URL",
+        ] {
+            assert!(problem.contains(said), "{said}: {problem}");
+        }
     }
 
     #[test]
