@@ -1,0 +1,42 @@
+# Jitney. `make run` is a city on your machine; `make test` is everything CI does after `make check`.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# A fresh clone in CI shares the dependencies it has already built.
+ifdef CI
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/jitney-target
+export CARGO_INCREMENTAL ?= 0
+endif
+export CARGO_TERM_COLOR ?= auto
+target_dir := $(or $(CARGO_TARGET_DIR),target)
+
+.PHONY: help setup build run test check fmt clean
+
+help: ## This list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | column -t -s '|'
+
+setup: ## What the other targets need (Postgres, a linker); quick when it is there
+	@deploy/setup.sh
+
+build: setup ## The program, for development
+	@cargo build --quiet --package jitney-cli
+
+run: build ## A living city on this machine: services, database, map, a small fleet
+	@exec $(target_dir)/debug/jitney up $(ARGS)
+
+test: setup ## Every test
+	@cargo build --workspace --quiet
+	@cargo test --workspace --quiet $(ARGS)
+
+check: setup ## Formatting, lints with warnings denied, proto lint, house rules
+	@cargo fmt --all --check
+	@cargo clippy --workspace --all-targets --quiet -- --deny warnings
+	@cargo test --quiet --package jitney-proto --test jitney contract::
+
+fmt: ## Format everything
+	@cargo fmt --all
+
+clean: ## Remove what was built and the development data
+	@cargo clean
+	@rm -rf .jitney

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Installs what building and running Jitney needs beyond Rust: a linker and PostgreSQL's server
+# binaries. Says what it installs, changes nothing that is there, and is quick when all is.
+set -euo pipefail
+
+has_postgres() {
+  command -v postgres >/dev/null 2>&1 && command -v initdb >/dev/null 2>&1 && return 0
+  compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || compgen -G '/usr/pgsql-*/bin/initdb' >/dev/null
+}
+
+missing=()
+command -v cc >/dev/null 2>&1 || missing+=(build-essential)
+command -v curl >/dev/null 2>&1 || missing+=(curl)
+command -v setpriv >/dev/null 2>&1 || missing+=(util-linux)
+has_postgres || missing+=(postgresql)
+
+if ((${#missing[@]})); then
+  if ! command -v apt-get >/dev/null 2>&1; then
+    echo "setup: this machine lacks: ${missing[*]}. Install them with its package manager (PostgreSQL 14 or newer)." >&2
+    exit 1
+  fi
+  sudo=()
+  if ((EUID != 0)); then
+    command -v sudo >/dev/null 2>&1 || { echo "setup: run as root, or install by hand: ${missing[*]}" >&2; exit 1; }
+    sudo=(sudo)
+  fi
+  echo "setup: installing ${missing[*]} with apt-get" >&2
+  export DEBIAN_FRONTEND=noninteractive
+  "${sudo[@]}" apt-get update -qq
+  for package in "${missing[@]}"; do
+    if [[ $package == postgresql ]]; then
+      # Only the binaries are wanted, not a server that the system starts on port 5432.
+      "${sudo[@]}" apt-get install -qq -y --no-install-recommends postgresql-common >/dev/null
+      "${sudo[@]}" sed -i -E "s/^#? ?create_main_cluster *=.*/create_main_cluster = false/" /etc/postgresql-common/createcluster.conf
+    fi
+    "${sudo[@]}" apt-get install -qq -y --no-install-recommends "$package" >/dev/null
+  done
+fi
+
+if ! command -v cargo >/dev/null 2>&1; then
+  echo "setup: Rust is not installed; see https://rustup.rs (1.95 or newer)" >&2
+  exit 1
+fi
