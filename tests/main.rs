@@ -1,1 +1,14 @@
+//! Everything that needs more than one crate: whole rides through the real parts, what breaks in
+//! production, and the rules the repository holds itself to.
+//!
+//! - `contract`: the proto files, the SQL, the samples and the repository's own rules.
+//! - `flows`: rides through the gateway, as phones see them.
+//! - `faults`: races, kills, bad input.
+//! - `support`: the sandbox that makes a test short.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod contract;
+mod faults;
+mod flows;
+mod support;

@@ -1,0 +1,5 @@
+//! What breaks in production: races, kills, bad input.
+
+mod bad_input;
+mod crash;
+mod races;

@@ -1,0 +1,146 @@
+//! The real program in a process of its own, so that it can be killed.
+
+use std::{
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+
+use super::Phone;
+
+/// `jitney serve …` on a data folder.
+pub struct Process {
+    child: Child,
+    data_dir: PathBuf,
+    /// The gateway's address.
+    pub gateway: SocketAddr,
+}
+
+/// The program, built beside this test binary.
+pub fn program() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let program = test.parent().unwrap().parent().unwrap().join("jitney");
+    assert!(
+        program.exists(),
+        "{} is not built: run `cargo build` first",
+        program.display()
+    );
+    program
+}
+
+impl Process {
+    /// A command on the program with a clean environment and this data folder.
+    pub fn command(data_dir: &Path) -> Command {
+        let mut command = Command::new(program());
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("JITNEY_")) {
+            command.env_remove(name);
+        }
+        command
+            .env_remove("DATABASE_URL")
+            .env("JITNEY_DATA_DIR", data_dir)
+            .current_dir(data_dir)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Starts `serve all` on free ports; `gateway` fixes the gateway's, for a second start.
+    pub fn serve_all(data_dir: &Path, gateway: Option<SocketAddr>) -> Self {
+        Self::serve_all_with(data_dir, gateway, &[])
+    }
+
+    /// As [`Process::serve_all`] with settings of the test's own as variables.
+    pub fn serve_all_with(
+        data_dir: &Path,
+        gateway: Option<SocketAddr>,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let mut child = Self::command(data_dir)
+            .args(["serve", "all"])
+            .envs(settings.iter().copied())
+            .env("JITNEY_TELEMETRY__LOG_FORMAT", "json")
+            .env(
+                "JITNEY_LISTEN__GATEWAY",
+                gateway.map_or("127.0.0.1:0".into(), |at| at.to_string()),
+            )
+            .env("JITNEY_LISTEN__MATCHING", "127.0.0.1:0")
+            .env("JITNEY_LISTEN__TRIPS", "127.0.0.1:0")
+            .env("JITNEY_LISTEN__BILLING", "127.0.0.1:0")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (found, address) = mpsc::channel();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        std::thread::spawn(move || {
+            for line in log.lines().map_while(Result::ok) {
+                let text = line.as_str();
+                let record: Value = serde_json::from_str(text).unwrap_or_default();
+                if record["service"] == "gateway" {
+                    let address = record["address"].as_str().unwrap_or_default();
+                    let _ = found.send(address.parse().unwrap());
+                } else if record["level"] == "ERROR"
+                    || record["level"] == "WARN"
+                    || record.is_null()
+                {
+                    eprintln!("{text}");
+                }
+            }
+        });
+        let Ok(gateway) = address.recv_timeout(Duration::from_secs(60)) else {
+            let _ = child.kill();
+            panic!("`jitney serve all` did not say where its gateway is");
+        };
+        Self {
+            child,
+            data_dir: data_dir.to_owned(),
+            gateway,
+        }
+    }
+
+    /// SIGKILL: nothing gets to finish.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, and the exit status once it has drained.
+    pub fn terminate(mut self) -> std::process::ExitStatus {
+        kill(
+            Pid::from_raw(i32::try_from(self.child.id()).unwrap()),
+            Signal::SIGTERM,
+        )
+        .unwrap();
+        self.child.wait().unwrap()
+    }
+
+    /// A phone with a token that `jitney token` made.
+    pub fn phone(&self, role: &str, id: &str) -> Phone {
+        let output = Self::command(&self.data_dir)
+            .args(["token", "--role", role, "--id", id])
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let token = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+        Phone::new(&format!("http://{}", self.gateway), id, token)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
