@@ -11,7 +11,7 @@ use jitney_proto::{
     matching::v1::{ComputeRouteRequest, GetServiceAreaRequest, NearbyDriversRequest},
     money::Money,
     time::moment,
-    trips::v1::{QuoteLine, TripQuote},
+    trips::v1::TripQuote,
 };
 
 use tonic::Status;
@@ -168,19 +168,11 @@ async fn price(
         fare => fare?,
     };
     let price = kept(app, product, &fare)?;
-    let lines = fare.lines.iter().map(|line| QuoteLine {
-        kind: line
-            .kind()
-            .as_str_name()
-            .trim_start_matches("FARE_LINE_KIND_")
-            .to_lowercase(),
-        amount: line.amount.clone(),
-    });
     let quote = TripQuote {
         quote_id: price.quote_id.into(),
         product: product.to_string(),
         fare: Some(price.fare.into()),
-        lines: lines.collect(),
+        lines: fare.lines.clone(),
         distance_meters: way.distance_m,
         duration_ms: way.duration_ms,
         pickup_eta_ms,

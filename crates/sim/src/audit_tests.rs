@@ -3,7 +3,7 @@
 use jitney_proto::{
     billing::v1::{FareLine, FareLineKind},
     time::timestamp,
-    trips::v1::{QuoteLine, TripDriver},
+    trips::v1::TripDriver,
 };
 
 use super::*;
@@ -158,8 +158,8 @@ fn receipts_are_exact() {
 #[test]
 fn quotes_are_exact_in_one_currency() {
     let mut audit = Audit::default();
-    let line = |amount| QuoteLine {
-        kind: "base".to_owned(),
+    let line = |amount| FareLine {
+        kind: FareLineKind::Base.into(),
         amount,
     };
     let quote = |lines, fare| TripQuote {

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use jitney_platform::testing::eventually;
 use jitney_proto::{
     Code,
-    billing::v1::HoldState,
+    billing::v1::{FareLineKind, HoldState},
     common::v1::Point,
     trips::v1::{Actor, CreateTripRequest, PaymentState, QuoteTripRequest, TripState},
 };
@@ -36,12 +36,8 @@ async fn a_quote_has_every_product_unless_one_is_asked_for() {
     let economy = &all.quotes[0];
     assert_eq!(economy.pickup_eta_ms, Some(90_000));
     assert_eq!(all.quotes[1].pickup_eta_ms, None, "nobody drives comfort");
-    let lines: Vec<_> = economy
-        .lines
-        .iter()
-        .map(|line| line.kind.as_str())
-        .collect();
-    assert_eq!(lines, ["base", "minimum_top_up"]);
+    let lines: Vec<_> = economy.lines.iter().map(|line| line.kind()).collect();
+    assert_eq!(lines, [FareLineKind::Base, FareLineKind::MinimumTopUp]);
     let sum: i64 = economy
         .lines
         .iter()

@@ -40,6 +40,12 @@ pub struct PaperDriver {
 }
 
 impl Book {
+    /// How many rides have a driver just now.
+    pub fn driven(&self) -> usize {
+        let drivers = self.drivers.values();
+        drivers.filter(|driver| !driver.trip_id.is_empty()).count()
+    }
+
     pub fn make_offers(&mut self) {
         let now_ms = self.clock_ms;
         let mut expired = Vec::new();
@@ -282,7 +288,8 @@ impl Book {
 
 pub fn quote(body: &Value) -> Value {
     json!({"quoteId": "q", "product": body["product"], "fare": euros(FARE), "lines": [
-        {"kind": "base", "amount": euros(400)}, {"kind": "distance", "amount": euros(600)}]})
+        {"kind": "FARE_LINE_KIND_BASE", "amount": euros(400)},
+        {"kind": "FARE_LINE_KIND_DISTANCE", "amount": euros(600)}]})
 }
 
 pub fn euros(minor_units: i64) -> Value {
