@@ -183,6 +183,8 @@ async fn converse(
     heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let frame = tokio::select! {
+            // In this order, as for event streams: the end of the gateway comes before that of a service.
+            biased;
             farewell = &mut listening => return farewell,
             () = line.shutdown.cancelled() => return Farewell::Ended(End::Draining),
             () = tokio::time::sleep_until(start + config.stream_lifetime_max) => {

@@ -203,6 +203,9 @@ async fn carry(mut messages: Streaming<DynamicMessage>, queue: mpsc::Sender<Byte
     heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let last = loop {
         tokio::select! {
+            // In this order: where one process is all of Jitney, the service's own farewell comes at the
+            // same moment as our end, and its last words are no failure then.
+            biased;
             // The caller has left: there is nobody to tell.
             () = queue.closed() => return,
             () = shutdown.cancelled() => break form.end(End::Draining),
