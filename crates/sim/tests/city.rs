@@ -39,8 +39,8 @@ fn config(gateway_url: String) -> Config {
 
 async fn simulate(faults: Faults, change: fn(&mut Config)) -> Report {
     let roads = roads();
-    let url = Paper::serve(roads.id().to_string(), faults).await;
-    let mut config = config(url);
+    let paper = Paper::serve(roads.id().to_string(), faults).await;
+    let mut config = config(paper.url);
     change(&mut config);
     run(config, roads, tokens(), CancellationToken::new())
         .await
@@ -160,7 +160,8 @@ async fn a_server_that_breaks_the_rules_is_found_out() {
 #[tokio::test]
 async fn another_simulation_carries_on_with_what_one_left_behind() {
     let roads = roads();
-    let url = Paper::serve(roads.id().to_string(), Faults::default()).await;
+    let paper = Paper::serve(roads.id().to_string(), Faults::default()).await;
+    let url = paper.url.clone();
     let first = Config {
         until: Until::Stopped,
         cancel_probability: 0.0,
@@ -174,7 +175,7 @@ async fn another_simulation_carries_on_with_what_one_left_behind() {
         tokens(),
         CancellationToken::new(),
     ));
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    paper.until_driven(3).await;
     killed.abort();
     let _ = killed.await;
     // Two of the drivers are not of the second city's own, but have rides to end.
@@ -195,7 +196,8 @@ async fn another_simulation_carries_on_with_what_one_left_behind() {
 #[tokio::test]
 async fn a_city_that_is_stopped_leaves_nobody_out_there() {
     let roads = roads();
-    let url = Paper::serve(roads.id().to_string(), Faults::default()).await;
+    let paper = Paper::serve(roads.id().to_string(), Faults::default()).await;
+    let url = paper.url.clone();
     let stop = CancellationToken::new();
     let settings = Config {
         until: Until::Stopped,
@@ -203,7 +205,7 @@ async fn a_city_that_is_stopped_leaves_nobody_out_there() {
         ..config(url.clone())
     };
     let city = tokio::spawn(run(settings, Arc::clone(&roads), tokens(), stop.clone()));
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    paper.until_driven(1).await;
     stop.cancel();
     let report = city.await.unwrap().unwrap();
     assert!(report.ok(), "{report}");
@@ -221,8 +223,14 @@ async fn a_city_that_is_stopped_leaves_nobody_out_there() {
 
 #[tokio::test]
 async fn another_map_is_refused() {
-    let url = Paper::serve("0000000000000000".to_owned(), Faults::default()).await;
-    let result = run(config(url), roads(), tokens(), CancellationToken::new()).await;
+    let paper = Paper::serve("0000000000000000".to_owned(), Faults::default()).await;
+    let result = run(
+        config(paper.url),
+        roads(),
+        tokens(),
+        CancellationToken::new(),
+    )
+    .await;
     let error = result.unwrap_err().to_string();
     assert!(error.contains("give both the same map"), "{error}");
 }
@@ -230,7 +238,8 @@ async fn another_map_is_refused() {
 #[tokio::test]
 async fn a_person_with_an_app_gets_to_their_goal() {
     let roads = roads();
-    let url = Paper::serve(roads.id().to_string(), Faults::default()).await;
+    let paper = Paper::serve(roads.id().to_string(), Faults::default()).await;
+    let url = paper.url.clone();
     let stop = CancellationToken::new();
     let settings = Config {
         until: Until::Stopped,

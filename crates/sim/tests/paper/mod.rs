@@ -20,7 +20,11 @@ use axum::{
 };
 use jitney_sim::{Role, TokenSource};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, sync::mpsc, time::sleep};
+use tokio::{
+    net::TcpListener,
+    sync::mpsc,
+    time::{interval, timeout},
+};
 
 mod book;
 
@@ -50,25 +54,42 @@ pub struct Faults {
 /// The server; everything it knows.
 #[derive(Clone)]
 pub struct Paper {
+    /// Where it is.
+    pub url: String,
     book: Arc<Mutex<Book>>,
     faults: Faults,
     map_id: String,
 }
 
 impl Paper {
-    /// Serves on a free port of this machine; answers the address.
-    pub async fn serve(map_id: String, faults: Faults) -> String {
+    /// Serves on a free port of this machine.
+    pub async fn serve(map_id: String, faults: Faults) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let paper = Self {
+            url: format!("http://{}", listener.local_addr().unwrap()),
             book: Arc::default(),
             faults,
             map_id,
         };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         tokio::spawn(paper.clone().matching());
-        let app = Router::new().fallback(answer).with_state(paper);
+        let app = Router::new().fallback(answer).with_state(paper.clone());
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        format!("http://{address}")
+        paper
+    }
+
+    /// Waits until so many rides have a driver at the same time.
+    pub async fn until_driven(&self, rides: usize) {
+        let driven = async {
+            let mut again = interval(Duration::from_millis(10));
+            loop {
+                again.tick().await;
+                if self.book().driven() >= rides {
+                    return;
+                }
+            }
+        };
+        let patience = Duration::from_secs(30);
+        timeout(patience, driven).await.expect("rides are driven");
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -77,8 +98,9 @@ impl Paper {
 
     /// Offers waiting trips to idle drivers, one at a time, for ever.
     async fn matching(self) {
+        let mut round = interval(Duration::from_millis(20));
         loop {
-            sleep(Duration::from_millis(20)).await;
+            round.tick().await;
             self.book().clock_ms += 20;
             self.book().make_offers();
         }
