@@ -244,6 +244,7 @@ impl App {
         }
         self.platform.tasks.close();
         self.platform.tasks.wait().await;
+        self.platform.database.close().await;
         outcome
     }
 }

@@ -31,9 +31,36 @@ impl Cli {
         match self.command.run(self.config.as_deref()) {
             Ok(code) => code,
             Err(error) => {
-                eprintln!("jitney: {error:#}");
+                eprintln!("jitney: {}", told(&error));
                 ExitCode::FAILURE
             }
         }
+    }
+}
+
+/// A failure with its causes. Some errors say in their own words what caused them: once is enough.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.contains(&cause) {
+            let colon = if text.is_empty() { "" } else { ": " };
+            text.extend([colon, &cause]);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_is_told_with_every_cause_once() {
+        let twice = anyhow!("no such file").context("cannot read a.pbf: no such file");
+        assert_eq!(told(&twice), "cannot read a.pbf: no such file");
+        let chain = anyhow!("refused").context("no answer").context("no city");
+        assert_eq!(told(&chain), "no city: no answer: refused");
     }
 }

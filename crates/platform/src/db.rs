@@ -4,7 +4,10 @@
 //! Any server that speaks PostgreSQL's language will do. The schema and the time limits are given when a
 //! connection is made, so a pooler in between has to keep sessions apart (session mode).
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use sqlx::{
@@ -59,6 +62,8 @@ impl Default for DatabaseConfig {
 pub struct Database {
     options: PgConnectOptions,
     config: DatabaseConfig,
+    /// Every pool that was made, to be closed at the end.
+    pools: Arc<Mutex<Vec<PgPool>>>,
 }
 
 impl Database {
@@ -66,7 +71,11 @@ impl Database {
     pub fn new(options: PgConnectOptions, config: DatabaseConfig) -> Self {
         // Every statement at debug level would drown the log; slow ones still warn.
         let options = options.log_statements(tracing::log::LevelFilter::Trace);
-        Self { options, config }
+        Self {
+            options,
+            config,
+            pools: Arc::default(),
+        }
     }
 
     /// How to connect, without a schema.
@@ -105,13 +114,26 @@ impl Database {
                     config.idle_in_transaction_timeout.as_millis(),
                 ),
             ]);
-        PgPoolOptions::new()
+        let pool = PgPoolOptions::new()
             .max_connections(config.connections_max)
             .acquire_timeout(config.acquire_timeout)
             .after_release(|connection, _| Box::pin(transaction::leave(connection)))
             .connect_with(options)
             .await
-            .map_err(DbError::Connect)
+            .map_err(DbError::Connect)?;
+        self.pools().push(pool.clone());
+        Ok(pool)
+    }
+
+    /// Ends every connection, once what is under way on it is through. Before the server itself is
+    /// stopped: it would cut them off.
+    pub async fn close(&self) {
+        let pools = std::mem::take(&mut *self.pools());
+        futures::future::join_all(pools.iter().map(PgPool::close)).await;
+    }
+
+    fn pools(&self) -> std::sync::MutexGuard<'_, Vec<PgPool>> {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -319,3 +319,32 @@ async fn nothing_takes_for_ever() {
         "an idle transaction was left alone"
     );
 }
+
+#[tokio::test]
+async fn closing_waits_for_what_is_under_way_and_ends_every_connection() {
+    let test = TestDatabase::new().await;
+    let database = test.database();
+    let pool = database.open("closing", &counters()).await.unwrap();
+    let mut busy = pool.acquire().await.unwrap();
+    let closing = tokio::spawn({
+        let database = database.clone();
+        async move { database.close().await }
+    });
+    eventually("the pool takes nobody in", async || pool.is_closed()).await;
+    assert!(!closing.is_finished(), "a connection is in use");
+    add(&mut busy, 1).await.unwrap();
+    drop(busy);
+    closing.await.unwrap();
+    let watcher = test.database().connect("closing").await.unwrap();
+    // The server takes a moment to see off its side; the one left is the one that asks.
+    eventually("no connection is left", async || {
+        sqlx::query_scalar(
+            "SELECT count(*) = 1 FROM pg_stat_activity
+             WHERE application_name = 'jitney-closing' AND datname = current_database()",
+        )
+        .fetch_one(&watcher)
+        .await
+        .unwrap()
+    })
+    .await;
+}
