@@ -11,8 +11,9 @@ use serde_json::Value;
 use super::simulate;
 use crate::{Config, Which, app::Addresses, program::Program};
 
-/// How long the fleet may take to be on the road before the welcome is printed without it.
-const FLEET_WAIT_MAX: Duration = Duration::from_secs(20);
+/// How long an idle driver is waited for before the welcome is printed without one: started again
+/// after a kill, the whole fleet may have rides to end first.
+const FLEET_WAIT_MAX: Duration = Duration::from_secs(3);
 
 /// How far a place of the first ride may be moved to the nearest road, metres.
 const SNAP_MAX_M: f64 = 50_000.0;
