@@ -14,7 +14,7 @@ target_dir := $(or $(CARGO_TARGET_DIR),target)
 .PHONY: help setup build run test check fmt clean
 
 help: ## This list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | column -t -s '|'
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 8
 
 setup: ## What the other targets need (Postgres, a linker); quick when it is there
 	@deploy/setup.sh

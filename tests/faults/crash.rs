@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{DriverApp, Phone, Process, eventually, places::*, point};
+use crate::support::{DriverApp, Phone, Process, eventually, places::*, point, receipt_of};
 
 /// Reconnects a driver app until the program is back.
 async fn reconnect(phone: &Phone, hello: Value) -> DriverApp {
@@ -93,15 +93,7 @@ async fn killed_in_mid_ride_the_ride_goes_on_to_its_receipt() {
     app.drive(&trip_id, seen["pin"].as_str().unwrap()).await;
     program.kill();
     let program = Process::serve_all(folder.path(), Some(at));
-    let receipt = eventually("the receipt is there", || async {
-        let request = anna.request(reqwest::Method::GET, &format!("{path}/receipt"));
-        let answer = anna.try_send(request).await.ok()?;
-        answer
-            .status
-            .is_success()
-            .then_some(answer.body["receipt"].clone())
-    })
-    .await;
+    let receipt = receipt_of(&anna, &trip_id).await;
     assert_eq!(receipt["total"], trip["fare"]);
     let ledger = get(&ops, "/v1/ledger:check").await;
     assert_eq!(

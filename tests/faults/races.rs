@@ -6,7 +6,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use sqlx::Row;
 
-use crate::support::{City, DriverApp, eventually, places::*, point};
+use crate::support::{City, DriverApp, eventually, places::*, point, receipt_of};
 
 const LIVE: [&str; 3] = [
     "TRIP_STATE_ASSIGNED",
@@ -260,14 +260,7 @@ async fn everything_called_twice_happens_once() {
             answer.ok();
         }
     }
-    eventually("the receipt is there", || async {
-        anna.get(&format!("/v1/trips/{trip_id}/receipt"))
-            .await
-            .status
-            .is_success()
-            .then_some(())
-    })
-    .await;
+    receipt_of(&anna, &trip_id).await;
     let ledger = city.ledger().await;
     assert_eq!(
         (&ledger["entries"], &ledger["balanced"]),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::support::{DriverApp, Process, eventually, point};
+use crate::support::{DriverApp, Process, point, receipt_of};
 
 /// The folder with the maps that are not part of the project, if it is there.
 fn shared_map(name: &str) -> Option<PathBuf> {
@@ -38,14 +38,7 @@ async fn ride_on(map: &str, driver: (f64, f64), from: (f64, f64), to: (f64, f64)
     app.accept(&offer).await;
     let trip_id = trip["tripId"].as_str().unwrap();
     app.drive(trip_id, trip["pin"].as_str().unwrap()).await;
-    let receipt = eventually("the receipt is there", || async {
-        let answer = anna.get(&format!("/v1/trips/{trip_id}/receipt")).await;
-        answer
-            .status
-            .is_success()
-            .then_some(answer.body["receipt"].clone())
-    })
-    .await;
+    let receipt = receipt_of(&anna, trip_id).await;
     assert_eq!(receipt["total"], trip["fare"]);
 }
 

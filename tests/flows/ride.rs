@@ -4,7 +4,7 @@ use eventsource_stream::Eventsource;
 use futures::StreamExt;
 use serde_json::{Value, json};
 
-use crate::support::{City, DriverApp, eventually, places::*, point, trip_in};
+use crate::support::{City, DriverApp, eventually, places::*, point, receipt_of, trip_in};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ride_from_quote_to_receipt() {
@@ -94,12 +94,7 @@ async fn a_ride_from_quote_to_receipt() {
     );
     assert!(positions > 0, "the rider sees the car");
 
-    let receipt = eventually("the receipt is there", || async {
-        let answer = anna.get(&format!("/v1/trips/{trip_id}/receipt")).await;
-        answer.status.is_success().then_some(answer.body)
-    })
-    .await["receipt"]
-        .clone();
+    let receipt = receipt_of(&anna, &trip_id).await;
     assert_eq!(minor(&receipt["total"]), total);
     assert!(
         receipt["driverShare"].is_null(),

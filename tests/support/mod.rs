@@ -224,3 +224,19 @@ pub async fn trip_in(phone: &Phone, trip_id: &str, state: &str) -> Value {
     })
     .await
 }
+
+/// Waits until a trip has its receipt, and gives it. The program may be starting meanwhile.
+pub async fn receipt_of(phone: &Phone, trip_id: &str) -> Value {
+    eventually("the receipt is there", || async {
+        let request = phone.request(
+            reqwest::Method::GET,
+            &format!("/v1/trips/{trip_id}/receipt"),
+        );
+        let answer = phone.try_send(request).await.ok()?;
+        answer
+            .status
+            .is_success()
+            .then(|| answer.body["receipt"].clone())
+    })
+    .await
+}
