@@ -86,7 +86,7 @@ async fn rides_go_through_what_breaks() {
     let faults = Faults {
         refuse_every: 7,
         lose_every: 5,
-        cut_socket_after: 25,
+        cut_socket_after: 8,
         cut_events_after: 2,
         ..Faults::default()
     };
