@@ -74,7 +74,7 @@ impl Nearest {
             return Vec::new();
         }
         // On a map with a driver at every tenth junction the walk for five is about fifty junctions.
-        let expected_walk = query.count.saturating_mul(self.roads.node_count()) / index.len();
+        let expected_walk = query.count.saturating_mul(self.roads.approach_count()) / index.len();
         if expected_walk <= self.settle_budget
             && let Some(found) = self.dense(index, ids, query, self.settle_budget)
         {
@@ -117,7 +117,7 @@ impl Nearest {
                     }
                     break;
                 };
-                for arc in roads.arcs_into(settled.node) {
+                for &arc in roads.arcs_of(settled.approach) {
                     for driver in index.on_segment(roads.arc(arc).segment) {
                         let Some(post) = wanted(index, ids, query, driver) else {
                             continue;

@@ -52,6 +52,10 @@ impl PingRefusal {
     }
 }
 
+/// From this speed on a phone's heading is that of the car, and the car cannot turn round on the spot;
+/// metres a second.
+pub const DRIVING_MPS: f32 = 2.0;
+
 /// A ping that is a position on the map, not yet held against the driver's last one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sighting {
@@ -92,9 +96,12 @@ impl Sighting {
             .map(|at| moment(at, "recorded_at"))
             .transpose()
             .map_err(|_| PingRefusal::OutOfRange)?;
-        let snap = roads
-            .snap(place, snap_distance_max_m)
-            .map_err(|_| PingRefusal::OutsideMap)?;
+        let is_driving = ping.speed_mps.is_some_and(|mps| mps >= DRIVING_MPS);
+        let snap = match ping.heading_degrees.filter(|_| is_driving) {
+            Some(deg) => roads.snap_driving(place, f64::from(deg), snap_distance_max_m),
+            None => roads.snap(place, snap_distance_max_m),
+        };
+        let snap = snap.map_err(|_| PingRefusal::OutsideMap)?;
         Ok(Self {
             place,
             snap,

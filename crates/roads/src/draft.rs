@@ -1,18 +1,23 @@
 //! A road network while it is being drawn: nodes and roads are added, then it is frozen.
 //!
 //! The importer draws from OpenStreetMap; tests draw streets by hand. Freezing keeps the largest
-//! part in which every node reaches every other, so that any two places on the network have a way
+//! part in which every road reaches every other, so that any two places on the network have a way
 //! between them, and numbers everything afresh.
 
 use petgraph::algo::kosaraju_scc;
-use petgraph::graph::DiGraph;
+use petgraph::graph::{DiGraph, NodeIndex};
+use petgraph::visit::{Dfs, IntoNeighbors, Reversed, VisitMap, Visitable};
 use rustc_hash::FxHashMap;
 
 use crate::cache;
 use crate::geo::{LatLon, Point};
-use crate::graph::{ARC_TIME_MS_MAX, Blueprint, NodeId, RoadClass, SegmentRecord, UNNAMED};
+use crate::graph::{
+    ARC_TIME_MS_MAX, ArcId, Arcs, Blueprint, NodeId, RoadClass, SegmentRecord, UNNAMED,
+};
 use crate::hierarchy::contraction_order;
+use crate::junction::{Junctions, Restriction};
 use crate::osm::ImportReport;
+use crate::turns::{TurnTable, Turns};
 use crate::{RoadNetwork, RoadsError};
 
 /// Speeds are brought into this range, in km/h.
@@ -29,6 +34,12 @@ pub struct Road<'a> {
     pub forward_kmh: Option<f64>,
     /// Speed from its second node to its first in km/h; `None` when that is forbidden.
     pub backward_kmh: Option<f64>,
+    /// Time lost from its first node to its second at lights and crossings, in milliseconds.
+    pub forward_delay_ms: u32,
+    /// Time lost from its second node to its first, in milliseconds.
+    pub backward_delay_ms: u32,
+    /// For those who begin or end there, not for driving through.
+    pub destination_only: bool,
 }
 
 impl Road<'_> {
@@ -41,6 +52,9 @@ impl Road<'_> {
             class: RoadClass::Residential,
             forward_kmh: speed,
             backward_kmh: speed,
+            forward_delay_ms: 0,
+            backward_delay_ms: 0,
+            destination_only: false,
         }
     }
 
@@ -62,7 +76,12 @@ pub struct Draft {
     roads: Vec<DraftRoad>,
     streets: Vec<String>,
     street_numbers: FxHashMap<String, u32>,
+    junctions: Junctions,
 }
+
+/// Number of a road in a draft, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RoadNo(pub u32);
 
 struct DraftRoad {
     record: SegmentRecord,
@@ -81,6 +100,7 @@ impl Draft {
             roads: Vec::new(),
             streets: Vec::new(),
             street_numbers: FxHashMap::default(),
+            junctions: Junctions::default(),
         }
     }
 
@@ -95,7 +115,7 @@ impl Draft {
     }
 
     /// Adds a road between two nodes, bending at the places between. A road that may be driven in
-    /// neither direction, or that goes nowhere, is left out.
+    /// neither direction, or that goes nowhere, is left out and has no number.
     ///
     /// # Errors
     /// [`RoadsError::TooLarge`] for a road longer than 4000 km or slower than a day.
@@ -108,7 +128,7 @@ impl Draft {
         to: NodeId,
         bends: &[LatLon],
         road: &Road<'_>,
-    ) -> Result<(), RoadsError> {
+    ) -> Result<Option<RoadNo>, RoadsError> {
         let bends: Vec<Point> = bends.iter().map(|&place| place.into()).collect();
         self.add_segment(from, to, &bends, road)
     }
@@ -124,9 +144,9 @@ impl Draft {
         to: NodeId,
         bends: &[Point],
         road: &Road<'_>,
-    ) -> Result<(), RoadsError> {
+    ) -> Result<Option<RoadNo>, RoadsError> {
         if road.forward_kmh.is_none() && road.backward_kmh.is_none() {
-            return Ok(());
+            return Ok(None);
         }
         let mut points = vec![self.nodes[from.index()]];
         points.extend_from_slice(bends);
@@ -137,7 +157,7 @@ impl Draft {
             points.pop();
         }
         if points.len() == 1 && from == to {
-            return Ok(()); // goes nowhere
+            return Ok(None); // goes nowhere
         }
         points.push(end);
         let mileposts = mileposts(&points)?;
@@ -151,17 +171,36 @@ impl Draft {
                 .map_or(UNNAMED, |street| self.street_number(street)),
             forward_ms: road
                 .forward_kmh
-                .map_or(Ok(0), |kmh| drive_ms(length_mm, kmh))?,
-            backward_ms: road
-                .backward_kmh
-                .map_or(Ok(0), |kmh| drive_ms(length_mm, kmh))?,
+                .map_or(Ok(0), |kmh| drive_ms(length_mm, kmh, road.forward_delay_ms))?,
+            backward_ms: road.backward_kmh.map_or(Ok(0), |kmh| {
+                drive_ms(length_mm, kmh, road.backward_delay_ms)
+            })?,
+            destination_only: road.destination_only,
         };
         self.roads.push(DraftRoad {
             record,
             points,
             mileposts,
         });
-        Ok(())
+        Ok(Some(RoadNo(self.roads.len() as u32 - 1)))
+    }
+
+    /// Charges for turns by their angle, and forbids U-turns where there is another way on. Without
+    /// this, turns are free and cars turn round at every node.
+    pub fn charge_turns(&mut self) {
+        self.junctions.is_charged = true;
+    }
+
+    /// Whoever passes the node stops there for that long, in milliseconds: lights, a stop sign. Counts
+    /// only where turns are charged for.
+    pub fn delay_at(&mut self, node: NodeId, delay_ms: u32) {
+        self.junctions.delays_ms.insert(node.0, delay_ms);
+    }
+
+    /// Restricts turns. Roads that do not follow each other are never driven that way, so restricting
+    /// that changes nothing.
+    pub fn restrict(&mut self, restriction: Restriction) {
+        self.junctions.restrictions.push(restriction);
     }
 
     fn street_number(&mut self, street: &str) -> u32 {
@@ -174,7 +213,8 @@ impl Draft {
         number
     }
 
-    /// Freezes the largest strongly connected part into a network.
+    /// Freezes into a network what every place can be reached from and reaches: the largest strongly
+    /// connected part, and the destination-only roads at its edges.
     ///
     /// # Errors
     /// [`RoadsError::NoRoads`] when no road is left, [`RoadsError::TooLarge`] when there are more
@@ -184,89 +224,50 @@ impl Draft {
     }
 
     /// Freezes, and files the report of where the draft came from with what freezing dropped.
-    pub(crate) fn freeze_with(
-        mut self,
-        mut report: ImportReport,
-    ) -> Result<RoadNetwork, RoadsError> {
+    pub(crate) fn freeze_with(self, mut report: ImportReport) -> Result<RoadNetwork, RoadsError> {
         let origin = self.name.clone();
-        let drawn = (self.nodes.len(), self.roads.len());
-        self.keep_largest_part();
-        if self.roads.is_empty() {
+        let junctions = self.junctions.clone();
+        let mut plan = self.into_blueprint()?;
+        let drawn = (plan.nodes.len(), plan.segments.len());
+        let mut arcs = plan.arcs();
+        // Where roads lead out of the extract, or nowhere, cars turn round: so first find out which do.
+        let free = Turns::build(&arcs.incidence(), &plan.segments, &plan.turns);
+        plan.turns = junctions.table(&plan, &arcs, &reachable(&arcs, &free));
+        let mut turns = Turns::build(&arcs.incidence(), &plan.segments, &plan.turns);
+        let mut kept = reachable(&arcs, &turns);
+        // What only leads to roads that were dropped has to go too.
+        while kept.contains(&false) {
+            report.unreachable_arcs += kept.iter().filter(|kept| !**kept).count() as u64;
+            plan = plan.keeping(&arcs, &kept);
+            arcs = plan.arcs();
+            turns = Turns::build(&arcs.incidence(), &plan.segments, &plan.turns);
+            kept = reachable(&arcs, &turns);
+        }
+        if plan.segments.is_empty() {
             let reason = match drawn {
                 (_, 0) => "it has no roads".to_owned(),
                 (_, roads) => format!("none of its {roads} roads can be driven there and back"),
             };
             return Err(RoadsError::NoRoads { origin, reason });
         }
-        report.unreachable_nodes = (drawn.0 - self.nodes.len()) as u64;
-        report.unreachable_segments = (drawn.1 - self.roads.len()) as u64;
-        let plan = self.into_blueprint(report)?;
+        plan.order = contraction_order(&plan.nodes, &arcs.incidence(), &turns);
+        report.unreachable_nodes = (drawn.0 - plan.nodes.len()) as u64;
+        report.unreachable_segments = (drawn.1 - plan.segments.len()) as u64;
+        report.nodes = plan.nodes.len() as u64;
+        report.segments = plan.segments.len() as u64;
+        report.arcs = arcs.arcs.len() as u64;
+        report.turns = turns.turns.len() as u64;
+        report.streets = plan.streets.len() as u64;
+        let ends = plan.first_point[1..].iter();
+        report.road_metres = ends
+            .map(|&end| f64::from(plan.mileposts[end as usize - 1]) / 1000.0)
+            .sum();
+        plan.report = report;
         let id = cache::map_id(&plan);
         RoadNetwork::build(id, plan).map_err(|what| RoadsError::TooLarge { what })
     }
 
-    /// Drops every node and road outside the largest strongly connected part, and the names only
-    /// they had; numbers the rest in the order of the roads.
-    fn keep_largest_part(&mut self) {
-        let part = self.largest_part();
-        let mut numbers = vec![None; self.nodes.len()];
-        let mut street_numbers = vec![None; self.streets.len()];
-        let (mut nodes, mut streets) = (Vec::new(), Vec::new());
-        let mut number_node = |node: u32| {
-            *numbers[node as usize].get_or_insert_with(|| {
-                nodes.push(self.nodes[node as usize]);
-                nodes.len() as u32 - 1
-            })
-        };
-        self.roads
-            .retain(|road| part[road.record.tail as usize] && part[road.record.head as usize]);
-        for DraftRoad { record, .. } in &mut self.roads {
-            record.tail = number_node(record.tail);
-            record.head = number_node(record.head);
-            if record.street != UNNAMED {
-                let street = record.street as usize;
-                record.street = *street_numbers[street].get_or_insert_with(|| {
-                    streets.push(std::mem::take(&mut self.streets[street]));
-                    streets.len() as u32 - 1
-                });
-            }
-        }
-        self.nodes = nodes;
-        self.streets = streets;
-    }
-
-    /// For every node, whether it is in the largest strongly connected part; of parts equally
-    /// large, the one with the lowest node.
-    fn largest_part(&self) -> Vec<bool> {
-        let mut graph = DiGraph::<(), ()>::with_capacity(self.nodes.len(), self.roads.len() * 2);
-        let nodes: Vec<_> = self.nodes.iter().map(|_| graph.add_node(())).collect();
-        for DraftRoad { record, .. } in &self.roads {
-            let (tail, head) = (nodes[record.tail as usize], nodes[record.head as usize]);
-            if record.forward_ms > 0 {
-                graph.add_edge(tail, head, ());
-            }
-            if record.backward_ms > 0 {
-                graph.add_edge(head, tail, ());
-            }
-        }
-        let parts = kosaraju_scc(&graph);
-        let lowest = |part: &Vec<_>| part.iter().min().copied();
-        let largest = parts
-            .iter()
-            .max_by_key(|part| (part.len(), std::cmp::Reverse(lowest(part))));
-        let mut inside = vec![false; self.nodes.len()];
-        for node in largest.into_iter().flatten() {
-            inside[node.index()] = true;
-        }
-        inside
-    }
-
-    fn into_blueprint(self, mut report: ImportReport) -> Result<Blueprint, RoadsError> {
-        let ends = self
-            .roads
-            .iter()
-            .map(|road| (road.record.tail, road.record.head));
-        let order = contraction_order(&self.nodes, ends);
+    fn into_blueprint(self) -> Result<Blueprint, RoadsError> {
         let point_count: usize = self.roads.iter().map(|road| road.points.len()).sum();
         if u32::try_from(point_count).is_err() {
             return Err(RoadsError::TooLarge {
@@ -278,30 +279,66 @@ impl Draft {
         let mut mileposts = Vec::with_capacity(point_count);
         let mut first_point = vec![0];
         for road in self.roads {
-            report.road_metres += f64::from(road.mileposts.last().copied().unwrap_or(0)) / 1000.0;
-            report.arcs +=
-                u64::from(road.record.forward_ms > 0) + u64::from(road.record.backward_ms > 0);
             segments.push(road.record);
             points.extend(road.points);
             mileposts.extend(road.mileposts);
             first_point.push(points.len() as u32);
         }
-        report.nodes = self.nodes.len() as u64;
-        report.segments = segments.len() as u64;
-        report.streets = self.streets.len() as u64;
         Ok(Blueprint {
             name: self.name,
             attribution: self.attribution,
-            report,
+            report: ImportReport::default(),
             nodes: self.nodes,
             segments,
             streets: self.streets,
             first_point,
             points,
             mileposts,
-            order,
+            turns: TurnTable::default(),
+            order: Vec::new(),
         })
     }
+}
+
+/// For every arc, whether it is reached from the largest strongly connected part of the approaches
+/// and reaches it. Of parts equally large, the one with the lowest approach.
+fn reachable(arcs: &Arcs, turns: &Turns) -> Vec<bool> {
+    let index = |approach: u32| NodeIndex::<u32>::new(approach as usize);
+    let mut graph = DiGraph::<(), ()>::with_capacity(turns.approach_count(), turns.turns.len());
+    for _ in 0..turns.approach_count() {
+        graph.add_node(());
+    }
+    for turn in &turns.turns {
+        graph.add_edge(index(turn.from), index(turn.to), ());
+    }
+    let parts = kosaraju_scc(&graph);
+    let lowest = |part: &Vec<_>| part.iter().min().copied();
+    let largest = parts
+        .iter()
+        .max_by_key(|part| (part.len(), std::cmp::Reverse(lowest(part))));
+    let Some(core) = largest else {
+        return vec![false; arcs.arcs.len()];
+    };
+    let from_core = visited(&graph, core);
+    let to_core = visited(Reversed(&graph), core);
+    (0..arcs.arcs.len())
+        .map(|arc| {
+            let leaves = to_core.is_visited(&index(turns.approach_of[arc]));
+            let mut entries = turns.onto(ArcId(arc as u32)).iter();
+            let is_entered = entries.any(|entry| from_core.is_visited(&index(entry.from)));
+            leaves && is_entered
+        })
+        .collect()
+}
+
+fn visited<G>(graph: G, from: &[NodeIndex]) -> G::Map
+where
+    G: IntoNeighbors<NodeId = NodeIndex> + Visitable,
+{
+    let mut walk = Dfs::empty(graph);
+    walk.stack.extend_from_slice(from);
+    while walk.next(graph).is_some() {}
+    walk.discovered
 }
 
 /// Millimetres from the first point to each; every piece is rounded up and at least one.
@@ -319,11 +356,12 @@ fn mileposts(points: &[Point]) -> Result<Vec<u32>, RoadsError> {
     Ok(posts)
 }
 
-/// Time to drive that far at that speed, rounded up, at least a millisecond.
-fn drive_ms(length_mm: u32, speed_kmh: f64) -> Result<u32, RoadsError> {
+/// Time to drive that far at that speed and stand that long, rounded up, at least a millisecond.
+fn drive_ms(length_mm: u32, speed_kmh: f64, delay_ms: u32) -> Result<u32, RoadsError> {
     let speed_kmh = speed_kmh.clamp(*SPEED_KMH.start(), *SPEED_KMH.end());
     // 1 km/h is 1/3.6 millimetres per millisecond. What is not a number casts to 0 and becomes 1.
     let time_ms = ((f64::from(length_mm) * 3.6 / speed_kmh).ceil() as u32).max(1);
+    let time_ms = time_ms.saturating_add(delay_ms);
     if time_ms > ARC_TIME_MS_MAX {
         return Err(RoadsError::TooLarge {
             what: "one road alone takes more than a day".to_owned(),

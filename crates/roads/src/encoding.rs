@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::geo::Point;
 use crate::graph::{Blueprint, RoadClass, SegmentRecord, UNNAMED};
 use crate::osm::ImportReport;
+use crate::turns::{TurnChain, TurnTable};
 
 /// A blueprint as it is written.
 #[derive(Serialize, Deserialize)]
@@ -26,6 +27,8 @@ struct Body {
     bends: Vec<Step>,
     /// Millimetres of every piece of every segment.
     pieces_mm: Vec<u32>,
+    turn_costs: Vec<u8>,
+    chains: Vec<Chain>,
     /// Contraction order, as differences.
     order: Vec<i32>,
 }
@@ -34,6 +37,14 @@ struct Body {
 struct Step {
     north: i32,
     east: i32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Chain {
+    from: u32,
+    via: u32,
+    to: u32,
+    is_only: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -46,6 +57,7 @@ struct Segment {
     /// Number of the street plus one, 0 for none.
     street: u32,
     drive: Drive,
+    destination_only: bool,
     bends: u32,
 }
 
@@ -68,6 +80,8 @@ pub(crate) fn to_body(plan: &Blueprint) -> Vec<u8> {
         segments: Vec::with_capacity(plan.segments.len()),
         bends: Vec::new(),
         pieces_mm: Vec::new(),
+        turn_costs: plan.turns.costs.clone(),
+        chains: plan.turns.chains.iter().map(Chain::from).collect(),
         order: differences(&plan.order),
     };
     let mut last_tail = 0;
@@ -88,6 +102,7 @@ pub(crate) fn to_body(plan: &Blueprint) -> Vec<u8> {
                 (forward, backward) if forward == backward => Drive::Alike(forward),
                 (forward, backward) => Drive::Unlike(forward, backward),
             },
+            destination_only: record.destination_only,
             bends: inner.len() as u32,
         });
         last_tail = record.tail;
@@ -151,12 +166,17 @@ pub(crate) fn from_body(bytes: &[u8]) -> Result<Blueprint, String> {
             street,
             forward_ms,
             backward_ms,
+            destination_only: segment.destination_only,
         });
     }
     if !bends.is_empty() || !pieces_mm.is_empty() {
         return Err("it has bends that belong to no segment".to_owned());
     }
     let order = accumulate(&body.order);
+    let turns = TurnTable {
+        costs: body.turn_costs,
+        chains: body.chains.iter().map(TurnChain::from).collect(),
+    };
     let Body {
         name,
         attribution,
@@ -174,8 +194,43 @@ pub(crate) fn from_body(bytes: &[u8]) -> Result<Blueprint, String> {
         first_point,
         points,
         mileposts,
+        turns,
         order,
     })
+}
+
+impl From<&TurnChain> for Chain {
+    fn from(chain: &TurnChain) -> Self {
+        let &TurnChain {
+            from,
+            via,
+            to,
+            is_only,
+        } = chain;
+        Self {
+            from,
+            via,
+            to,
+            is_only,
+        }
+    }
+}
+
+impl From<&Chain> for TurnChain {
+    fn from(chain: &Chain) -> Self {
+        let &Chain {
+            from,
+            via,
+            to,
+            is_only,
+        } = chain;
+        Self {
+            from,
+            via,
+            to,
+            is_only,
+        }
+    }
 }
 
 const _: () = assert!(UNNAMED.wrapping_add(1) == 0, "no street is written as 0");

@@ -1,10 +1,11 @@
-//! Walking outwards from a place against the traffic: which nodes reach it soonest.
+//! Walking outwards from a place against the traffic: which approaches reach it soonest.
 //!
-//! For a dense fleet this finds the nearest drivers without looking at the others: settle node
-//! after node, look at the drivers on the arcs into each, stop when the next node is farther than
-//! the worst driver kept. A driver on an arc with `rest` milliseconds left to its head, settled at
-//! `time_ms`, needs `rest + time_ms`; one that shares the target's segment may also drive straight
-//! to it ([`RoadNetwork::time_along_segment_ms`]); the least of what applies is its travel time.
+//! For a dense fleet this finds the nearest drivers without looking at the others: settle approach
+//! after approach, look at the drivers on the arcs of each ([`RoadNetwork::arcs_of`]), stop when the
+//! next is farther than the worst driver kept. A driver with `rest` milliseconds left to the end of
+//! an arc whose approach was settled at `time_ms` needs `rest + time_ms`; one that shares the target's
+//! segment may also drive straight to it ([`RoadNetwork::time_along_segment_ms`]); the least of what
+//! applies is its travel time.
 //!
 //! Walking the whole map this way costs as much as the map is large; the settle budget is for
 //! handing over to [`TargetSearch`](crate::TargetSearch) before that.
@@ -13,20 +14,20 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::RoadNetwork;
-use crate::graph::NodeId;
+use crate::graph::ApproachId;
 use crate::hierarchy::UNREACHABLE_MS;
 use crate::snap::Snap;
 
-/// A node whose travel time to the target is final.
+/// An approach whose travel time to the target is final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settled {
-    /// The node.
-    pub node: NodeId,
-    /// Fastest travel time from it to the target, in milliseconds.
+    /// The approach.
+    pub approach: ApproachId,
+    /// Fastest travel time from the end of its arcs to the target, in milliseconds, turn included.
     pub time_ms: u32,
 }
 
-/// Nodes by increasing travel time to a target: Dijkstra's algorithm on reversed arcs. Owns its
+/// Approaches by increasing travel time to a target: Dijkstra's algorithm on reversed turns. Owns its
 /// scratch space: keep one per thread, aim it again and again.
 pub struct BackwardExpansion {
     network: RoadNetwork,
@@ -38,7 +39,7 @@ impl BackwardExpansion {
     /// An expansion on that network, aimed nowhere yet.
     #[must_use]
     pub fn new(network: RoadNetwork) -> Self {
-        let frontier = Frontier::new(network.node_count());
+        let frontier = Frontier::new(network.approach_count());
         Self {
             network,
             budget: 0,
@@ -46,12 +47,12 @@ impl BackwardExpansion {
         }
     }
 
-    /// Starts again at another target, to settle at most `settle_budget` nodes.
+    /// Starts again at another target, to settle at most `settle_budget` approaches.
     pub fn aim(&mut self, target: &Snap, settle_budget: usize) {
         self.budget = settle_budget;
         self.frontier.clear();
         for stub in self.network.stubs_in(target) {
-            self.frontier.reach(stub.node, stub.time_ms);
+            self.frontier.reach(stub.approach, stub.time_ms);
         }
     }
 
@@ -61,14 +62,14 @@ impl BackwardExpansion {
         &self.network
     }
 
-    /// How many more nodes it may settle.
+    /// How many more approaches it may settle.
     #[must_use]
     pub fn budget_left(&self) -> usize {
         self.budget
     }
 
-    /// A time below which no node is left to settle: when it exceeds what the caller already holds,
-    /// walking on cannot help. `None` when every node that reaches the target has been settled.
+    /// A time below which no approach is left to settle: when it exceeds what the caller already holds,
+    /// walking on cannot help. `None` when every approach that reaches the target has been settled.
     #[must_use]
     pub fn next_time_ms(&self) -> Option<u32> {
         self.frontier
@@ -81,30 +82,30 @@ impl BackwardExpansion {
 impl Iterator for BackwardExpansion {
     type Item = Settled;
 
-    /// The next node by travel time (equal times: by node number); `None` when the budget is spent
+    /// The next approach by travel time (equal times: by number); `None` when the budget is spent
     /// or nothing is left.
     fn next(&mut self) -> Option<Settled> {
         if self.budget == 0 {
             return None;
         }
-        let (node, time_ms) = self.frontier.settle()?;
+        let (approach, time_ms) = self.frontier.settle()?;
         self.budget -= 1;
-        for arc in self.network.arcs_into(node) {
-            let arc_ms = self.network.arc_time_ms(arc);
-            self.frontier
-                .reach(self.network.arc(arc).tail, time_ms.saturating_add(arc_ms));
+        let turns = &self.network.topology.turns;
+        for inbound in self.network.metric.inbound(turns, approach) {
+            let time_ms = time_ms.saturating_add(inbound.time_ms);
+            self.frontier.reach(ApproachId(inbound.from), time_ms);
         }
-        Some(Settled { node, time_ms })
+        Some(Settled { approach, time_ms })
     }
 }
 
-/// The nodes reached but not settled, and the best times so far.
+/// The approaches reached but not settled, and the best times so far.
 struct Frontier {
     /// The current aim; an entry of `reached` stamped otherwise is left over from an earlier one.
     generation: u32,
     reached: Vec<Reached>,
-    /// Soonest first. A node reached again, sooner, is in it twice.
-    queue: BinaryHeap<Reverse<(u32, NodeId)>>,
+    /// Soonest first. An approach reached again, sooner, is in it twice.
+    queue: BinaryHeap<Reverse<(u32, ApproachId)>>,
 }
 
 #[derive(Clone, Copy)]
@@ -119,10 +120,10 @@ impl Frontier {
         time_ms: UNREACHABLE_MS,
     };
 
-    fn new(nodes: usize) -> Self {
+    fn new(approaches: usize) -> Self {
         Self {
             generation: 0,
-            reached: vec![Self::NEVER; nodes],
+            reached: vec![Self::NEVER; approaches],
             queue: BinaryHeap::new(),
         }
     }
@@ -137,8 +138,8 @@ impl Frontier {
         }
     }
 
-    fn reach(&mut self, node: NodeId, time_ms: u32) {
-        let reached = &mut self.reached[node.index()];
+    fn reach(&mut self, approach: ApproachId, time_ms: u32) {
+        let reached = &mut self.reached[approach.index()];
         let is_known = reached.generation == self.generation;
         let best_ms = if is_known {
             reached.time_ms
@@ -150,17 +151,17 @@ impl Frontier {
                 generation: self.generation,
                 time_ms,
             };
-            self.queue.push(Reverse((time_ms, node)));
+            self.queue.push(Reverse((time_ms, approach)));
         }
     }
 
-    /// Takes the soonest node off the queue.
-    fn settle(&mut self) -> Option<(NodeId, u32)> {
+    /// Takes the soonest approach off the queue.
+    fn settle(&mut self) -> Option<(ApproachId, u32)> {
         loop {
-            let Reverse((time_ms, node)) = self.queue.pop()?;
+            let Reverse((time_ms, approach)) = self.queue.pop()?;
             // Otherwise it was reached sooner after this entry was queued, and is settled already.
-            if self.reached[node.index()].time_ms == time_ms {
-                return Some((node, time_ms));
+            if self.reached[approach.index()].time_ms == time_ms {
+                return Some((approach, time_ms));
             }
         }
     }

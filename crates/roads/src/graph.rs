@@ -11,6 +11,7 @@ use crate::hierarchy::Hierarchy;
 use crate::network::MapId;
 use crate::osm::ImportReport;
 use crate::snap::SnapIndex;
+use crate::turns::{Incidence, TurnTable, Turns};
 
 /// Number of a graph node: a junction or the end of a street.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -23,6 +24,19 @@ pub struct SegmentId(pub u32);
 /// Number of an arc: a segment driven in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ArcId(pub u32);
+
+/// Number of an approach: arcs into one node from which driving on costs the same. What the searches
+/// walk from and to; see the head of `turns.rs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ApproachId(pub u32);
+
+impl ApproachId {
+    /// The number as an array index.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
 
 impl NodeId {
     /// The number as an array index.
@@ -96,6 +110,8 @@ pub(crate) struct SegmentRecord {
     pub street: u32,
     pub forward_ms: u32,
     pub backward_ms: u32,
+    /// For those who begin or end there, not for driving through.
+    pub destination_only: bool,
 }
 
 pub(crate) const UNNAMED: u32 = u32::MAX;
@@ -118,7 +134,8 @@ pub(crate) struct Blueprint {
     pub points: Vec<Point>,
     /// Millimetres from the start of its segment to each of `points`.
     pub mileposts: Vec<u32>,
-    /// The order in which the hierarchy contracts the nodes.
+    pub turns: TurnTable,
+    /// The order in which the hierarchy contracts the approaches.
     pub order: Vec<u32>,
 }
 
@@ -153,7 +170,30 @@ pub(crate) struct Topology {
     /// What every search asks of a segment, in one place.
     pub ends: Vec<SegmentEnds>,
     pub snapper: SnapIndex,
+    pub turns: Turns,
     pub hierarchy: Hierarchy,
+}
+
+/// The arcs of a blueprint, in the order that gives them their numbers.
+pub(crate) struct Arcs {
+    /// Sorted by tail (within a tail: by segment, forwards first).
+    pub arcs: Vec<RoadArc>,
+    pub first_out: Vec<u32>,
+    /// Sorted by head, as numbers into `arcs`.
+    pub arcs_in: Vec<u32>,
+    pub first_in: Vec<u32>,
+    pub times_ms: Vec<u32>,
+}
+
+impl Arcs {
+    pub fn incidence(&self) -> Incidence<'_> {
+        Incidence {
+            arcs: &self.arcs,
+            first_out: &self.first_out,
+            arcs_in: &self.arcs_in,
+            first_in: &self.first_in,
+        }
+    }
 }
 
 impl Topology {
@@ -163,11 +203,21 @@ impl Topology {
     /// What is wrong with the blueprint.
     pub fn build(id: MapId, plan: Blueprint) -> Result<(Self, Vec<u32>), String> {
         plan.check()?;
-        let (arcs, first_out, arc_times_ms) = plan.arcs();
-        let (first_in, arcs_in) = arcs_by_head(plan.nodes.len(), &arcs);
-        let ends = plan.ends(&arcs);
+        let arcs = plan.arcs();
+        let roads = arcs.incidence();
+        plan.turns.check(&roads)?;
+        let turns = Turns::build(&roads, &plan.segments, &plan.turns);
+        check_order(&plan.order, turns.approach_count())?;
+        let ends = plan.ends(&arcs.arcs);
         let snapper = SnapIndex::build(&plan);
-        let hierarchy = Hierarchy::build(&first_out, &arcs, &plan.order);
+        let hierarchy = Hierarchy::build(&turns, &plan.order);
+        let Arcs {
+            arcs,
+            first_out,
+            arcs_in,
+            first_in,
+            times_ms,
+        } = arcs;
         let topology = Self {
             id,
             plan,
@@ -177,9 +227,10 @@ impl Topology {
             first_in,
             ends,
             snapper,
+            turns,
             hierarchy,
         };
-        Ok((topology, arc_times_ms))
+        Ok((topology, times_ms))
     }
 
     pub fn node_count(&self) -> usize {
@@ -253,16 +304,6 @@ impl Blueprint {
             self.check_segment(number, segment)
                 .map_err(|what| format!("segment {number} {what}"))?;
         }
-        let mut seen = vec![false; nodes];
-        for &node in &self.order {
-            match seen.get_mut(node as usize) {
-                Some(seen) if !*seen => *seen = true,
-                _ => return Err("the contraction order names a node twice".to_owned()),
-            }
-        }
-        if self.order.len() != nodes {
-            return Err("the contraction order leaves nodes out".to_owned());
-        }
         Ok(())
     }
 
@@ -293,7 +334,7 @@ impl Blueprint {
         Ok(())
     }
 
-    fn ends(&self, arcs: &[RoadArc]) -> Vec<SegmentEnds> {
+    pub fn ends(&self, arcs: &[RoadArc]) -> Vec<SegmentEnds> {
         let lengths = self.first_point[1..]
             .iter()
             .map(|&end| self.mileposts[end as usize - 1]);
@@ -317,9 +358,82 @@ impl Blueprint {
         ends
     }
 
-    /// The arcs sorted by tail (within a tail: by segment, forwards first), where each node's
-    /// begin, and their times.
-    fn arcs(&self) -> (Vec<RoadArc>, Vec<u32>, Vec<u32>) {
+    /// What is left when only some arcs, numbered as in `arcs`, are kept: their roads with the nodes
+    /// and names these have, numbered in the order of the roads. Has no contraction order yet.
+    pub fn keeping(self, arcs: &Arcs, kept: &[bool]) -> Self {
+        let mut old_arcs = vec![[NO_ARC; 2]; self.segments.len()];
+        for (number, arc) in arcs
+            .arcs
+            .iter()
+            .enumerate()
+            .filter(|(number, _)| kept[*number])
+        {
+            old_arcs[arc.segment.index()][usize::from(!arc.forward)] = number as u32;
+        }
+        let mut plan = Self {
+            name: self.name,
+            attribution: self.attribution,
+            report: self.report,
+            nodes: Vec::new(),
+            segments: Vec::new(),
+            streets: Vec::new(),
+            first_point: vec![0],
+            points: Vec::new(),
+            mileposts: Vec::new(),
+            turns: TurnTable::default(),
+            order: Vec::new(),
+        };
+        let mut nodes = vec![None; self.nodes.len()];
+        let mut streets = vec![None; self.streets.len()];
+        let mut old_segments = Vec::new();
+        for (number, record) in self.segments.iter().enumerate() {
+            let [forward, backward] = old_arcs[number];
+            if forward == NO_ARC && backward == NO_ARC {
+                continue;
+            }
+            let mut number_node = |node: u32| {
+                *nodes[node as usize].get_or_insert_with(|| {
+                    plan.nodes.push(self.nodes[node as usize]);
+                    plan.nodes.len() as u32 - 1
+                })
+            };
+            let (tail, head) = (number_node(record.tail), number_node(record.head));
+            let street = if record.street == UNNAMED {
+                UNNAMED
+            } else {
+                *streets[record.street as usize].get_or_insert_with(|| {
+                    plan.streets
+                        .push(self.streets[record.street as usize].clone());
+                    plan.streets.len() as u32 - 1
+                })
+            };
+            let time = |arc: u32, time_ms: u32| if arc == NO_ARC { 0 } else { time_ms };
+            plan.segments.push(SegmentRecord {
+                tail,
+                head,
+                street,
+                forward_ms: time(forward, record.forward_ms),
+                backward_ms: time(backward, record.backward_ms),
+                ..*record
+            });
+            let range = self.first_point[number] as usize..self.first_point[number + 1] as usize;
+            plan.points.extend_from_slice(&self.points[range.clone()]);
+            plan.mileposts.extend_from_slice(&self.mileposts[range]);
+            plan.first_point.push(plan.points.len() as u32);
+            old_segments.push(number);
+        }
+        let new_arcs = plan.arcs();
+        let old_arc =
+            |arc: &RoadArc| old_arcs[old_segments[arc.segment.index()]][usize::from(!arc.forward)];
+        let old: Vec<u32> = new_arcs.arcs.iter().map(old_arc).collect();
+        plan.turns = self
+            .turns
+            .renumbered(&arcs.incidence(), &new_arcs.incidence(), &old);
+        plan
+    }
+
+    /// The arcs, in order.
+    pub fn arcs(&self) -> Arcs {
         let mut arcs = Vec::with_capacity(self.segments.len() * 2);
         for (number, segment) in self.segments.iter().enumerate() {
             let (tail, head) = (NodeId(segment.tail), NodeId(segment.head));
@@ -344,27 +458,45 @@ impl Blueprint {
             }
         }
         arcs.sort_by_key(|(arc, _)| arc.tail);
-        let first_out = first_of_each(self.nodes.len(), arcs.iter().map(|(arc, _)| arc.tail));
-        let (arcs, times_ms) = arcs.into_iter().unzip();
-        (arcs, first_out, times_ms)
+        let nodes = self.nodes.len();
+        let first_out = first_of_each(nodes, arcs.iter().map(|(arc, _)| arc.tail.0));
+        let (arcs, times_ms): (Vec<RoadArc>, _) = arcs.into_iter().unzip();
+        let mut arcs_in: Vec<u32> = (0..arcs.len() as u32).collect();
+        arcs_in.sort_by_key(|&arc| arcs[arc as usize].head);
+        let heads = arcs_in.iter().map(|&arc| arcs[arc as usize].head.0);
+        let first_in = first_of_each(nodes, heads);
+        Arcs {
+            arcs,
+            first_out,
+            arcs_in,
+            first_in,
+            times_ms,
+        }
     }
 }
 
-fn arcs_by_head(nodes: usize, arcs: &[RoadArc]) -> (Vec<u32>, Vec<u32>) {
-    let mut by_head: Vec<u32> = (0..arcs.len() as u32).collect();
-    by_head.sort_by_key(|&arc| arcs[arc as usize].head);
-    let first_in = first_of_each(nodes, by_head.iter().map(|&arc| arcs[arc as usize].head));
-    (first_in, by_head)
+fn check_order(order: &[u32], approaches: usize) -> Result<(), String> {
+    let mut seen = vec![false; approaches];
+    for &approach in order {
+        match seen.get_mut(approach as usize) {
+            Some(seen) if !*seen => *seen = true,
+            _ => return Err("the contraction order names an approach twice".to_owned()),
+        }
+    }
+    if order.len() != approaches {
+        return Err("the contraction order leaves approaches out".to_owned());
+    }
+    Ok(())
 }
 
-/// Where the run of each node begins in a list sorted by node, with the end of the list last.
-fn first_of_each(nodes: usize, sorted: impl Iterator<Item = NodeId>) -> Vec<u32> {
-    let mut first = vec![0; nodes + 1];
-    for node in sorted {
-        first[node.index() + 1] += 1;
+/// Where the run of each number begins in a sorted list of them, with the end of the list last.
+pub(crate) fn first_of_each(count: usize, sorted: impl Iterator<Item = u32>) -> Vec<u32> {
+    let mut first = vec![0; count + 1];
+    for number in sorted {
+        first[number as usize + 1] += 1;
     }
-    for node in 0..nodes {
-        first[node + 1] += first[node];
+    for number in 0..count {
+        first[number + 1] += first[number];
     }
     first
 }

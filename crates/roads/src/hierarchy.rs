@@ -1,10 +1,10 @@
 //! The contraction hierarchy: what makes a travel time cost microseconds.
 //!
-//! A thin layer over the `cch` crate. Nodes are ranked once per map by nested dissection
-//! ([`contraction_order`], the slow step, which the cache file keeps). Contracting them in that
-//! order gives *up-arcs*, each from a lower to a higher rank; the lowest neighbour above a node is
-//! its parent in the *elimination tree*, and every up-arc of a node leads to one of its ancestors
-//! there. So a search from a node visits its ancestors only, a few hundred at most, and needs no
+//! A thin layer over the `cch` crate. The approaches of [`crate::turns`] are ranked once per map by
+//! nested dissection ([`contraction_order`], the slow step, which the cache file keeps). Contracting
+//! them in that order gives *up-arcs*, each from a lower to a higher rank; the lowest neighbour above
+//! an approach is its parent in the *elimination tree*, and every up-arc leads to one of its ancestors
+//! there. So a search from an approach visits its ancestors only, a few hundred at most, and needs no
 //! queue.
 //!
 //! The times belong to the [`Metric`], which is another story: [`crate::metric`].
@@ -13,8 +13,9 @@ use cch::graph::Graph;
 use cch::{Cch, INF_WEIGHT};
 
 use crate::geo::{LatLon, Point};
-use crate::graph::{ArcId, NodeId, RoadArc};
+use crate::graph::ApproachId;
 use crate::metric::Metric;
+use crate::turns::{Incidence, Turns};
 
 /// A travel time that means "cannot be reached", in milliseconds; real ones are smaller (24 days).
 pub const UNREACHABLE_MS: u32 = INF_WEIGHT;
@@ -22,11 +23,9 @@ pub const UNREACHABLE_MS: u32 = INF_WEIGHT;
 /// Marks "none" in arrays of ranks and up-arcs.
 pub(crate) const NONE: u32 = u32::MAX;
 
-/// The contraction of a map's nodes, the same for every metric.
+/// The contraction of a map's approaches, the same for every metric.
 pub(crate) struct Hierarchy {
     pub cch: Cch,
-    /// Ancestors above each rank in the elimination tree.
-    depth: Vec<u32>,
 }
 
 /// Which way an up-arc is driven.
@@ -38,54 +37,107 @@ pub(crate) enum Sense {
     Down,
 }
 
-/// Orders the nodes for contraction: nested dissection by position. Deterministic.
-pub(crate) fn contraction_order(
-    nodes: &[Point],
-    ends: impl Iterator<Item = (u32, u32)>,
-) -> Vec<u32> {
-    let (tails, heads): (Vec<u32>, Vec<u32>) = ends.unzip();
-    let places = nodes.iter().map(|&node| LatLon::from(node));
-    let (lats, lons): (Vec<f32>, Vec<f32>) = places
-        .map(|place| (place.lat() as f32, place.lon() as f32))
-        .unzip();
-    cch::inertial_order(nodes.len() as u32, &tails, &heads, &lats, &lons)
+/// Orders the approaches for contraction: nested dissection by position. Deterministic.
+///
+/// Both directions of a road are cut together, so what is dissected are groups: an approach of one arc
+/// goes with its segment, any other stands alone. That halves the work, and the order is as good.
+pub(crate) fn contraction_order(nodes: &[Point], roads: &Incidence<'_>, turns: &Turns) -> Vec<u32> {
+    let groups = Groups::of(nodes, roads, turns);
+    let group = |approach: u32| groups.of_approach[approach as usize];
+    let ends = turns
+        .turns
+        .iter()
+        .map(|turn| (group(turn.from), group(turn.to)));
+    let mut ends: Vec<(u32, u32)> = ends.map(|(a, b)| (a.min(b), a.max(b))).collect();
+    ends.sort_unstable();
+    ends.dedup();
+    let (tails, heads): (Vec<u32>, Vec<u32>) = ends.into_iter().unzip();
+    let count = groups.lats.len();
+    let order = cch::inertial_order(count as u32, &tails, &heads, &groups.lats, &groups.lons);
+    let mut place = vec![0_u32; count];
+    for (at, &group) in (0..).zip(&order) {
+        place[group as usize] = at;
+    }
+    let mut sorted: Vec<u32> = (0..turns.approach_count() as u32).collect();
+    sorted.sort_by_key(|&approach| place[group(approach) as usize]);
+    sorted
+}
+
+/// Approaches that are dissected together, and where they are.
+struct Groups {
+    of_approach: Vec<u32>,
+    lats: Vec<f32>,
+    lons: Vec<f32>,
+}
+
+impl Groups {
+    fn of(nodes: &[Point], roads: &Incidence<'_>, turns: &Turns) -> Self {
+        let mut groups = Self {
+            of_approach: Vec::with_capacity(turns.approach_count()),
+            lats: Vec::new(),
+            lons: Vec::new(),
+        };
+        let mut of_segment: Vec<Option<u32>> = Vec::new();
+        for (approach, &node) in (0..).zip(&turns.node_of) {
+            let group = match turns.arcs(approach) {
+                [arc] => {
+                    let arc = roads.arcs[arc.index()];
+                    let segment = arc.segment.index();
+                    if of_segment.len() <= segment {
+                        of_segment.resize(segment + 1, None);
+                    }
+                    *of_segment[segment]
+                        .get_or_insert_with(|| groups.add(nodes, [arc.tail.0, arc.head.0]))
+                }
+                _ => groups.add(nodes, [node, node]),
+            };
+            groups.of_approach.push(group);
+        }
+        groups
+    }
+
+    /// A group half-way between two nodes.
+    fn add(&mut self, nodes: &[Point], ends: [u32; 2]) -> u32 {
+        let [a, b] = ends.map(|node| LatLon::from(nodes[node as usize]));
+        self.lats.push(f64::midpoint(a.lat(), b.lat()) as f32);
+        self.lons.push(f64::midpoint(a.lon(), b.lon()) as f32);
+        self.lats.len() as u32 - 1
+    }
 }
 
 impl Hierarchy {
-    /// Contracts the graph. `order` must name every node once.
-    pub fn build(first_out: &[u32], arcs: &[RoadArc], order: &[u32]) -> Self {
+    /// Contracts the graph. `order` must name every approach once.
+    pub fn build(turns: &Turns, order: &[u32]) -> Self {
         let graph = Graph {
-            first_out: first_out.to_vec(),
-            head: arcs.iter().map(|arc| arc.head.0).collect(),
+            first_out: turns.first_from.clone(),
+            head: turns.turns.iter().map(|turn| turn.to).collect(),
             weight: Vec::new(),
         };
         let cch = Cch::build(&graph, order);
-        let mut depth = vec![0; cch.node_count()];
-        for rank in (0..depth.len()).rev() {
-            // A parent ranks higher, so its depth is known by now.
-            let parent = cch.elimination_tree_parent[rank];
-            depth[rank] = if parent == NONE {
-                0
-            } else {
-                depth[parent as usize] + 1
-            };
-        }
-        Self { cch, depth }
+        Self { cch }
     }
 
-    pub fn rank(&self, node: NodeId) -> u32 {
-        self.cch.rank[node.index()]
-    }
-
-    /// Number of ancestors of a rank; its place on the chain from the root.
-    pub fn depth(&self, rank: u32) -> usize {
-        self.depth[rank as usize] as usize
+    pub fn rank(&self, approach: ApproachId) -> u32 {
+        self.cch.rank[approach.index()]
     }
 
     /// The next rank on the way to the root.
     pub fn parent(&self, rank: u32) -> Option<u32> {
         let parent = self.cch.elimination_tree_parent[rank as usize];
         (parent != NONE).then_some(parent)
+    }
+
+    /// Calls `visit` with each of the given ranks, which must differ, and of their ancestors: once,
+    /// lowest first. Leaves `ranks` empty.
+    pub fn each_ancestor(&self, ranks: &mut Vec<u32>, mut visit: impl FnMut(u32)) {
+        while let Some(place) = (0..ranks.len()).min_by_key(|&place| ranks[place]) {
+            let lowest = ranks[place];
+            visit(lowest);
+            match self.parent(lowest) {
+                Some(parent) if !ranks.contains(&parent) => ranks[place] = parent,
+                _ => drop(ranks.swap_remove(place)),
+            }
+        }
     }
 
     /// The up-arcs of a rank, as numbers into the metric, with their upper ends.
@@ -100,13 +152,13 @@ impl Hierarchy {
         self.cch.up_tail[up_arc as usize]
     }
 
-    /// Appends the road arcs an up-arc stands for, in driving order.
-    pub fn unpack(&self, metric: &Metric, up_arc: u32, sense: Sense, path: &mut Vec<ArcId>) {
+    /// Appends the turns an up-arc stands for, by number, in driving order.
+    pub fn unpack(&self, metric: &Metric, up_arc: u32, sense: Sense, path: &mut Vec<u32>) {
         let mut pending = vec![(up_arc, sense)];
         while let Some((up_arc, sense)) = pending.pop() {
             let time = metric.times(sense)[up_arc as usize];
-            if let Some(arc) = self.road_arc(metric, up_arc, sense, time) {
-                path.push(arc);
+            if let Some(turn) = self.turn(metric, up_arc, sense, time) {
+                path.push(turn);
             } else if let Some([first, second]) = self.halves(metric, up_arc, sense, time) {
                 pending.push(second);
                 pending.push(first);
@@ -116,8 +168,8 @@ impl Hierarchy {
         }
     }
 
-    /// The road arc that alone accounts for the up-arc's time.
-    fn road_arc(&self, metric: &Metric, up_arc: u32, sense: Sense, time: u32) -> Option<ArcId> {
+    /// The turn that alone accounts for the up-arc's time.
+    fn turn(&self, metric: &Metric, up_arc: u32, sense: Sense, time: u32) -> Option<u32> {
         let (first, extra_from, extra) = match sense {
             Sense::Up => (
                 &self.cch.forward_input_arc_of_cch,
@@ -134,9 +186,8 @@ impl Hierarchy {
         let parallel = extra_from[up_arc] as usize..extra_from[up_arc + 1] as usize;
         std::iter::once(first[up_arc])
             .chain(extra[parallel].iter().copied())
-            .filter(|&arc| arc != NONE)
-            .find(|&arc| metric.arc_times_ms[arc as usize] == time)
-            .map(ArcId)
+            .filter(|&turn| turn != NONE)
+            .find(|&turn| metric.turn_times_ms[turn as usize] == time)
     }
 
     /// The two up-arcs below, through one lower node, that together account for the up-arc's time.

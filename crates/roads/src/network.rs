@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 use crate::RoadsError;
 use crate::geo::{BoundingBox, LatLon};
 use crate::graph::{
-    ARC_TIME_MS_MAX, ArcId, Blueprint, NodeId, RoadArc, RoadClass, SegmentId, Topology, UNNAMED,
+    ARC_TIME_MS_MAX, ApproachId, ArcId, Blueprint, NodeId, RoadArc, RoadClass, SegmentId, Topology,
+    UNNAMED,
 };
 use crate::metric::Metric;
 use crate::osm::ImportReport;
-use crate::snap::Snap;
+use crate::snap::{Facing, Snap};
 
 /// Identity of a map: equal for equal content, on every machine. Prints as 16 hex digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -130,6 +131,30 @@ impl RoadNetwork {
         self.topology.arcs.len()
     }
 
+    /// Number of approaches; they are numbered from 0.
+    #[must_use]
+    pub fn approach_count(&self) -> usize {
+        self.topology.turns.approach_count()
+    }
+
+    /// The approach of whoever begins on that arc.
+    ///
+    /// # Panics
+    /// When the arc is not of this network.
+    #[must_use]
+    pub fn approach_of(&self, arc: ArcId) -> ApproachId {
+        ApproachId(self.topology.turns.approach_of[arc.index()])
+    }
+
+    /// The arcs that share an approach, for whoever begins on them.
+    ///
+    /// # Panics
+    /// When the approach is not of this network.
+    #[must_use]
+    pub fn arcs_of(&self, approach: ApproachId) -> &[ArcId] {
+        self.topology.turns.arcs(approach.0)
+    }
+
     /// The smallest box around all roads.
     #[must_use]
     pub fn bounds(&self) -> BoundingBox {
@@ -228,6 +253,7 @@ impl RoadNetwork {
             offset_mm,
             point,
             distance_m: 0.0,
+            facing: Facing::Either,
         }
     }
 

@@ -1,17 +1,21 @@
 //! The slow, obvious answer, to test the fast ones against. Not for production.
 //!
-//! The network becomes a `petgraph` graph with the same nodes and arcs; a snap becomes a node of
-//! its own, joined to the ends of its segment by edges for the parts of it; travel times come from
-//! petgraph's Dijkstra. Shares no code with the hierarchy, and reads the segments rather than the
-//! stubs the searches begin with.
+//! The network becomes a `petgraph` graph whose nodes are cars at the end of an arc, told apart by all
+//! of their past that any rule could ask for; a snap becomes a node of its own, joined to the ends of
+//! its segment by edges for the parts of it; travel times come from petgraph's Dijkstra. Shares no code
+//! with the approaches and the hierarchy, and reads the rules from the table rather than the graph.
 
 use petgraph::algo::dijkstra;
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::{EdgeRef, Reversed};
 
+use rustc_hash::FxHashMap;
+
 use crate::RoadNetwork;
+use crate::graph::ArcId;
 use crate::hierarchy::UNREACHABLE_MS;
 use crate::snap::Snap;
+use crate::turns::{FORBIDDEN, Incidence, TURN_UNIT_MS, TurnChain};
 
 /// Times in milliseconds, in 64 bits so that nothing overflows.
 type TimeGraph = DiGraph<(), u64>;
@@ -27,16 +31,17 @@ pub fn travel_time_ms(network: &RoadNetwork, from: &Snap, to: &Snap) -> Option<u
 /// Fastest travel times in milliseconds from every source to the target.
 #[must_use]
 pub fn all_times_to(network: &RoadNetwork, target: &Snap, sources: &[Snap]) -> Vec<Option<u32>> {
-    let mut graph = roads(network);
-    let target_node = add_arrival(network, &mut graph, target);
+    let mut oracle = Oracle::new(network);
+    let target_node = oracle.add_arrival(target);
     let source_nodes: Vec<_> = sources
         .iter()
-        .map(|source| add_departure(network, &mut graph, source))
+        .map(|source| oracle.add_departure(source))
         .collect();
     for (source, &node) in sources.iter().zip(&source_nodes) {
-        add_direct(network, &mut graph, (source, node), (target, target_node));
+        oracle.add_direct((source, node), (target, target_node));
     }
-    let times = dijkstra(Reversed(&graph), target_node, None, |edge| *edge.weight());
+    let reversed = Reversed(&oracle.graph);
+    let times = dijkstra(reversed, target_node, None, |edge| *edge.weight());
     source_nodes
         .iter()
         .map(|node| times.get(node).copied().and_then(reachable))
@@ -46,16 +51,16 @@ pub fn all_times_to(network: &RoadNetwork, target: &Snap, sources: &[Snap]) -> V
 /// Fastest travel times in milliseconds from the source to every target.
 #[must_use]
 pub fn all_times_from(network: &RoadNetwork, source: &Snap, targets: &[Snap]) -> Vec<Option<u32>> {
-    let mut graph = roads(network);
-    let source_node = add_departure(network, &mut graph, source);
+    let mut oracle = Oracle::new(network);
+    let source_node = oracle.add_departure(source);
     let target_nodes: Vec<_> = targets
         .iter()
-        .map(|target| add_arrival(network, &mut graph, target))
+        .map(|target| oracle.add_arrival(target))
         .collect();
     for (target, &node) in targets.iter().zip(&target_nodes) {
-        add_direct(network, &mut graph, (source, source_node), (target, node));
+        oracle.add_direct((source, source_node), (target, node));
     }
-    let times = dijkstra(&graph, source_node, None, |edge| *edge.weight());
+    let times = dijkstra(&oracle.graph, source_node, None, |edge| *edge.weight());
     target_nodes
         .iter()
         .map(|node| times.get(node).copied().and_then(reachable))
@@ -68,76 +73,180 @@ fn reachable(time_ms: u64) -> Option<u32> {
         .filter(|&time_ms| time_ms < UNREACHABLE_MS)
 }
 
-fn roads(network: &RoadNetwork) -> TimeGraph {
-    let mut graph = TimeGraph::with_capacity(network.node_count(), network.arc_count());
-    for _ in 0..network.node_count() {
-        graph.add_node(());
+/// A car on an arc, with what of its past matters to the turns ahead.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct State {
+    arc: ArcId,
+    /// The arc before; `None` when it set out here.
+    before: Option<ArcId>,
+    /// It came onto destination-only roads from outside.
+    is_visiting: bool,
+}
+
+/// The states that cars can be in, each standing for the end of its arc, and the turns between them.
+struct Oracle<'a> {
+    network: &'a RoadNetwork,
+    graph: TimeGraph,
+    states: Vec<State>,
+    nodes: FxHashMap<State, NodeIndex>,
+    cost_begins: Vec<usize>,
+}
+
+impl<'a> Oracle<'a> {
+    fn new(network: &'a RoadNetwork) -> Self {
+        let topology = &network.topology;
+        let roads = Incidence {
+            arcs: &topology.arcs,
+            first_out: &topology.first_out,
+            arcs_in: &topology.arcs_in,
+            first_in: &topology.first_in,
+        };
+        let mut oracle = Self {
+            network,
+            graph: TimeGraph::new(),
+            states: Vec::new(),
+            nodes: FxHashMap::default(),
+            cost_begins: roads.cost_begins(),
+        };
+        for arc in 0..network.arc_count() as u32 {
+            oracle.node(State {
+                arc: ArcId(arc),
+                before: None,
+                is_visiting: false,
+            });
+        }
+        let mut next = 0;
+        while let Some(&state) = oracle.states.get(next) {
+            let from = NodeIndex::new(next);
+            for (to, cost_ms) in oracle.exits(state) {
+                let time_ms = cost_ms + u64::from(network.arc_time_ms(to.arc));
+                let to = oracle.node(to);
+                oracle.graph.add_edge(from, to, time_ms);
+            }
+            next += 1;
+        }
+        oracle
     }
-    for segment in network.segments() {
-        let ends = [segment.tail(), segment.head()].map(|node| NodeIndex::new(node.index()));
-        for (forward, from, to) in [(true, ends[0], ends[1]), (false, ends[1], ends[0])] {
-            if let Some(arc) = segment.arc(forward) {
-                graph.add_edge(from, to, u64::from(network.arc_time_ms(arc)));
+
+    fn node(&mut self, state: State) -> NodeIndex {
+        *self.nodes.entry(state).or_insert_with(|| {
+            self.states.push(state);
+            self.graph.add_node(())
+        })
+    }
+
+    /// Where a car may drive on to, with the cost of the turn in milliseconds.
+    fn exits(&self, state: State) -> Vec<(State, u64)> {
+        let plan = &self.network.topology.plan;
+        let ordinary =
+            |arc: ArcId| !plan.segments[self.network.arc(arc).segment.index()].destination_only;
+        let mut exits = Vec::new();
+        for (place, out) in self
+            .network
+            .arcs_from(self.network.arc(state.arc).head)
+            .enumerate()
+        {
+            let costs = &plan.turns.costs;
+            let cost = costs
+                .get(self.cost_begins[state.arc.index()] + place)
+                .copied();
+            let is_broken = |chain: &&TurnChain| {
+                let arcs = [chain.from, chain.via, chain.to].map(ArcId);
+                arcs.iter().all(|&arc| ordinary(arc))
+                    && state.before == Some(arcs[0])
+                    && state.arc == arcs[1]
+                    && chain.is_only != (out == arcs[2])
+            };
+            if cost == Some(FORBIDDEN) || plan.turns.chains.iter().any(|chain| is_broken(&chain)) {
+                continue;
+            }
+            if state.is_visiting && ordinary(out) {
+                continue;
+            }
+            let to = State {
+                arc: out,
+                before: Some(state.arc),
+                is_visiting: !ordinary(out) && (state.is_visiting || ordinary(state.arc)),
+            };
+            exits.push((to, u64::from(cost.unwrap_or(0)) * u64::from(TURN_UNIT_MS)));
+        }
+        exits
+    }
+
+    /// Time for a stretch of the snap's segment in that direction; `None` when it is forbidden.
+    fn stretch_ms(&self, snap: &Snap, forward: bool, length_mm: u32) -> Option<u64> {
+        let segment = self.network.segment(snap.segment)?;
+        let whole_ms = u64::from(self.network.arc_time_ms(segment.arc(forward)?));
+        Some((whole_ms * u64::from(length_mm)).div_ceil(u64::from(segment.length_mm())))
+    }
+
+    /// A node for the snap with edges to the ends of its segment.
+    fn add_departure(&mut self, snap: &Snap) -> NodeIndex {
+        let here = self.graph.add_node(());
+        let Some(segment) = self.network.segment(snap.segment) else {
+            return here;
+        };
+        let to_head_mm = segment.length_mm() - snap.offset_mm;
+        for (forward, rest_mm) in [(true, to_head_mm), (false, snap.offset_mm)] {
+            if let Some(arc) = segment.arc(forward)
+                && snap.facing.allows(forward)
+                && let Some(time_ms) = self.stretch_ms(snap, forward, rest_mm)
+            {
+                self.graph
+                    .add_edge(here, NodeIndex::new(arc.index()), time_ms);
             }
         }
+        here
     }
-    graph
-}
 
-/// Time for a stretch of the snap's segment in that direction; `None` when it is forbidden.
-fn stretch_ms(network: &RoadNetwork, snap: &Snap, forward: bool, length_mm: u32) -> Option<u64> {
-    let segment = network.segment(snap.segment)?;
-    let whole_ms = u64::from(network.arc_time_ms(segment.arc(forward)?));
-    Some((whole_ms * u64::from(length_mm)).div_ceil(u64::from(segment.length_mm())))
-}
-
-/// A node for the snap with edges to the ends of its segment.
-fn add_departure(network: &RoadNetwork, graph: &mut TimeGraph, snap: &Snap) -> NodeIndex {
-    let here = graph.add_node(());
-    if let Some(segment) = network.segment(snap.segment) {
+    /// A node for the snap with an edge from every state that may turn into its segment.
+    fn add_arrival(&mut self, snap: &Snap) -> NodeIndex {
+        let here = self.graph.add_node(());
+        let Some(segment) = self.network.segment(snap.segment) else {
+            return here;
+        };
         let to_head_mm = segment.length_mm() - snap.offset_mm;
-        if let Some(time_ms) = stretch_ms(network, snap, true, to_head_mm) {
-            graph.add_edge(here, NodeIndex::new(segment.head().index()), time_ms);
+        for (forward, part_mm) in [(true, snap.offset_mm), (false, to_head_mm)] {
+            let arc = segment.arc(forward);
+            let (Some(arc), Some(part_ms)) = (arc, self.stretch_ms(snap, forward, part_mm)) else {
+                continue;
+            };
+            for number in 0..self.states.len() {
+                let state = self.states[number];
+                if self.network.arc(state.arc).head != self.network.arc(arc).tail {
+                    continue;
+                }
+                for (to, cost_ms) in self.exits(state) {
+                    if to.arc == arc {
+                        let from = NodeIndex::new(number);
+                        self.graph.add_edge(from, here, cost_ms + part_ms);
+                    }
+                }
+            }
         }
-        if let Some(time_ms) = stretch_ms(network, snap, false, snap.offset_mm) {
-            graph.add_edge(here, NodeIndex::new(segment.tail().index()), time_ms);
-        }
+        here
     }
-    here
-}
 
-/// A node for the snap with edges from the ends of its segment.
-fn add_arrival(network: &RoadNetwork, graph: &mut TimeGraph, snap: &Snap) -> NodeIndex {
-    let here = graph.add_node(());
-    if let Some(segment) = network.segment(snap.segment) {
-        let to_head_mm = segment.length_mm() - snap.offset_mm;
-        if let Some(time_ms) = stretch_ms(network, snap, true, snap.offset_mm) {
-            graph.add_edge(NodeIndex::new(segment.tail().index()), here, time_ms);
+    /// An edge between two snaps of one segment, where it may be driven that way.
+    fn add_direct(
+        &mut self,
+        (from, from_node): (&Snap, NodeIndex),
+        (to, to_node): (&Snap, NodeIndex),
+    ) {
+        if from.segment != to.segment {
+            return;
         }
-        if let Some(time_ms) = stretch_ms(network, snap, false, to_head_mm) {
-            graph.add_edge(NodeIndex::new(segment.head().index()), here, time_ms);
-        }
-    }
-    here
-}
-
-/// An edge between two snaps of one segment, where it may be driven that way.
-fn add_direct(
-    network: &RoadNetwork,
-    graph: &mut TimeGraph,
-    (from, from_node): (&Snap, NodeIndex),
-    (to, to_node): (&Snap, NodeIndex),
-) {
-    if from.segment != to.segment {
-        return;
-    }
-    let length_mm = from.offset_mm.abs_diff(to.offset_mm);
-    for (forward, possible) in [
-        (true, from.offset_mm <= to.offset_mm),
-        (false, from.offset_mm >= to.offset_mm),
-    ] {
-        if possible && let Some(time_ms) = stretch_ms(network, from, forward, length_mm) {
-            graph.add_edge(from_node, to_node, time_ms);
+        let length_mm = from.offset_mm.abs_diff(to.offset_mm);
+        for (forward, is_ahead) in [
+            (true, from.offset_mm <= to.offset_mm),
+            (false, from.offset_mm >= to.offset_mm),
+        ] {
+            if is_ahead
+                && from.facing.allows(forward)
+                && let Some(time_ms) = self.stretch_ms(from, forward, length_mm)
+            {
+                self.graph.add_edge(from_node, to_node, time_ms);
+            }
         }
     }
 }

@@ -29,7 +29,7 @@ pub struct Step {
     pub class: RoadClass,
     /// Its length, in metres.
     pub distance_m: f64,
-    /// Time to drive it, in milliseconds.
+    /// Time to drive it, in milliseconds, with the turns into its segments.
     pub duration_ms: u32,
     /// Index of its first place in [`Route::line`].
     pub line_start: usize,
@@ -52,7 +52,7 @@ impl PairSearch {
             Way::Along(part) => {
                 drawing.drive(part.arc, from.offset_mm, to.offset_mm, part.time_ms);
             }
-            Way::Across { out, arcs, into } => {
+            Way::Across { out, turns, into } => {
                 let network = self.network();
                 drawing.drive(
                     out.arc,
@@ -60,9 +60,11 @@ impl PairSearch {
                     end_mm(network, out.arc),
                     out.time_ms,
                 );
-                for arc in arcs {
+                for turn in turns {
+                    let arc = network.topology.turns.turns[turn as usize].arc;
+                    let time_ms = network.metric.turn_times_ms[turn as usize];
                     let (start_mm, end_mm) = (start_mm(network, arc), end_mm(network, arc));
-                    drawing.drive(arc, start_mm, end_mm, network.arc_time_ms(arc));
+                    drawing.drive(arc, start_mm, end_mm, time_ms);
                 }
                 drawing.drive(
                     into.arc,

@@ -1,8 +1,8 @@
 //! Many snaps, one place: travel times of a whole fleet to a pick-up, or from one.
 //!
 //! The place's own search through the hierarchy is done once, by `aim`. After that the time of any
-//! node is the best over its up-arcs of the arc plus the time of its upper end, an ancestor; so a
-//! node costs its own up-arcs once all its ancestors are known, and every ancestor stays known
+//! approach is the best over its up-arcs of the arc plus the time of its upper end, an ancestor; so an
+//! approach costs its own up-arcs once all its ancestors are known, and every ancestor stays known
 //! until the next `aim`. Fleets share most of their ancestors, which makes the average driver
 //! cheaper than a search of its own by an order of magnitude.
 
@@ -23,7 +23,7 @@ impl TargetSearch {
     /// A search on that network, aimed nowhere yet.
     #[must_use]
     pub fn new(network: RoadNetwork) -> Self {
-        let times = LazyTimes::new(network.node_count(), Sense::Up);
+        let times = LazyTimes::new(network.approach_count(), Sense::Up);
         Self {
             network,
             target: None,
@@ -66,7 +66,7 @@ impl SourceSearch {
     /// A search on that network, aimed nowhere yet.
     #[must_use]
     pub fn new(network: RoadNetwork) -> Self {
-        let times = LazyTimes::new(network.node_count(), Sense::Down);
+        let times = LazyTimes::new(network.approach_count(), Sense::Down);
         Self {
             network,
             source: None,
@@ -99,15 +99,18 @@ impl SourceSearch {
     }
 }
 
-/// Times between all nodes and one place, each worked out when first asked for.
+/// Times between all approaches and one place, each worked out when first asked for.
 struct LazyTimes {
-    /// How up-arcs are driven on the nodes' side: up towards a target, down from a source.
+    /// How up-arcs are driven on the approaches' side: up towards a target, down from a source.
     sense: Sense,
     /// The current aim; an entry of `known` stamped otherwise is left over from an earlier one.
     generation: u32,
     known: Vec<Known>,
     /// Ranks to work out next, lowest first; empty between calls.
     pending: Vec<u32>,
+    /// Where the search from the place begins: ranks and times.
+    begin: Vec<(u32, u32)>,
+    climbing: Vec<u32>,
 }
 
 #[derive(Clone, Copy)]
@@ -117,7 +120,7 @@ struct Known {
 }
 
 impl LazyTimes {
-    fn new(nodes: usize, sense: Sense) -> Self {
+    fn new(approaches: usize, sense: Sense) -> Self {
         let unknown = Known {
             generation: 0,
             time_ms: UNREACHABLE_MS,
@@ -125,8 +128,10 @@ impl LazyTimes {
         Self {
             sense,
             generation: 0,
-            known: vec![unknown; nodes],
+            known: vec![unknown; approaches],
             pending: Vec::new(),
+            begin: Vec::new(),
+            climbing: Vec::new(),
         }
     }
 
@@ -138,22 +143,23 @@ impl LazyTimes {
             Sense::Up => Sense::Down,
             Sense::Down => Sense::Up,
         });
-        let mut begin = [None; 2];
-        for (slot, stub) in begin.iter_mut().zip(stubs) {
-            *slot = Some((hierarchy.rank(stub.node), stub.time_ms));
-        }
-        let Some(lowest) = begin.iter().flatten().map(|&(rank, _)| rank).min() else {
-            return;
-        };
+        self.begin.clear();
+        self.climbing.clear();
         self.pending.clear();
-        let mut next = Some(lowest);
-        while let Some(rank) = next {
+        for stub in stubs {
+            let rank = hierarchy.rank(stub.approach);
+            self.begin.push((rank, stub.time_ms));
+            if !self.climbing.contains(&rank) {
+                self.climbing.push(rank);
+            }
+        }
+        let mut climbing = std::mem::take(&mut self.climbing);
+        hierarchy.each_ancestor(&mut climbing, |rank| {
             self.pending.push(rank);
             self.learn(rank, UNREACHABLE_MS);
-            next = hierarchy.parent(rank);
-        }
-        for &(rank, time_ms) in begin.iter().flatten() {
-            // The upper of the two ends is an ancestor of the lower, so it was just cleared.
+        });
+        self.climbing = climbing;
+        for &(rank, time_ms) in &self.begin {
             let known = &mut self.known[rank as usize].time_ms;
             *known = time_ms.min(*known);
         }
@@ -172,7 +178,7 @@ impl LazyTimes {
     fn best(&mut self, network: &RoadNetwork, stubs: impl Iterator<Item = Stub>) -> Option<u32> {
         let mut best = UNREACHABLE_MS;
         for stub in stubs {
-            let rank = network.topology.hierarchy.rank(stub.node);
+            let rank = network.topology.hierarchy.rank(stub.approach);
             best = best.min(self.time(network, rank).saturating_add(stub.time_ms));
         }
         (best < UNREACHABLE_MS).then_some(best)

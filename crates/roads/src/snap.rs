@@ -29,6 +29,34 @@ pub struct Snap {
     pub point: LatLon,
     /// Straight-line distance from the coordinate that was snapped, in metres.
     pub distance_m: f64,
+    /// Which way whoever begins there may set out.
+    pub facing: Facing,
+}
+
+/// Which way a car stands on its segment. Only the beginning of a drive minds: a place is reached from
+/// either side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Facing {
+    /// Not known, or free to turn round.
+    #[default]
+    Either,
+    /// The way the segment's geometry runs.
+    Forward,
+    /// Against it.
+    Backward,
+}
+
+impl Facing {
+    /// Whether a car may set out in that direction.
+    #[must_use]
+    pub fn allows(self, forward: bool) -> bool {
+        match self {
+            Self::Either => true,
+            Self::Forward => forward,
+            Self::Backward => !forward,
+        }
+    }
 }
 
 impl RoadNetwork {
@@ -39,25 +67,64 @@ impl RoadNetwork {
     /// [`RoadsError::OutsideMap`] with the distance of the nearest road when that is farther, and
     /// [`RoadsError::NotADistance`] when `max_distance_m` is negative or not a number.
     pub fn snap(&self, place: LatLon, max_distance_m: f64) -> Result<Snap, RoadsError> {
-        if max_distance_m.is_nan() || max_distance_m < 0.0 {
-            return Err(RoadsError::NotADistance {
-                max_m: max_distance_m,
-            });
+        let found = self
+            .topology
+            .snapper
+            .nearest(&self.topology.plan, place, None);
+        self.on_road(place, max_distance_m, found, Facing::Either)
+    }
+
+    /// The same for a car that drives in a known direction, in degrees clockwise from north: on the
+    /// nearest road that may be driven that way, facing it, when that is at most [`HEADING_SLACK_M`]
+    /// farther than the nearest of all; otherwise the heading is not believed.
+    ///
+    /// # Errors
+    /// As [`RoadNetwork::snap`].
+    pub fn snap_driving(
+        &self,
+        place: LatLon,
+        heading_deg: f64,
+        max_distance_m: f64,
+    ) -> Result<Snap, RoadsError> {
+        let (plan, snapper) = (&self.topology.plan, &self.topology.snapper);
+        let any = snapper.nearest(plan, place, None);
+        let along = snapper.nearest(plan, place, Some(Course::towards(heading_deg)));
+        if let (Some(any), Some(along)) = (any, along)
+            && along.distance_2.sqrt() <= any.distance_2.sqrt() + HEADING_SLACK_M
+        {
+            let facing = if along.forward {
+                Facing::Forward
+            } else {
+                Facing::Backward
+            };
+            return self.on_road(place, max_distance_m, Some(along), facing);
+        }
+        self.on_road(place, max_distance_m, any, Facing::Either)
+    }
+
+    fn on_road(
+        &self,
+        place: LatLon,
+        max_m: f64,
+        nearest: Option<Nearest>,
+        facing: Facing,
+    ) -> Result<Snap, RoadsError> {
+        if max_m.is_nan() || max_m < 0.0 {
+            return Err(RoadsError::NotADistance { max_m });
         }
         let outside = |nearest_m| RoadsError::OutsideMap {
             nearest_m,
-            max_m: max_distance_m,
+            max_m,
             map: self.name().to_owned(),
         };
         let plan = &self.topology.plan;
-        let nearest = self.topology.snapper.nearest(plan, place);
         let found = nearest.ok_or_else(|| outside(f64::INFINITY))?;
         let segment = SegmentId(found.segment);
         let (start, end) = (plan.mileposts[found.point], plan.mileposts[found.point + 1]);
         let offset_mm = start + (f64::from(end - start) * found.share).round() as u32;
         let point = self.point_on_segment(segment, offset_mm);
         let distance_m = place.distance_m(point);
-        if distance_m > max_distance_m {
+        if distance_m > max_m {
             return Err(outside(distance_m));
         }
         Ok(Snap {
@@ -65,7 +132,33 @@ impl RoadNetwork {
             offset_mm,
             point,
             distance_m,
+            facing,
         })
+    }
+}
+
+/// How much farther than the nearest road a car may be from the one it drives on, metres: about the
+/// error of a phone's position between houses.
+pub const HEADING_SLACK_M: f64 = 15.0;
+
+/// How far a heading may be off the road's, as the cosine of 45 degrees.
+const HEADING_COSINE_MIN: f64 = std::f64::consts::FRAC_1_SQRT_2;
+
+/// A direction on the plane: east and north, of length one.
+#[derive(Clone, Copy)]
+struct Course([f64; 2]);
+
+impl Course {
+    fn towards(heading_deg: f64) -> Self {
+        let (sine, cosine) = heading_deg.to_radians().sin_cos();
+        Self([sine, cosine])
+    }
+
+    /// Which way a straight piece is driven on this course; `None` when it leads elsewhere.
+    fn along(self, [from, to]: [[f64; 2]; 2]) -> Option<bool> {
+        let (east, north) = (to[0] - from[0], to[1] - from[1]);
+        let cosine = (east * self.0[0] + north * self.0[1]) / east.hypot(north);
+        (cosine.abs() >= HEADING_COSINE_MIN).then_some(cosine > 0.0)
     }
 }
 
@@ -145,8 +238,8 @@ impl SnapIndex {
         }
     }
 
-    /// The nearest place on any run.
-    fn nearest(&self, plan: &Blueprint, place: LatLon) -> Option<Nearest> {
+    /// The nearest place on any run, or on any that may be driven on a course.
+    fn nearest(&self, plan: &Blueprint, place: LatLon, course: Option<Course>) -> Option<Nearest> {
         let plane = Plane::touching(place);
         let mut best: Option<Nearest> = None;
         let mut regions = BinaryHeap::new();
@@ -166,7 +259,7 @@ impl SnapIndex {
                 match child {
                     RTreeNode::Parent(node) => regions.push(Region { distance_2, node }),
                     RTreeNode::Leaf(run) => {
-                        for found in run.nearest_of_each_piece(plan, &plane) {
+                        for found in run.nearest_of_each_piece(plan, &plane, course) {
                             if best.is_none_or(|best| found.is_before(&best)) {
                                 best = Some(found);
                             }
@@ -202,17 +295,34 @@ impl Run {
         &self,
         plan: &Blueprint,
         plane: &Plane,
+        course: Option<Course>,
     ) -> impl Iterator<Item = Nearest> {
         let first = self.first_point as usize;
         let points = &plan.points[first..=first + self.pieces as usize];
-        points.windows(2).enumerate().map(move |(piece, ends)| {
+        let record = &plan.segments[self.segment as usize];
+        let pieces = points.windows(2).enumerate();
+        pieces.filter_map(move |(piece, ends)| {
+            let forward = match course {
+                None => true,
+                Some(course) => {
+                    let ends = [plane.to_plane(ends[0]), plane.to_plane(ends[1])];
+                    let forward = course.along(ends)?;
+                    let time_ms = if forward {
+                        record.forward_ms
+                    } else {
+                        record.backward_ms
+                    };
+                    (time_ms > 0).then_some(forward)?
+                }
+            };
             let (distance_2, share) = plane.nearest_on(ends[0], ends[1]);
-            Nearest {
+            Some(Nearest {
                 distance_2,
                 segment: self.segment,
                 point: first + piece,
                 share,
-            }
+                forward,
+            })
         })
     }
 }
@@ -227,6 +337,8 @@ struct Nearest {
     point: usize,
     /// How far along its piece it lies, `0.0..=1.0`.
     share: f64,
+    /// Which way it is driven on the course asked for; means nothing without one.
+    forward: bool,
 }
 
 impl Nearest {

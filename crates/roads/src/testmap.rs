@@ -3,6 +3,7 @@
 
 use crate::geo::LatLon;
 use crate::graph::{NodeId, RoadClass, SegmentId};
+use crate::junction::{Drive, Restriction};
 use crate::snap::Snap;
 use crate::{Draft, Road, RoadNetwork};
 
@@ -72,6 +73,77 @@ fn add_street(draft: &mut Draft, from: NodeId, to: NodeId, bends: &[LatLon], str
 /// When `nodes` is less than 2.
 #[must_use]
 pub fn random(seed: u64, nodes: u32) -> RoadNetwork {
+    frozen(random_draft(seed, nodes, false).draft)
+}
+
+/// The same kind of town with every rule of the road: turns cost time, some are restricted (at the
+/// junction or over a road in between, by forbidding or by allowing only), some junctions have lights,
+/// some streets are for those who begin or end there.
+///
+/// # Panics
+/// When `nodes` is less than 2.
+#[must_use]
+pub fn random_with_rules(seed: u64, nodes: u32) -> RoadNetwork {
+    let mut town = random_draft(seed, nodes, true);
+    let mut dice = Dice::new(!seed);
+    town.draft.charge_turns();
+    for node in 0..nodes {
+        if dice.below(5) == 0 {
+            town.draft.delay_at(NodeId(node), dice.below(5_000));
+        }
+    }
+    for _ in 0..nodes / 2 {
+        let first = town.drives[dice.below(town.drives.len() as u32) as usize];
+        let (Some(second), is_over_a_road) = (town.next(&mut dice, first), dice.below(3) == 0)
+        else {
+            continue;
+        };
+        let third = town.next(&mut dice, second).filter(|_| is_over_a_road);
+        if first.0.road == second.0.road {
+            continue; // Turning round may be the only way on.
+        }
+        town.draft.restrict(Restriction {
+            from: first.0,
+            via: third.map(|_| second.0),
+            to: third.unwrap_or(second).0,
+            is_only: dice.below(4) == 0,
+        });
+    }
+    frozen(town.draft)
+}
+
+/// A town that is still being drawn.
+struct Town {
+    draft: Draft,
+    /// Every road in both directions, with the node that leads from and the one it leads to.
+    drives: Vec<(Drive, NodeId, NodeId)>,
+}
+
+impl Town {
+    /// A drive that follows another.
+    fn next(
+        &self,
+        dice: &mut Dice,
+        (_, _, head): (Drive, NodeId, NodeId),
+    ) -> Option<(Drive, NodeId, NodeId)> {
+        let following = self.drives.iter().filter(|(_, tail, _)| *tail == head);
+        let following: Vec<_> = following.copied().collect();
+        following
+            .get(dice.below(following.len() as u32) as usize)
+            .copied()
+    }
+
+    fn add(&mut self, from: NodeId, to: NodeId, bends: &[LatLon], road: &Road<'_>) {
+        let added = self.draft.add_road(from, to, bends, road);
+        let number = added.unwrap_or_else(|error| panic!("{error}"));
+        for (forward, from, to) in [(true, from, to), (false, to, from)] {
+            self.drives
+                .extend(number.map(|road| (Drive { road, forward }, from, to)));
+        }
+    }
+}
+
+fn random_draft(seed: u64, nodes: u32, with_rules: bool) -> Town {
     let mut dice = Dice::new(seed);
     let mut draft = Draft::new("random");
     let columns = f64::from(nodes).sqrt().ceil() as u32;
@@ -85,34 +157,51 @@ pub fn random(seed: u64, nodes: u32) -> RoadNetwork {
             (corner, draft.add_node(corner))
         })
         .collect();
+    let mut drawn = Town {
+        draft,
+        drives: Vec::new(),
+    };
     // One street for both directions, lest a tiny town have none.
     if let [(_, first), (_, second), ..] = corners[..] {
-        add(&mut draft, first, second, &[], &Road::two_way(50.0));
+        drawn.add(first, second, &[], &Road::two_way(50.0));
     }
     for number in 0..nodes {
         for neighbour in [number + 1, number + columns, number + columns + 1] {
             let is_kept = dice.below(10) < if neighbour == number + 1 { 9 } else { 7 };
             if let Some(&to) = corners.get(neighbour as usize).filter(|_| is_kept) {
-                add_random_road(&mut draft, &mut dice, corners[number as usize], to);
+                add_random_road(
+                    &mut drawn,
+                    &mut dice,
+                    corners[number as usize],
+                    to,
+                    with_rules,
+                );
                 if dice.below(12) == 0 {
-                    add_random_road(&mut draft, &mut dice, corners[number as usize], to);
+                    add_random_road(
+                        &mut drawn,
+                        &mut dice,
+                        corners[number as usize],
+                        to,
+                        with_rules,
+                    );
                 }
             }
         }
         if dice.below(40) == 0 {
             let (corner, node) = corners[number as usize];
             let bends = [offset(corner, 3e-4, 1e-4), offset(corner, 2e-4, 4e-4)];
-            add(&mut draft, node, node, &bends, &random_road(&mut dice));
+            drawn.add(node, node, &bends, &random_road(&mut dice, with_rules));
         }
     }
-    frozen(draft)
+    drawn
 }
 
 fn add_random_road(
-    draft: &mut Draft,
+    town: &mut Town,
     dice: &mut Dice,
     (from, from_node): (LatLon, NodeId),
     (to, to_node): (LatLon, NodeId),
+    with_rules: bool,
 ) {
     let bends: Vec<LatLon> = (0..dice.below(4))
         .map(|_| {
@@ -122,11 +211,11 @@ fn add_random_road(
             LatLon::new(lat + dice.share() * 4e-4, lon - dice.share() * 4e-4).unwrap_or(from)
         })
         .collect();
-    let road = random_road(dice);
-    add(draft, from_node, to_node, &bends, &road);
+    let road = random_road(dice, with_rules);
+    town.add(from_node, to_node, &bends, &road);
 }
 
-fn random_road(dice: &mut Dice) -> Road<'static> {
+fn random_road(dice: &mut Dice, with_rules: bool) -> Road<'static> {
     const STREETS: [Option<&str>; 4] = [None, Some("Rua Direita"), Some("Largo"), Some("Travessa")];
     const CLASSES: [RoadClass; 3] = [
         RoadClass::Primary,
@@ -147,6 +236,9 @@ fn random_road(dice: &mut Dice) -> Road<'static> {
         class: CLASSES[dice.below(3) as usize],
         forward_kmh,
         backward_kmh,
+        forward_delay_ms: if with_rules { dice.below(3_000) } else { 0 },
+        backward_delay_ms: 0,
+        destination_only: with_rules && dice.below(8) == 0,
     }
 }
 

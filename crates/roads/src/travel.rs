@@ -1,16 +1,15 @@
 //! Travel between two snaps: how long and how far.
 //!
 //! A trip is either driven along one segment without leaving it, or it leaves the first segment at
-//! one of its ends (a [`Stub`] out), crosses the network from node to node, and enters the last
-//! segment at one of its ends (a stub in). Both are tried, the faster wins. Vehicles may turn round
-//! where they stand if their segment may be driven both ways.
+//! one of its ends (a [`Stub`] out), crosses the network from approach to approach, and turns into the
+//! last segment at one of its ends (a stub in). Both are tried, the faster wins. A car that faces
+//! either way ([`Facing`](crate::Facing)) may set out in each direction its segment allows.
 
 use serde::{Deserialize, Serialize};
 
 use crate::RoadNetwork;
-use crate::graph::{ArcId, NodeId, SegmentEnds};
+use crate::graph::{ApproachId, ArcId};
 use crate::hierarchy::{Hierarchy, NONE, Sense, UNREACHABLE_MS};
-use crate::metric::UpArcs;
 use crate::snap::Snap;
 
 /// How long and how far a trip is.
@@ -22,14 +21,14 @@ pub struct Travel {
     pub distance_m: u32,
 }
 
-/// The part of an arc between a snap and one of the arc's ends.
+/// The part of an arc between a snap and one of the arc's ends, and for a stub in the turn into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stub {
     /// The arc it is part of.
     pub arc: ArcId,
-    /// The end it connects the snap with.
-    pub node: NodeId,
-    /// Time to drive it, in milliseconds.
+    /// What it connects the snap with: the approach at the arc's end, or one it is entered from.
+    pub approach: ApproachId,
+    /// Time to drive it, in milliseconds; of a stub in, with the turn.
     pub time_ms: u32,
     /// Its length, in millimetres.
     pub length_mm: u32,
@@ -46,46 +45,51 @@ impl RoadNetwork {
     /// The ways to leave a snap: the rest of its segment to each end it may be driven to, one or
     /// two. None for a snap of another network.
     pub fn stubs_out(&self, snap: &Snap) -> impl Iterator<Item = Stub> + use<> {
-        self.stubs(snap, |ends, forward, offset_mm| {
-            if forward {
-                (ends.head, ends.length_mm - offset_mm)
-            } else {
-                (ends.tail, offset_mm)
-            }
-        })
-    }
-
-    /// The ways to reach a snap: its segment from each end it may be driven from, one or two. None
-    /// for a snap of another network.
-    pub fn stubs_in(&self, snap: &Snap) -> impl Iterator<Item = Stub> + use<> {
-        self.stubs(snap, |ends, forward, offset_mm| {
-            if forward {
-                (ends.tail, offset_mm)
-            } else {
-                (ends.head, ends.length_mm - offset_mm)
-            }
-        })
-    }
-
-    /// The stubs of a snap, of its segment's arc forwards and of its arc backwards. `reach` says,
-    /// of an arc, which end it connects the snap with and how far that is.
-    fn stubs<F>(&self, snap: &Snap, reach: F) -> impl Iterator<Item = Stub> + use<F>
-    where
-        F: Fn(&SegmentEnds, bool, u32) -> (NodeId, u32),
-    {
         let stub = |forward| {
             let ends = self.topology.ends.get(snap.segment.index())?;
-            let arc = ends.arc(forward)?;
-            let (node, length_mm) = reach(ends, forward, snap.offset_mm.min(ends.length_mm));
-            let time_ms = part_ms(self.arc_time_ms(arc), length_mm, ends.length_mm);
+            let arc = ends.arc(forward).filter(|_| snap.facing.allows(forward))?;
+            let offset_mm = snap.offset_mm.min(ends.length_mm);
+            let length_mm = if forward {
+                ends.length_mm - offset_mm
+            } else {
+                offset_mm
+            };
             Some(Stub {
                 arc,
-                node,
-                time_ms,
+                approach: self.approach_of(arc),
+                time_ms: part_ms(self.arc_time_ms(arc), length_mm, ends.length_mm),
                 length_mm,
             })
         };
         [stub(true), stub(false)].into_iter().flatten()
+    }
+
+    /// The ways to reach a snap: its segment from each end it may be driven from, by each turn into
+    /// it there. None for a snap of another network.
+    pub fn stubs_in(&self, snap: &Snap) -> impl Iterator<Item = Stub> {
+        let part = |forward| {
+            let ends = self.topology.ends.get(snap.segment.index())?;
+            let arc = ends.arc(forward)?;
+            let offset_mm = snap.offset_mm.min(ends.length_mm);
+            let length_mm = if forward {
+                offset_mm
+            } else {
+                ends.length_mm - offset_mm
+            };
+            let time_ms = part_ms(self.arc_time_ms(arc), length_mm, ends.length_mm);
+            Some((arc, time_ms, length_mm))
+        };
+        [part(true), part(false)]
+            .into_iter()
+            .flatten()
+            .flat_map(|(arc, time_ms, length_mm)| {
+                self.topology.turns.onto(arc).iter().map(move |entry| Stub {
+                    arc,
+                    approach: ApproachId(entry.from),
+                    time_ms: time_ms + entry.cost_ms,
+                    length_mm,
+                })
+            })
     }
 
     /// Time to drive from one snap to another without leaving their segment, in milliseconds;
@@ -106,7 +110,7 @@ impl RoadNetwork {
         part_ms(self.arc_time_ms(arc), length_mm.min(total_mm), total_mm)
     }
 
-    /// The drive from `from` to `to` on their common segment; its `node` means nothing.
+    /// The drive from `from` to `to` on their common segment, as a stub out.
     pub(crate) fn along_segment(&self, from: &Snap, to: &Snap) -> Option<Stub> {
         if from.segment != to.segment {
             return None;
@@ -114,11 +118,11 @@ impl RoadNetwork {
         let ends = self.topology.ends.get(from.segment.index())?;
         let length_mm = from.offset_mm.abs_diff(to.offset_mm);
         let along = |forward| {
-            let arc = ends.arc(forward)?;
+            let arc = ends.arc(forward).filter(|_| from.facing.allows(forward))?;
             let time_ms = self.part_of_arc_ms(arc, length_mm);
             Some(Stub {
                 arc,
-                node: self.arc(arc).head,
+                approach: self.approach_of(arc),
                 time_ms,
                 length_mm,
             })
@@ -143,10 +147,10 @@ fn part_ms(arc_time_ms: u32, length_mm: u32, total_mm: u32) -> u32 {
 pub(crate) enum Way {
     /// Along the common segment; the stub says how.
     Along(Stub),
-    /// Out, through these arcs, and in.
+    /// Out, by these turns, and in.
     Across {
         out: Stub,
-        arcs: Vec<ArcId>,
+        turns: Vec<u32>,
         into: Stub,
     },
 }
@@ -155,10 +159,11 @@ impl Way {
     pub fn length_mm(&self, network: &RoadNetwork) -> u64 {
         match self {
             Self::Along(part) => u64::from(part.length_mm),
-            Self::Across { out, arcs, into } => {
-                let whole = arcs
-                    .iter()
-                    .map(|&arc| network.topology.length_mm(network.arc(arc).segment));
+            Self::Across { out, turns, into } => {
+                let whole = turns.iter().map(|&turn| {
+                    let arc = network.topology.turns.turns[turn as usize].arc;
+                    network.topology.length_mm(network.arc(arc).segment)
+                });
                 let ends = [out.length_mm, into.length_mm];
                 whole.chain(ends).map(u64::from).sum()
             }
@@ -169,18 +174,19 @@ impl Way {
 /// Searches between pairs of snaps; owns its scratch space, so keep one per thread.
 pub struct PairSearch {
     network: RoadNetwork,
-    out: Chain,
-    into: Chain,
+    out: Climb,
+    into: Climb,
 }
 
 impl PairSearch {
     /// A search on that network.
     #[must_use]
     pub fn new(network: RoadNetwork) -> Self {
+        let approaches = network.approach_count();
         Self {
             network,
-            out: Chain::default(),
-            into: Chain::default(),
+            out: Climb::new(approaches),
+            into: Climb::new(approaches),
         }
     }
 
@@ -215,134 +221,151 @@ impl PairSearch {
             (Some(part), across) if across.is_none_or(|(time_ms, _)| part.time_ms <= time_ms) => {
                 Some((part.time_ms, Way::Along(part)))
             }
-            (_, Some((time_ms, depth))) => Some((time_ms, self.unpack(from, to, depth)?)),
+            (_, Some((time_ms, rank))) => Some((time_ms, self.unpack(from, to, rank)?)),
             (_, None) => None,
         }
     }
 
-    /// Searches upwards from both sides. The fastest way that leaves the segments, and the depth
-    /// at which its two halves meet.
-    fn meet(&mut self, from: &Snap, to: &Snap) -> Option<(u32, usize)> {
-        let hierarchy = &self.network.topology.hierarchy;
-        let metric = &self.network.metric;
-        self.out.climb(
-            hierarchy,
-            metric.up_arcs(Sense::Up),
-            self.network.stubs_out(from),
-        );
-        self.into.climb(
-            hierarchy,
-            metric.up_arcs(Sense::Down),
-            self.network.stubs_in(to),
-        );
-        // The two chains share the ancestors next to the root.
-        let (out, into) = (&self.out.links, &self.into.links);
-        out.iter()
-            .zip(into)
-            .take_while(|(out, into)| out.rank == into.rank)
-            .map(|(out, into)| out.time_ms.saturating_add(into.time_ms))
-            .enumerate()
-            .map(|(depth, time_ms)| (time_ms, depth))
-            .min()
-            .filter(|&(time_ms, _)| time_ms < UNREACHABLE_MS)
+    /// Searches upwards from both sides. The fastest way that leaves the segments, and the rank at
+    /// which its two halves meet.
+    fn meet(&mut self, from: &Snap, to: &Snap) -> Option<(u32, u32)> {
+        let network = &self.network;
+        self.out.run(network, Sense::Up, network.stubs_out(from));
+        self.into.run(network, Sense::Down, network.stubs_in(to));
+        let times = self.out.ranks.iter().map(|&rank| {
+            let (out_ms, into_ms) = (self.out.time_ms(rank), self.into.time_ms(rank));
+            (out_ms.saturating_add(into_ms), rank)
+        });
+        times.min().filter(|&(time_ms, _)| time_ms < UNREACHABLE_MS)
     }
 
-    /// The way whose two halves meet at that depth; `None` only for a depth at which none do.
-    fn unpack(&self, from: &Snap, to: &Snap, depth: usize) -> Option<Way> {
+    /// The way whose two halves meet at that rank; `None` only for a rank at which none do.
+    fn unpack(&self, from: &Snap, to: &Snap, rank: u32) -> Option<Way> {
         let network = &self.network;
         let hierarchy = &network.topology.hierarchy;
-        let mut arcs = Vec::new();
-        let (first, mut climbed) = self.out.descend(hierarchy, depth);
+        let mut turns = Vec::new();
+        let (first, mut climbed) = self.out.descend(hierarchy, rank);
         climbed.reverse();
         for up_arc in climbed {
-            hierarchy.unpack(&network.metric, up_arc, Sense::Up, &mut arcs);
+            hierarchy.unpack(&network.metric, up_arc, Sense::Up, &mut turns);
         }
-        let (last, descended) = self.into.descend(hierarchy, depth);
+        let (last, descended) = self.into.descend(hierarchy, rank);
         for up_arc in descended {
-            hierarchy.unpack(&network.metric, up_arc, Sense::Down, &mut arcs);
+            hierarchy.unpack(&network.metric, up_arc, Sense::Down, &mut turns);
         }
         let out = fastest_at(network.stubs_out(from), hierarchy, first)?;
         let into = fastest_at(network.stubs_in(to), hierarchy, last)?;
-        Some(Way::Across { out, arcs, into })
+        Some(Way::Across { out, turns, into })
     }
 }
 
-/// Of a snap's stubs, the faster one at the node of that rank.
+/// Of a snap's stubs, the fastest one at the approach of that rank.
 fn fastest_at(stubs: impl Iterator<Item = Stub>, hierarchy: &Hierarchy, rank: u32) -> Option<Stub> {
     stubs
-        .filter(|stub| hierarchy.rank(stub.node) == rank)
+        .filter(|stub| hierarchy.rank(stub.approach) == rank)
         .min_by_key(|stub| stub.time_ms)
 }
 
-/// The ancestors of a snap's ends in the elimination tree, root first, with the times found.
-#[derive(Default)]
-struct Chain {
+/// A search upwards from a snap, to the ancestors of its approaches in the elimination tree.
+struct Climb {
+    /// The current search; an entry of `links` stamped otherwise is left over from an earlier one.
+    generation: u32,
     links: Vec<Link>,
+    /// The ranks it visited, lowest first.
+    ranks: Vec<u32>,
+    begin: Vec<u32>,
 }
 
 #[derive(Clone, Copy)]
 struct Link {
-    rank: u32,
+    generation: u32,
     time_ms: u32,
     /// The up-arc it was reached by, or [`NONE`] where the search began.
     reached_by: u32,
 }
 
-impl Chain {
-    /// Searches upwards from the stubs' nodes. They are ends of one segment, hence neighbours,
-    /// hence one is an ancestor of the other: a single walk to the root passes both.
-    fn climb(
-        &mut self,
-        hierarchy: &Hierarchy,
-        up_arcs: &UpArcs,
-        stubs: impl Iterator<Item = Stub>,
-    ) {
-        self.links.clear();
-        let mut begin = [None; 2];
-        for (slot, stub) in begin.iter_mut().zip(stubs) {
-            *slot = Some((hierarchy.rank(stub.node), stub.time_ms));
-        }
-        let Some(lowest) = begin.iter().flatten().map(|&(rank, _)| rank).min() else {
-            return;
-        };
-        let unreached = Link {
-            rank: NONE,
-            time_ms: UNREACHABLE_MS,
-            reached_by: NONE,
-        };
-        self.links.resize(hierarchy.depth(lowest) + 1, unreached);
-        for &(rank, time_ms) in begin.iter().flatten() {
-            let link = &mut self.links[hierarchy.depth(rank)];
-            link.time_ms = link.time_ms.min(time_ms);
-        }
-        let mut next = Some(lowest);
-        while let Some(rank) = next {
-            let link = &mut self.links[hierarchy.depth(rank)];
-            link.rank = rank;
-            let time_ms = link.time_ms;
-            if time_ms < UNREACHABLE_MS {
-                for (number, up_arc) in up_arcs.numbered(rank) {
-                    let candidate_ms = time_ms.saturating_add(up_arc.time_ms);
-                    let link = &mut self.links[hierarchy.depth(up_arc.upper)];
-                    if candidate_ms < link.time_ms {
-                        link.time_ms = candidate_ms;
-                        link.reached_by = number;
-                    }
-                }
-            }
-            next = hierarchy.parent(rank);
+impl Climb {
+    const UNKNOWN: Link = Link {
+        generation: 0,
+        time_ms: UNREACHABLE_MS,
+        reached_by: NONE,
+    };
+
+    fn new(approaches: usize) -> Self {
+        Self {
+            generation: 0,
+            links: vec![Self::UNKNOWN; approaches],
+            ranks: Vec::new(),
+            begin: Vec::new(),
         }
     }
 
-    /// Walks back from the link at `depth` to where the search began: that rank, and the up-arcs on
-    /// the way, highest first.
-    fn descend(&self, hierarchy: &Hierarchy, depth: usize) -> (u32, Vec<u32>) {
-        let mut link = &self.links[depth];
-        let mut up_arcs = Vec::new();
-        while link.reached_by != NONE {
-            up_arcs.push(link.reached_by);
-            link = &self.links[hierarchy.depth(hierarchy.lower_end(link.reached_by))];
+    /// Forgets the last search and climbs from the stubs' approaches.
+    fn run(&mut self, network: &RoadNetwork, sense: Sense, stubs: impl Iterator<Item = Stub>) {
+        self.next_generation();
+        let hierarchy = &network.topology.hierarchy;
+        let up_arcs = network.metric.up_arcs(sense);
+        self.ranks.clear();
+        self.begin.clear();
+        for stub in stubs {
+            let rank = hierarchy.rank(stub.approach);
+            if !self.begin.contains(&rank) {
+                self.begin.push(rank);
+            }
+            self.reach(rank, stub.time_ms, NONE);
         }
-        (link.rank, up_arcs)
+        let mut begin = std::mem::take(&mut self.begin);
+        hierarchy.each_ancestor(&mut begin, |rank| {
+            self.ranks.push(rank);
+            let time_ms = self.time_ms(rank);
+            if time_ms < UNREACHABLE_MS {
+                for (number, up_arc) in up_arcs.numbered(rank) {
+                    self.reach(up_arc.upper, time_ms.saturating_add(up_arc.time_ms), number);
+                }
+            }
+        });
+        self.begin = begin;
+    }
+
+    fn reach(&mut self, rank: u32, time_ms: u32, reached_by: u32) {
+        if time_ms < self.time_ms(rank) {
+            self.links[rank as usize] = Link {
+                generation: self.generation,
+                time_ms,
+                reached_by,
+            };
+        }
+    }
+
+    fn time_ms(&self, rank: u32) -> u32 {
+        let link = &self.links[rank as usize];
+        if link.generation == self.generation {
+            link.time_ms
+        } else {
+            UNREACHABLE_MS
+        }
+    }
+
+    /// Walks back from a rank to where the search began: that rank, and the up-arcs on the way,
+    /// highest first.
+    fn descend(&self, hierarchy: &Hierarchy, mut rank: u32) -> (u32, Vec<u32>) {
+        let mut up_arcs = Vec::new();
+        loop {
+            let reached_by = self.links[rank as usize].reached_by;
+            if reached_by == NONE {
+                return (rank, up_arcs);
+            }
+            up_arcs.push(reached_by);
+            rank = hierarchy.lower_end(reached_by);
+        }
+    }
+
+    fn next_generation(&mut self) {
+        self.generation = self.generation.wrapping_add(1);
+        if self.generation == 0 {
+            // Stamps of four thousand million searches ago would look fresh.
+            self.links.fill(Self::UNKNOWN);
+            self.generation = 1;
+        }
     }
 }

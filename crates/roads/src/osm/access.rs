@@ -8,8 +8,7 @@ use super::way::Tags;
 /// Statements about cars, most specific first.
 const KEYS: [&str; 4] = ["motorcar", "motor_vehicle", "vehicle", "access"];
 
-/// Values that keep a hired car out. `destination` and `customers` are not among them: it is going
-/// there, with one.
+/// Values that keep a hired car out.
 const CLOSED: [&str; 10] = [
     "no",
     "private",
@@ -22,6 +21,9 @@ const CLOSED: [&str; 10] = [
     "bus",
     "use_sidepath",
 ];
+
+/// Values that let a hired car in when somebody there called it, and keep it from driving through.
+const DESTINATION: [&str; 4] = ["customers", "destination", "permit", "residents"];
 
 /// Kinds of `barrier` that stop a car unless a tag lets it through. Gates, lift gates, toll booths
 /// and the like open.
@@ -46,16 +48,28 @@ const BLOCKING: [&str; 18] = [
     "wall",
 ];
 
-/// What the tags say about cars: `Some(false)` keeps them out, `None` says nothing.
+/// What access tags say about cars.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Access {
+    /// Kept out.
+    Closed,
+    /// For those who begin or end there.
+    DestinationOnly,
+    /// Open.
+    Open,
+}
+
+/// What the tags say about cars; `None` when they say nothing.
 #[must_use]
-pub fn cars_allowed(tags: &Tags<'_>) -> Option<bool> {
+pub fn car_access(tags: &Tags<'_>) -> Option<Access> {
     let value = KEYS.iter().find_map(|key| tags.get(key))?;
-    // Several values in one: any that lets the car in does.
-    Some(
-        value
-            .split(';')
-            .any(|value| !CLOSED.contains(&value.trim())),
-    )
+    // Of several values in one the most generous counts.
+    let access = |value: &str| match value.trim() {
+        closed if CLOSED.contains(&closed) => Access::Closed,
+        inside if DESTINATION.contains(&inside) => Access::DestinationOnly,
+        _ => Access::Open,
+    };
+    value.split(';').map(access).max()
 }
 
 /// Whether the node with these tags stops a car.
@@ -64,8 +78,8 @@ pub fn blocks_cars(tags: &Tags<'_>) -> bool {
     let Some(barrier) = tags.get("barrier") else {
         return false;
     };
-    match cars_allowed(tags) {
-        Some(allowed) => !allowed,
+    match car_access(tags) {
+        Some(access) => access == Access::Closed,
         None => BLOCKING.contains(&barrier),
     }
 }
@@ -74,45 +88,51 @@ pub fn blocks_cars(tags: &Tags<'_>) -> bool {
 mod tests {
     use super::*;
 
-    fn allowed(tags: &[(&'static str, &'static str)]) -> Option<bool> {
-        cars_allowed(&Tags::from(tags))
+    fn access(tags: &[(&'static str, &'static str)]) -> Option<Access> {
+        car_access(&Tags::from(tags))
     }
 
     #[test]
     fn the_most_specific_statement_counts() {
-        assert_eq!(allowed(&[]), None);
-        assert_eq!(allowed(&[("access", "no")]), Some(false));
+        use Access::{Closed, DestinationOnly, Open};
+        assert_eq!(access(&[]), None);
+        assert_eq!(access(&[("access", "no")]), Some(Closed));
         assert_eq!(
-            allowed(&[("access", "no"), ("motor_vehicle", "yes")]),
-            Some(true)
+            access(&[("access", "no"), ("motor_vehicle", "yes")]),
+            Some(Open)
         );
         assert_eq!(
-            allowed(&[("motorcar", "no"), ("access", "yes")]),
-            Some(false)
+            access(&[("motorcar", "no"), ("access", "yes")]),
+            Some(Closed)
         );
         assert_eq!(
-            allowed(&[("vehicle", "private"), ("access", "permissive")]),
-            Some(false)
+            access(&[("vehicle", "private"), ("access", "permissive")]),
+            Some(Closed)
         );
         assert_eq!(
-            allowed(&[("access", "no"), ("bicycle", "yes")]),
-            Some(false)
+            access(&[("access", "no"), ("bicycle", "yes")]),
+            Some(Closed)
         );
         assert_eq!(
-            allowed(&[("vehicle", "no"), ("motorcar", "destination")]),
-            Some(true)
+            access(&[("vehicle", "no"), ("motorcar", "destination")]),
+            Some(DestinationOnly)
         );
+        assert_eq!(access(&[("access", "customers")]), Some(DestinationOnly));
     }
 
     #[test]
     fn lists_let_in_whom_any_value_lets_in() {
         assert_eq!(
-            allowed(&[("motor_vehicle", "agricultural;forestry")]),
-            Some(false)
+            access(&[("motor_vehicle", "agricultural;forestry")]),
+            Some(Access::Closed)
         );
         assert_eq!(
-            allowed(&[("motor_vehicle", "delivery; destination")]),
-            Some(true)
+            access(&[("motor_vehicle", "delivery; destination")]),
+            Some(Access::DestinationOnly)
+        );
+        assert_eq!(
+            access(&[("motor_vehicle", "destination;yes")]),
+            Some(Access::Open)
         );
     }
 

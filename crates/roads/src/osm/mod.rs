@@ -4,17 +4,21 @@
 //! - [`direction`] which way round,
 //! - [`speed`] how fast,
 //! - [`way`] puts the three together for one way's tags,
+//! - [`delay`] says what stops a car at a node,
+//! - `restriction` reads turn restrictions,
 //! - `read` takes the file apart, trusting nothing in it,
 //! - `split` cuts the ways at junctions into segments,
 //! - `report` counts what was kept and dropped.
 //!
-//! Not read: turn restrictions (counted in the report), conditional tags (`access:conditional` and
-//! its kin), ferries, relations of any kind.
+//! Not read: conditional tags (`access:conditional` and its kin), ferries, relations other than turn
+//! restrictions.
 
 pub mod access;
+pub mod delay;
 pub mod direction;
 mod read;
 mod report;
+mod restriction;
 pub mod speed;
 mod split;
 pub mod way;
@@ -45,8 +49,8 @@ pub fn import(path: &Path) -> Result<RoadNetwork, RoadsError> {
 /// As [`import`], except that nothing is read.
 pub fn import_bytes(path: &Path, bytes: &[u8]) -> Result<RoadNetwork, RoadsError> {
     let mut report = ImportReport::default();
-    let (ways, nodes) = read::car_ways(path, bytes, &mut report)?;
-    let draft = split::draft(map_name(path), &ways, nodes, &mut report)?;
+    let extract = read::car_ways(path, bytes, &mut report)?;
+    let draft = split::draft(map_name(path), extract, &mut report)?;
     draft.freeze_with(report).map_err(|error| match error {
         RoadsError::NoRoads { reason, .. } => RoadsError::NoRoads {
             origin: path.display().to_string(),

@@ -16,11 +16,21 @@ use crate::RoadsError;
 use crate::geo::Point;
 
 use super::access::blocks_cars;
+use super::delay::{Delay, delay};
 use super::report::ImportReport;
+use super::restriction::{self, Stated};
 use super::way::{CarWay, NotForCars, Tags, car_way};
+
+/// What an extract holds for cars.
+pub(super) struct Extract {
+    pub ways: Vec<NamedWay>,
+    pub nodes: WayNodes,
+    pub restrictions: Vec<Stated>,
+}
 
 /// A car way with the ids of its nodes.
 pub(super) struct NamedWay {
+    pub id: i64,
     pub way: CarWay,
     pub node_ids: Vec<i64>,
 }
@@ -34,19 +44,21 @@ pub(super) struct WayNode {
     pub uses: u32,
     /// Whether a barrier on it stops cars.
     pub is_closed: bool,
+    pub delay: Delay,
 }
 
 pub(super) type WayNodes = FxHashMap<i64, WayNode>;
 
-/// Reads the car ways and their nodes, counting into the report.
+/// Reads the car ways, their nodes and the turn restrictions, counting into the report.
 pub(super) fn car_ways(
     path: &Path,
     bytes: &[u8],
     report: &mut ImportReport,
-) -> Result<(Vec<NamedWay>, WayNodes), RoadsError> {
+) -> Result<Extract, RoadsError> {
     check_signature(path, bytes)?;
     report.file_bytes = bytes.len() as u64;
     let (mut ways, mut nodes) = (Vec::new(), WayNodes::default());
+    let mut restrictions = Vec::new();
     each_element(path, bytes, |element| match element {
         Element::Way(way) => {
             report.ways_read += 1;
@@ -54,8 +66,7 @@ pub(super) fn car_ways(
         }
         Element::Relation(relation) => {
             report.relations_read += 1;
-            let is_restriction = relation.tags().any(|tag| tag == ("type", "restriction"));
-            report.turn_restrictions_ignored += u64::from(is_restriction);
+            restrictions.extend(restriction::read(&relation, report));
         }
         Element::Node(_) | Element::DenseNode(_) => report.nodes_read += 1,
     })?;
@@ -76,6 +87,7 @@ pub(super) fn car_ways(
         node.point = Point::checked(lat_nano / 100, lon_nano / 100);
         report.impossible_nodes += u64::from(node.point.is_none());
         node.is_closed = blocks_cars(&tags);
+        node.delay = delay(&tags);
     };
     each_element(path, bytes, |element| match element {
         Element::Node(node) => {
@@ -96,7 +108,11 @@ pub(super) fn car_ways(
         }
         Element::Way(_) | Element::Relation(_) => {}
     })?;
-    Ok((ways, nodes))
+    Ok(Extract {
+        ways,
+        nodes,
+        restrictions,
+    })
 }
 
 fn read_way(
@@ -120,6 +136,7 @@ fn read_way(
     };
     report.car_ways += 1;
     report.car_ways_with_limit += u64::from(read.has_limit);
+    report.destination_only += u64::from(read.destination_only);
     let mut node_ids: Vec<i64> = way.refs().collect();
     node_ids.dedup();
     for &id in &node_ids {
@@ -132,6 +149,7 @@ fn read_way(
         }
     }
     ways.push(NamedWay {
+        id: way.id(),
         way: read,
         node_ids,
     });

@@ -35,18 +35,34 @@ pub struct ImportReport {
     pub vanished_ways: u64,
     /// Places where a barrier stops cars.
     pub barriers: u64,
-    /// Turn restrictions in the file; they are not applied.
-    pub turn_restrictions_ignored: u64,
+    /// Car ways for those who begin or end there.
+    pub destination_only: u64,
+    /// Turn restrictions in the file.
+    pub turn_restrictions: u64,
+    /// Turn restrictions that were applied; those that were not are in one of the following.
+    pub restrictions_applied: u64,
+    /// Turn restrictions for buses, lorries and the like, or that cars are exempt from.
+    pub restrictions_for_others: u64,
+    /// Turn restrictions that hold at some hours only.
+    pub restrictions_conditional: u64,
+    /// Turn restrictions with members that are missing or not for cars.
+    pub restrictions_incomplete: u64,
+    /// Turn restrictions of an unknown kind, over several ways, or that fit more than one turn.
+    pub restrictions_unclear: u64,
     /// Nodes dropped because not every other can be reached from them and back.
     pub unreachable_nodes: u64,
     /// Segments dropped with them.
     pub unreachable_segments: u64,
+    /// Arcs dropped with or without their segments, for the same reason.
+    pub unreachable_arcs: u64,
     /// Nodes of the network.
     pub nodes: u64,
     /// Segments of the network.
     pub segments: u64,
     /// Arcs of the network: segments counted once per direction in which they may be driven.
     pub arcs: u64,
+    /// Turns between approaches: what the searches walk.
+    pub turns: u64,
     /// Distinct street names.
     pub streets: u64,
     /// Length of all segments, in metres.
@@ -77,6 +93,9 @@ impl fmt::Display for ImportReport {
                 (self.nodes, "junctions and ends"),
                 (self.segments, "segments between them"),
                 (self.arcs, "arcs, one per direction"),
+                (self.turns, "turns between them"),
+                (self.restrictions_applied, "turn restrictions"),
+                (self.destination_only, "ways for their destinations only"),
                 (self.streets, "street names"),
                 ((self.road_metres / 1000.0).round() as u64, "km of road"),
             ],
@@ -92,12 +111,19 @@ impl fmt::Display for ImportReport {
                 (self.impossible_nodes, "nodes not on Earth"),
                 (self.vanished_ways, "ways left with no drivable piece"),
                 (self.barriers, "passages closed by a barrier"),
+                (self.restrictions_for_others, "turn restrictions for others"),
                 (
-                    self.turn_restrictions_ignored,
-                    "turn restrictions (not applied)",
+                    self.restrictions_conditional,
+                    "turn restrictions at some hours",
                 ),
+                (
+                    self.restrictions_incomplete,
+                    "turn restrictions beyond the car roads",
+                ),
+                (self.restrictions_unclear, "turn restrictions left unclear"),
                 (self.unreachable_nodes, "nodes cut off from the rest"),
                 (self.unreachable_segments, "segments cut off from the rest"),
+                (self.unreachable_arcs, "arcs cut off from the rest"),
             ],
         )
     }

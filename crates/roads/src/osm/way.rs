@@ -3,7 +3,7 @@
 
 use crate::graph::RoadClass;
 
-use super::access::cars_allowed;
+use super::access::{Access, car_access};
 use super::direction::{Directions, directions};
 use super::speed::{Speeds, speeds_kmh};
 
@@ -21,6 +21,11 @@ impl<'a> Tags<'a> {
             .iter()
             .find(|(k, _)| *k == key)
             .map(|(_, value)| value.trim())
+    }
+
+    /// All keys.
+    pub fn keys(&self) -> impl Iterator<Item = &'a str> {
+        self.pairs.iter().map(|(key, _)| *key)
     }
 }
 
@@ -53,6 +58,8 @@ pub struct CarWay {
     pub backward_kmh: Option<f64>,
     /// Whether a speed limit was read, rather than the class's usual speed taken.
     pub has_limit: bool,
+    /// For those who begin or end there.
+    pub destination_only: bool,
 }
 
 /// Why a way is not for cars.
@@ -80,7 +87,8 @@ pub fn car_way(tags: &Tags<'_>) -> Result<CarWay, NotForCars> {
     if tags.get("area") == Some("yes") {
         return Err(NotForCars::Area);
     }
-    if cars_allowed(tags) == Some(false) || tags.get("service") == Some("emergency_access") {
+    let access = car_access(tags);
+    if access == Some(Access::Closed) || tags.get("service") == Some("emergency_access") {
         return Err(NotForCars::NoAccess);
     }
     let Speeds {
@@ -104,6 +112,7 @@ pub fn car_way(tags: &Tags<'_>) -> Result<CarWay, NotForCars> {
         forward_kmh: forward.then_some(forward_kmh),
         backward_kmh: backward.then_some(backward_kmh),
         has_limit,
+        destination_only: access == Some(Access::DestinationOnly),
     })
 }
 

@@ -10,3 +10,4 @@ mod pbf;
 mod searches;
 mod snapping;
 mod towns;
+mod turning;

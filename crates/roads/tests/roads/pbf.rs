@@ -5,15 +5,28 @@
 /// Tags of an element.
 pub type Tags<'a> = &'a [(&'a str, &'a str)];
 
-/// The content of an extract. All ways and relations have id 1: nothing looks at it.
+/// Members of a relation: role, kind, id.
+pub type Members<'a> = &'a [(&'a str, Member, i64)];
+
+/// What a relation's member is, numbered as in the format.
+#[derive(Clone, Copy)]
+pub enum Member {
+    /// A node.
+    Node = 0,
+    /// A way.
+    Way = 1,
+}
+
+/// The content of an extract. Ways are numbered from 1 in order; all relations have id 1, nothing looks
+/// at it.
 #[derive(Default)]
 pub struct Extract<'a> {
     /// Id, latitude, longitude, tags.
     pub nodes: Vec<(i64, f64, f64, Tags<'a>)>,
     /// Ids of its nodes, tags.
     pub ways: Vec<(Vec<i64>, Tags<'a>)>,
-    /// Tags.
-    pub relations: Vec<Tags<'a>>,
+    /// Members, tags.
+    pub relations: Vec<(Members<'a>, Tags<'a>)>,
 }
 
 /// How nodes are written.
@@ -33,17 +46,15 @@ impl Extract<'_> {
             Nodes::Dense => self.dense_nodes(),
         }];
         blocks.push(block(|strings| {
-            self.ways
-                .iter()
-                .flat_map(|(refs, tags)| message(3, &way(refs, tags, strings)))
+            let numbered = (1..).zip(&self.ways);
+            numbered
+                .flat_map(|(id, (refs, tags))| message(3, &way(id, refs, tags, strings)))
                 .collect()
         }));
         blocks.push(block(|strings| {
             self.relations
                 .iter()
-                .flat_map(|tags| {
-                    message(4, &[number(1, 1), keys_and_values(tags, strings)].concat())
-                })
+                .flat_map(|(members, tags)| message(4, &relation(members, tags, strings)))
                 .collect()
         }));
         blocks
@@ -132,8 +143,24 @@ fn block(write_group: impl FnOnce(&mut Strings) -> Vec<u8>) -> Vec<u8> {
     [message(1, &table), message(2, &group)].concat()
 }
 
-fn way(refs: &[i64], tags: Tags<'_>, strings: &mut Strings) -> Vec<u8> {
-    let mut way = number(1, 1);
+fn relation(members: Members<'_>, tags: Tags<'_>, strings: &mut Strings) -> Vec<u8> {
+    let mut relation = number(1, 1);
+    relation.extend(keys_and_values(tags, strings));
+    let roles = members.iter().map(|(role, ..)| strings.number(role));
+    relation.extend(packed(8, roles.collect()));
+    relation.extend(packed(
+        9,
+        differences(members.iter().map(|member| member.2)),
+    ));
+    relation.extend(packed(
+        10,
+        members.iter().map(|member| member.1 as u64).collect(),
+    ));
+    relation
+}
+
+fn way(id: u64, refs: &[i64], tags: Tags<'_>, strings: &mut Strings) -> Vec<u8> {
+    let mut way = number(1, id);
     way.extend(keys_and_values(tags, strings));
     way.extend(packed(8, differences(refs.iter().copied())));
     way

@@ -1,6 +1,8 @@
 //! Snapping against looking at every piece of every road.
 
-use jitney_roads::{EARTH_RADIUS_M, LatLon, RoadNetwork, RoadsError, testmap};
+use jitney_roads::{
+    Draft, EARTH_RADIUS_M, Facing, LatLon, Road, RoadNetwork, RoadsError, Snap, testmap,
+};
 use proptest::prelude::*;
 
 use crate::maps;
@@ -149,4 +151,45 @@ fn places_and_headings_along_a_segment() {
     let middle = network.point_on_segment(row.id(), row.length_mm() / 2);
     assert!((middle.distance_m(line[0]) - 50.0).abs() < 0.01);
     assert!(network.bounds().contains(middle));
+}
+
+#[test]
+fn a_driving_car_snaps_to_a_road_that_leads_its_way() {
+    // A dual carriageway: two one-way roads, 10 m apart, joined at their ends.
+    let mut draft = Draft::new("dual");
+    let node = |draft: &mut Draft, lat: f64, lon: f64| {
+        draft.add_node(LatLon::new(lat / 111_195.0, lon / 111_195.0).unwrap())
+    };
+    let south = [node(&mut draft, 0.0, 0.0), node(&mut draft, 0.0, 500.0)];
+    let north = [node(&mut draft, 10.0, 0.0), node(&mut draft, 10.0, 500.0)];
+    let roads = [
+        (south[0], south[1], Road::one_way(50.0)),
+        (north[1], north[0], Road::one_way(50.0)),
+        (south[1], north[1], Road::two_way(50.0)),
+        (north[0], south[0], Road::two_way(50.0)),
+    ];
+    for (from, to, road) in roads {
+        draft.add_road(from, to, &[], &road).unwrap();
+    }
+    let network = draft.freeze().unwrap();
+    // Nearer to the southern road, whatever the car does.
+    let place = LatLon::new(4.0 / 111_195.0, 250.0 / 111_195.0).unwrap();
+    let segment = |snap: &Snap| network.segment(snap.segment).unwrap();
+    let lies_south = |snap: &Snap| snap.point.lat() < place.lat();
+    assert!(lies_south(&network.snap(place, 50.0).unwrap()));
+    for (heading_deg, south) in [(90.0, true), (60.0, true), (270.0, false), (240.0, false)] {
+        let snap = network.snap_driving(place, heading_deg, 50.0).unwrap();
+        assert_eq!(lies_south(&snap), south, "{heading_deg}");
+        assert!(segment(&snap).is_one_way());
+        assert_eq!(snap.facing, Facing::Forward);
+    }
+    // Across both roads: the heading is not believed.
+    let across = network.snap_driving(place, 0.0, 50.0).unwrap();
+    assert!(lies_south(&across) && across.facing == Facing::Either);
+    // On a two-way road each direction is one to face.
+    let place = LatLon::new(5.0 / 111_195.0, 500.0 / 111_195.0).unwrap();
+    for (heading_deg, facing) in [(0.0, Facing::Forward), (180.0, Facing::Backward)] {
+        let snap = network.snap_driving(place, heading_deg, 50.0).unwrap();
+        assert_eq!(snap.facing, facing);
+    }
 }

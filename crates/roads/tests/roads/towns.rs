@@ -5,7 +5,7 @@ use std::path::Path;
 use jitney_roads::osm::import_bytes;
 use jitney_roads::{RoadClass, RoadNetwork, RoadsError, Segment};
 
-use crate::pbf::{Extract, Nodes, Tags, blob};
+use crate::pbf::{Extract, Members, Nodes, Tags, blob};
 
 const STREET: Tags<'static> = &[("highway", "residential"), ("maxspeed", "45")];
 const PLAIN: Tags<'static> = &[];
@@ -243,7 +243,10 @@ fn what_is_dropped_is_counted() {
         (vec![1, 1, 1], STREET),
         (vec![], STREET),
     ];
-    let relations: Vec<Tags<'_>> = vec![&[("type", "restriction")], &[("type", "route")]];
+    let relations: Vec<(Members<'_>, Tags<'_>)> = vec![
+        (&[], &[("type", "restriction")]),
+        (&[], &[("type", "route")]),
+    ];
     let network = import(&Extract {
         nodes,
         ways,
@@ -268,13 +271,13 @@ fn what_is_dropped_is_counted() {
         (1, 1, 1)
     );
     assert_eq!(
-        (report.vanished_ways, report.turn_restrictions_ignored),
+        (report.vanished_ways, report.restrictions_for_others),
         (2, 1)
     );
     assert_eq!((report.nodes, report.segments, report.arcs), (2, 1, 2));
     let table = report.to_string();
     assert!(
-        table.contains("           8  ways\n") && table.contains("turn restrictions (not applied)"),
+        table.contains("           8  ways\n") && table.contains("turn restrictions for others"),
         "{table}"
     );
 }
