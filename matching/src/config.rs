@@ -1,10 +1,12 @@
 //! What an operator can set. Every field has a default that suits one city; unknown keys are refused.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use chrono::TimeDelta;
 use jitney_proto::ids::ProductId;
 use serde::{Deserialize, Serialize};
+
+use crate::policy::{Policy, default_policies};
 
 /// The settings of the matching service. Times are written as in `"15s"`, `"250ms"`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +39,10 @@ pub struct Config {
     /// Open reservations of one rider, at most, so that nobody sets the whole fleet aside; 0 means any
     /// number. Callers that are not riders are not limited.
     pub reservations_per_rider_max: usize,
+    /// The dispatch policy that is used until an operator chooses another: one of `policies`.
+    pub policy: String,
+    /// The dispatch policies, by name.
+    pub policies: BTreeMap<String, Policy>,
     /// How often a search that found no driver looks again, if nothing wakes it before.
     #[serde(with = "humantime_serde")]
     pub search_interval: Duration,
@@ -113,6 +119,8 @@ impl Default for Config {
             reservation_ttl: Duration::from_secs(20),
             reservation_memory: Duration::from_secs(600),
             reservations_per_rider_max: 3,
+            policy: "immediate".to_owned(),
+            policies: default_policies(),
             search_interval: Duration::from_secs(1),
             search_linger: Duration::from_secs(10),
             silence_max: Duration::from_secs(60),
@@ -180,6 +188,16 @@ impl Config {
             {
                 return bad("products", &format!("{} is there twice", product.id));
             }
+        }
+        for (name, policy) in &self.policies {
+            if let Err(problem) = policy.check() {
+                return bad("policies", &format!("{name}: {problem}"));
+            }
+        }
+        if !self.policies.contains_key(&self.policy) {
+            let known: Vec<&str> = self.policies.keys().map(String::as_str).collect();
+            let problem = format!("{:?} is none of {}", self.policy, known.join(", "));
+            return bad("policy", &problem);
         }
         let lengths = [
             ("snap_distance_max_m", self.snap_distance_max_m),

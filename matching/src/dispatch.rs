@@ -30,6 +30,7 @@ use crate::{
     fleet::{DriverKey, Fleet},
     nearest::Nearest,
     ping::PingRules,
+    policy::Policy,
     product::Catalogue,
     reservation::Reservations,
     search::{Search, SearchRules},
@@ -39,6 +40,7 @@ use crate::{
 };
 
 pub use bookings::BookingRequest;
+pub use searches::Due;
 
 /// What does not change while the service runs.
 pub struct Ground {
@@ -80,6 +82,10 @@ pub struct Dispatch {
     /// Offers that ended; the store has yet to delete them.
     ended_offers: Vec<OfferId>,
     names: Names,
+    /// How rounds are decided.
+    policy: Policy,
+    /// When the round is due that searches wait for.
+    round_at: Option<DateTime<Utc>>,
     search_rules: SearchRules,
     ping_rules: PingRules,
     reservation_ttl: TimeDelta,
@@ -99,6 +105,12 @@ impl Dispatch {
             displaced: BTreeMap::new(),
             ended_offers: Vec::new(),
             names: Names { seed, count: 0 },
+            policy: config
+                .policies
+                .get(&config.policy)
+                .cloned()
+                .unwrap_or_default(),
+            round_at: None,
             search_rules: SearchRules::of(config),
             ping_rules: PingRules::of(config),
             reservation_ttl: delta(config.reservation_ttl),

@@ -62,6 +62,8 @@ pub struct Driver {
     pub anywhere: bool,
     /// When anything was last heard from their app.
     pub heard_at: DateTime<Utc>,
+    /// Since when they have been idle; means nothing while they are not.
+    pub idle_since: DateTime<Utc>,
     /// Counts changes of shift, products and vehicle, over restarts: the database keeps the latest.
     pub shift_no: i64,
     /// The places of the live trip.
@@ -70,6 +72,16 @@ pub struct Driver {
     pub changed: u64,
     unsaved: bool,
     moved: Option<watch::Sender<()>>,
+}
+
+impl Driver {
+    /// How long they have been idle, in milliseconds; 0 for those who are not.
+    pub fn idle_ms(&self, now: DateTime<Utc>) -> u32 {
+        if !self.standing.is_idle() {
+            return 0;
+        }
+        u32::try_from((now - self.idle_since).num_milliseconds().max(0)).unwrap_or(u32::MAX)
+    }
 }
 
 /// A driver's shift as a request would have it; `None` keeps what was known.
@@ -130,6 +142,7 @@ impl Fleet {
             fix: None,
             anywhere: true,
             heard_at: now,
+            idle_since: now,
             shift_no: 0,
             places: None,
             changed: 0,
@@ -212,13 +225,21 @@ impl Fleet {
     }
 
     /// Goes on or off shift. Gives the hold that ended with it.
-    pub fn shift(&mut self, key: DriverKey, change: ShiftChange) -> Option<Hold> {
+    pub fn shift(
+        &mut self,
+        key: DriverKey,
+        change: ShiftChange,
+        now: DateTime<Utc>,
+    ) -> Option<Hold> {
         let driver = &mut self.drivers[key.index()];
         let was_on_shift = driver.standing.on_shift;
         let mut ended = None;
         if change.available {
             driver.standing = driver.standing.begin_shift();
-            driver.anywhere |= !was_on_shift;
+            if !was_on_shift {
+                driver.anywhere = true;
+                driver.idle_since = now;
+            }
         } else {
             (driver.standing, ended) = driver.standing.end_shift();
         }
@@ -261,9 +282,10 @@ impl Fleet {
         ride: Ride,
         leg: Leg,
         places: Option<Places>,
+        now: DateTime<Utc>,
     ) -> (Option<Hold>, bool) {
         if let Some(other) = self.driver_of(ride.trip).filter(|&other| other != key) {
-            self.free(other, ride.trip);
+            self.free(other, ride.trip, now);
         }
         let (standing, ended) = self.driver(key).standing.ride(ride, leg);
         let is_live = standing.live().is_some_and(|live| live.trip == ride.trip);
@@ -284,11 +306,13 @@ impl Fleet {
     }
 
     /// The trip is over, or no longer this driver's: a fact. Whether it was their live one.
-    pub fn free(&mut self, key: DriverKey, trip: TripId) -> bool {
+    pub fn free(&mut self, key: DriverKey, trip: TripId, now: DateTime<Utc>) -> bool {
         let standing = self.driver(key).standing.free(trip);
         if standing.is_some() {
             self.on_trip.remove(&trip);
-            self.drivers[key.index()].places = None;
+            let driver = &mut self.drivers[key.index()];
+            driver.places = None;
+            driver.idle_since = now;
         }
         self.stand(key, standing)
     }
@@ -304,7 +328,7 @@ impl Fleet {
         driver.anywhere = false;
         driver.shift_no = remembered.shift_no;
         if let Some((ride, leg, places)) = remembered.ride {
-            self.ride(key, ride, leg, places);
+            self.ride(key, ride, leg, places, now);
         }
         self.changed(key);
     }

@@ -11,6 +11,7 @@
 //! | who the drivers are and where | [`fleet`], [`index`], [`ping`] |
 //! | how the nearest are found | [`nearest`] |
 //! | how a trip finds its driver | [`search`], [`offer`], [`dispatch`] |
+//! | how a round decides who is offered what | [`policy`], [`round`], [`assignment`] |
 //! | what an app that lost its connection is sent again | [`session`], [`outbound`] |
 //! | what survives a restart | [`store`] and the migrations |
 //!
@@ -20,6 +21,7 @@
 // A status is what every handler answers; boxing it would only move the cost.
 #![allow(clippy::result_large_err)]
 
+pub mod assignment;
 pub mod config;
 pub mod dispatch;
 pub mod error;
@@ -32,9 +34,11 @@ pub mod news;
 pub mod offer;
 pub mod outbound;
 pub mod ping;
+pub mod policy;
 pub mod privacy;
 pub mod product;
 pub mod reservation;
+pub mod round;
 pub mod search;
 pub mod service;
 pub mod session;

@@ -14,7 +14,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jitney_proto::ids::DriverId;
-use jitney_roads::{BackwardExpansion, PairSearch, RoadNetwork, Snap, TargetSearch, Travel};
+use jitney_roads::{
+    BackwardExpansion, LatLon, PairSearch, RoadNetwork, Snap, TargetSearch, Travel,
+};
 
 use crate::{
     fleet::DriverKey,
@@ -38,6 +40,8 @@ pub struct Query<'a> {
     pub products: ProductSet,
     /// How many.
     pub count: usize,
+    /// How far they may be, in driving milliseconds; [`u32::MAX`] is any distance.
+    pub within_ms: u32,
     /// Drivers that do not count.
     pub excludes: &'a dyn Fn(&DriverId) -> bool,
 }
@@ -94,7 +98,7 @@ impl Nearest {
         self.with_scratch(|scratch| {
             let roads = &*self.roads;
             let walk = &mut scratch.expansion;
-            let mut best = Best::new(query.count, ids);
+            let mut best = Best::new(query, ids);
             for driver in index.on_segment(query.target.segment) {
                 if let Some(post) = wanted(index, ids, query, driver)
                     && let Some(time_ms) = roads.time_along_segment_ms(&post.snap, &query.target)
@@ -140,7 +144,7 @@ impl Nearest {
             let roads = &*self.roads;
             let top_m_per_ms = roads.top_speed_m_per_s() / 1000.0;
             let here = query.target.point;
-            let mut best = Best::new(query.count, ids);
+            let mut best = Best::new(query, ids);
             scratch.target.aim(&query.target);
             for (least_m, drivers) in index.cells_from(here) {
                 if best.excludes((least_m / top_m_per_ms) as u32) {
@@ -165,6 +169,21 @@ impl Nearest {
     /// How long and how far it is from one place to another.
     pub fn travel(&self, from: &Snap, to: &Snap) -> Option<Travel> {
         self.with_scratch(|scratch| scratch.pair.travel(from, to))
+    }
+
+    /// Travel times from many places to one, in milliseconds; `None` where there is no way.
+    pub fn times_to(&self, target: &Snap, from: &[Snap]) -> Vec<Option<u32>> {
+        self.with_scratch(|scratch| {
+            scratch.target.aim(target);
+            from.iter()
+                .map(|from| scratch.target.time_from(from))
+                .collect()
+        })
+    }
+
+    /// See [`RoadNetwork::travel_ms_min`].
+    pub fn travel_ms_min(&self, from: LatLon, to: LatLon) -> u32 {
+        self.roads.travel_ms_min(from, to)
     }
 
     fn with_scratch<T>(&self, search: impl FnOnce(&mut Scratch) -> T) -> T {
@@ -195,23 +214,26 @@ fn wanted(index: &Index, ids: &[DriverId], query: &Query<'_>, driver: DriverKey)
 /// The best so far, in order.
 struct Best<'a> {
     count: usize,
+    within_ms: u32,
     ids: &'a [DriverId],
     found: Vec<Found>,
 }
 
 impl<'a> Best<'a> {
-    fn new(count: usize, ids: &'a [DriverId]) -> Self {
+    fn new(query: &Query<'_>, ids: &'a [DriverId]) -> Self {
         Self {
-            count,
+            count: query.count,
+            within_ms: query.within_ms,
             ids,
-            found: Vec::with_capacity(count.min(128)),
+            found: Vec::with_capacity(query.count.min(128)),
         }
     }
 
     /// Whether nobody who needs that long gets in, whatever their id.
     fn excludes(&self, time_ms: u32) -> bool {
-        self.found.len() == self.count
-            && self.found.last().is_some_and(|last| time_ms > last.time_ms)
+        let is_full = self.found.len() == self.count;
+        time_ms > self.within_ms
+            || (is_full && self.found.last().is_some_and(|last| time_ms > last.time_ms))
     }
 
     /// Takes a driver in, or their shorter time.

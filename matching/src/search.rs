@@ -55,6 +55,8 @@ pub struct Search {
     pub open: Option<Open>,
     /// Who wants to know.
     pub listener: Listener,
+    /// Since when the rider waits.
+    pub began_at: DateTime<Utc>,
     /// Found nobody; look again then, or when somebody is freed.
     pub look_again_at: Option<DateTime<Utc>>,
     tally: Tally,
@@ -128,12 +130,13 @@ impl SearchRules {
 
 impl Search {
     /// A search that has tried nobody yet.
-    pub fn new(errand: Errand, listener: Listener) -> Self {
+    pub fn new(errand: Errand, listener: Listener, now: DateTime<Utc>) -> Self {
         Self {
             errand,
             excluded: BTreeSet::new(),
             open: None,
             listener,
+            began_at: now,
             look_again_at: None,
             tally: Tally::default(),
         }
@@ -167,6 +170,11 @@ impl Search {
             Some(at) if !freed && at > now => Next::Wait(at.min(self.errand.give_up_at)),
             _ => Next::Look,
         }
+    }
+
+    /// How long the rider has waited, in milliseconds.
+    pub fn waited_ms(&self, now: DateTime<Utc>) -> u32 {
+        u32::try_from((now - self.began_at).num_milliseconds().max(0)).unwrap_or(u32::MAX)
     }
 
     /// Tells whoever asked; notices when they are gone.
@@ -287,7 +295,7 @@ mod tests {
     fn a_search_looks_waits_and_gives_up() {
         let rules = SearchRules::of(&Config::default());
         let (out, _stream) = outbound(4);
-        let mut search = Search::new(errand(), Listener::Reading(out));
+        let mut search = Search::new(errand(), Listener::Reading(out), at(0));
         assert_eq!(search.next(at(0), false, &rules), Next::Look);
         search.look_again_at = Some(at(1));
         assert_eq!(search.next(at(0), false, &rules), Next::Wait(at(1)));
@@ -305,7 +313,7 @@ mod tests {
     fn an_offer_has_its_time_and_a_grace() {
         let rules = SearchRules::of(&Config::default());
         let (out, _stream) = outbound(4);
-        let mut search = Search::new(errand(), Listener::Reading(out));
+        let mut search = Search::new(errand(), Listener::Reading(out), at(0));
         search.begin_offer(offer("anna", at(98)));
         assert_eq!(search.next(at(98), true, &rules), Next::Wait(at(99)));
         assert_eq!(search.next(at(99), true, &rules), Next::ExpireOffer);
@@ -330,7 +338,7 @@ mod tests {
     fn a_search_nobody_reads_makes_no_offers_and_is_forgotten() {
         let rules = SearchRules::of(&Config::default());
         let (out, stream) = outbound(4);
-        let mut search = Search::new(errand(), Listener::Reading(out));
+        let mut search = Search::new(errand(), Listener::Reading(out), at(0));
         drop(stream);
         search.look_for_listener(at(5));
         assert_eq!(search.next(at(5), true, &rules), Next::Wait(at(15)));

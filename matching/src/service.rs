@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::{
-    dispatch::{Dispatch, Ground},
+    dispatch::{Dispatch, Due, Ground},
     error::Refusal,
     fleet::ShiftChange,
     news::News,
@@ -36,6 +36,8 @@ use crate::{
 const FLUSH_MAX: usize = 10_000;
 /// How often silence is looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// How long after a round that broke down the next one is held.
+const ROUND_RETRY: Duration = Duration::from_secs(1);
 /// How often the store is tidied.
 const TIDY_INTERVAL: Duration = Duration::from_secs(600);
 /// How long after its end an offer that was left over is deleted.
@@ -186,30 +188,42 @@ impl Service {
         }
     }
 
-    /// Advances the searches, oldest first, whenever one has something to do.
-    async fn advance_searches(&self) {
-        let mut offers = Vec::new();
+    /// Advances the searches, oldest first, whenever one has something to do. A round is decided while
+    /// others may look, and changes things in one go afterwards.
+    async fn advance_searches(self: &Arc<Self>) {
         loop {
-            let next_due = {
-                let now = self.clock.now();
-                let (trips, freed) = {
-                    let mut dispatch = self.change();
-                    dispatch.expire_reservations(now);
-                    (dispatch.searching(), dispatch.take_freed())
-                };
-                for trip in trips {
-                    offers.extend(self.change().advance(trip, freed, now));
-                }
-                self.look().next_due(now)
-            };
+            let now = self.clock.now();
+            let Due {
+                mut offers,
+                looking,
+            } = self.change().advance(now);
+            if !looking.is_empty() {
+                offers.extend(self.round(looking, now).await);
+            }
             if !offers.is_empty() {
-                self.make(std::mem::take(&mut offers)).await;
+                self.make(offers).await;
                 continue;
             }
+            let next_due = self.look().next_due(self.clock.now());
             tokio::select! {
                 () = self.shutdown.cancelled() => return,
                 () = self.rouse.notified() => {}
                 () = self.sleep_until(next_due) => {}
+            }
+        }
+    }
+
+    /// Holds a round, away from the threads that serve calls.
+    async fn round(self: &Arc<Self>, looking: Vec<TripId>, now: DateTime<Utc>) -> Vec<Offer> {
+        let service = Arc::clone(self);
+        let planned = tokio::task::spawn_blocking(move || service.look().plan(&looking, now)).await;
+        match planned {
+            Ok(plan) => self.change().settle(&plan, now),
+            Err(error) => {
+                // Nothing was changed; the searches are still due.
+                tracing::error!(%error, "a dispatch round broke down");
+                self.clock.sleep(ROUND_RETRY).await;
+                Vec::new()
             }
         }
     }

@@ -67,6 +67,7 @@ impl Dispatch {
             target: pickup,
             products: wanted,
             count: 1,
+            within_ms: u32::MAX,
             excludes: &|_| false,
         };
         let found = self

@@ -165,7 +165,7 @@ impl Dispatch {
     }
 
     fn end_or_begin_shift(&mut self, key: DriverKey, change: ShiftChange, now: DateTime<Utc>) {
-        if let Some(hold) = self.fleet.shift(key, change) {
+        if let Some(hold) = self.fleet.shift(key, change, now) {
             self.hold_ended(hold, now);
         }
         let driver = Some(self.wire_driver(key));

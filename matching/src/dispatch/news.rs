@@ -32,10 +32,10 @@ impl Dispatch {
             } => {
                 self.riding(driver, *ride, *leg, *places, now);
             }
-            What::Released { state } => self.free(trip, *state),
+            What::Released { state } => self.free(trip, *state, now),
             What::Over { state } => {
                 self.end_search(trip, Some(MatchEndReason::Cancelled), now);
-                self.free(trip, *state);
+                self.free(trip, *state, now);
             }
         }
         self.rouse_if_freed();
@@ -68,11 +68,11 @@ impl Dispatch {
         }
         let before = self.fleet.driver_of(trip);
         if let Some(other) = before.filter(|&other| other != key) {
-            self.fleet.free(other, trip);
+            self.fleet.free(other, trip, now);
             self.push_assignment_ended(other, trip, TripState::Searching);
         }
         let live_before = self.fleet.driver(key).standing.live().map(|live| live.trip);
-        let (ended, is_live) = self.fleet.ride(key, ride, leg, places);
+        let (ended, is_live) = self.fleet.ride(key, ride, leg, places, now);
         if let Some(hold) = ended {
             self.hold_ended(hold, now);
         }
@@ -83,10 +83,10 @@ impl Dispatch {
     }
 
     /// A trip is no longer anybody's.
-    fn free(&mut self, trip: TripId, state: TripState) {
+    fn free(&mut self, trip: TripId, state: TripState, now: DateTime<Utc>) {
         let key = self.displaced.remove(&trip).or_else(|| {
             let key = self.fleet.driver_of(trip)?;
-            self.fleet.free(key, trip).then_some(key)
+            self.fleet.free(key, trip, now).then_some(key)
         });
         if let Some(key) = key {
             self.push_assignment_ended(key, trip, state);

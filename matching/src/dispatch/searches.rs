@@ -1,4 +1,4 @@
-//! The search for a driver: one offer at a time, nearest driver first.
+//! The search for a driver: round by round, one offer at a time.
 
 use chrono::{DateTime, Utc};
 use jitney_proto::{
@@ -13,14 +13,24 @@ use jitney_roads::{Snap, Travel};
 
 use super::Dispatch;
 use crate::{
+    config::delta,
     fleet::DriverKey,
     metrics,
-    nearest::Query,
     offer::{Offer, OfferEnd},
     outbound::Outbound,
+    round::gather::{Asker, Plan, Scene},
     search::{Errand, Listener, Next, Open, Search},
     standing::Hold,
 };
+
+/// What came out of advancing the searches.
+#[derive(Debug, Default)]
+pub struct Due {
+    /// Offers to drivers whom riders had reserved.
+    pub offers: Vec<Offer>,
+    /// Trips whose search looks for a driver now, oldest first; empty while their round is not due.
+    pub looking: Vec<TripId>,
+}
 
 impl Dispatch {
     /// Begins the search for a trip's driver, or takes over the one that is under way.
@@ -45,13 +55,13 @@ impl Dispatch {
         {
             // The news of the acceptance overtook this request. (A driver among the excluded has given
             // the trip back, and that news is still on its way.)
-            let search = Search::new(errand, Listener::Reading(listener));
+            let search = Search::new(errand, Listener::Reading(listener), now);
             search.say_ended(MatchEndReason::Assigned);
             return;
         }
         let search = match self.searches.entry(trip) {
             std::collections::btree_map::Entry::Vacant(entry) => {
-                entry.insert(Search::new(errand, Listener::Reading(listener)))
+                entry.insert(Search::new(errand, Listener::Reading(listener), now))
             }
             std::collections::btree_map::Entry::Occupied(entry) => {
                 let search = entry.into_mut();
@@ -86,41 +96,98 @@ impl Dispatch {
         self.end_search(trip, Some(MatchEndReason::Cancelled), now);
     }
 
-    /// The trips whose search is under way, oldest first.
-    pub fn searching(&self) -> Vec<TripId> {
-        self.searches.keys().copied().collect()
-    }
-
-    /// Whether anybody became free since this was last asked.
-    pub fn take_freed(&mut self) -> bool {
-        self.fleet.take_freed()
-    }
-
-    /// Does what is due for one search. An offer that comes out of it is drawn up only: it has to be
-    /// written down, and then made ([`Dispatch::make`]) or dropped ([`Dispatch::drop_unwritten`]).
-    pub fn advance(&mut self, trip: TripId, freed: bool, now: DateTime<Utc>) -> Option<Offer> {
-        loop {
-            let search = self.searches.get_mut(&trip)?;
-            search.look_for_listener(now);
-            match search.next(now, freed, &self.search_rules) {
-                Next::Wait(_) => return None,
-                Next::Forget => self.end_search(trip, None, now),
-                Next::GiveUp => self.end_search(trip, Some(MatchEndReason::NoDriver), now),
-                Next::ExpireOffer => {
-                    let offer = search.open.as_ref()?.offer.id;
-                    self.end_offer(trip, offer, OfferEnd::Expired, now);
-                }
-                Next::Look => {
-                    let offer = self.draw_up(trip, now);
-                    let search = self.searches.get_mut(&trip)?;
-                    match &offer {
-                        Some(offer) => search.begin_offer(offer.clone()),
-                        None => search.look_again_at = Some(now + self.search_rules.interval),
-                    }
-                    return offer;
+    /// Does what is due for every search; those that look for a driver now are for the next round.
+    /// Offers that come out of it, here or of the round, are drawn up only: they have to be written
+    /// down, and then made ([`Dispatch::make`]) or dropped ([`Dispatch::drop_unwritten`]).
+    pub fn advance(&mut self, now: DateTime<Utc>) -> Due {
+        self.expire_reservations(now);
+        let freed = self.fleet.take_freed();
+        let mut due = Due::default();
+        for trip in self.searches.keys().copied().collect::<Vec<_>>() {
+            if self.is_looking(trip, freed, now) {
+                match self.offer_to_reserved(trip, now) {
+                    Some(offer) => due.offers.push(offer),
+                    None => due.looking.push(trip),
                 }
             }
         }
+        if due.looking.is_empty() {
+            self.round_at = None;
+        } else {
+            let window = delta(self.policy.window);
+            if *self.round_at.get_or_insert(now + window) > now {
+                due.looking.clear();
+            } else {
+                self.round_at = None;
+            }
+        }
+        due
+    }
+
+    /// Does what is due for one search; whether it looks for a driver now.
+    fn is_looking(&mut self, trip: TripId, freed: bool, now: DateTime<Utc>) -> bool {
+        while let Some(search) = self.searches.get_mut(&trip) {
+            search.look_for_listener(now);
+            match search.next(now, freed, &self.search_rules) {
+                Next::Wait(_) => return false,
+                Next::Look => return true,
+                Next::Forget => self.end_search(trip, None, now),
+                Next::GiveUp => self.end_search(trip, Some(MatchEndReason::NoDriver), now),
+                Next::ExpireOffer => {
+                    if let Some(open) = &search.open {
+                        let offer = open.offer.id;
+                        self.end_offer(trip, offer, OfferEnd::Expired, now);
+                    }
+                }
+            }
+        }
+        false
+    }
+
+    /// Puts the round of these searches together and decides it. Changes nothing.
+    pub fn plan(&self, looking: &[TripId], now: DateTime<Utc>) -> Plan {
+        let asker = |trip: &TripId| {
+            let search = self.searches.get(trip)?;
+            Some(Asker {
+                trip: *trip,
+                pickup: search.errand.pickup,
+                products: search.errand.wanted,
+                waited_ms: search.waited_ms(now),
+                excluded: &search.excluded,
+            })
+        };
+        let askers: Vec<Asker<'_>> = looking.iter().filter_map(asker).collect();
+        let scene = Scene {
+            ground: &self.ground,
+            fleet: &self.fleet,
+            now,
+        };
+        scene.plan(&self.policy, &askers)
+    }
+
+    /// Draws up the offers that were decided on. Where something has changed since, the search looks
+    /// again soon, as does one that got nobody.
+    pub fn settle(&mut self, plan: &Plan, now: DateTime<Utc>) -> Vec<Offer> {
+        let again_at = now + self.search_rules.interval;
+        let mut offers = Vec::new();
+        for (request, choice) in plan.round.requests.iter().zip(&plan.choice) {
+            let pair = choice.map(|number| plan.round.pairs[number as usize]);
+            // Whoever is still busy is waited for.
+            let free = pair.filter(|pair| pair.frees_in_ms == 0);
+            let offer = free
+                .and_then(|pair| self.offer_to(request.trip, plan.keys[pair.driver as usize], now));
+            match offer {
+                Some(offer) => offers.push(offer),
+                None => {
+                    if let Some(search) = self.searches.get_mut(&request.trip)
+                        && search.open.is_none()
+                    {
+                        search.look_again_at = Some(again_at);
+                    }
+                }
+            }
+        }
+        offers
     }
 
     /// When the next search, or the next reservation, has something due.
@@ -129,6 +196,7 @@ impl Dispatch {
             match search.next(now, false, &self.search_rules) {
                 // Whether a listener is still there is looked at every so often.
                 Next::Wait(at) => at.min(now + self.search_rules.interval),
+                Next::Look => self.round_at.unwrap_or(now),
                 _ => now,
             }
         });
@@ -192,7 +260,7 @@ impl Dispatch {
             reservation: None,
             give_up_at: offer.expires_at,
         };
-        let mut search = Search::new(errand, Listener::Gone(now));
+        let mut search = Search::new(errand, Listener::Gone(now), now);
         search.begin_offer(offer);
         if let Some(open) = &mut search.open {
             open.made = true;
@@ -271,28 +339,58 @@ impl Dispatch {
         }
     }
 
-    /// Finds whom to offer a trip to and sets them aside: whoever the rider reserved, else the
-    /// nearest.
-    #[tracing::instrument(
-        name = "search.look",
-        level = "debug",
-        skip_all,
-        fields(trip.id = %trip, idle = self.fleet.index().len())
-    )]
-    fn draw_up(&mut self, trip: TripId, now: DateTime<Utc>) -> Option<Offer> {
+    /// Sets a driver aside for a trip's offer and draws it up; `None` when either is not what it was.
+    fn offer_to(&mut self, trip: TripId, driver: DriverKey, now: DateTime<Utc>) -> Option<Offer> {
+        let search = self.searches.get(&trip)?;
+        let is_open = search.open.is_none() && !search.excluded.contains(self.fleet.id(driver));
+        let pickup = is_open.then_some(search.errand.pickup)?;
+        let to_pickup = self.travel_to(driver, &pickup)?;
         let id = self.names.offer(now);
-        let (driver, to_pickup) = match self.reserved(trip, id, now) {
-            Some(reserved) => reserved,
-            None => self.nearest(trip, id)?,
-        };
+        self.fleet
+            .hold(driver, Hold::Offer(trip, id))
+            .then(|| self.draw_up(trip, id, driver, to_pickup, now))?
+    }
+
+    /// An offer to the driver whom the rider has reserved, now set aside for it.
+    fn offer_to_reserved(&mut self, trip: TripId, now: DateTime<Utc>) -> Option<Offer> {
+        let search = self.searches.get_mut(&trip)?;
+        let errand = &mut search.errand;
+        let reservation = errand.reservation.take()?;
+        let booked = self.reservations.get(reservation, &errand.rider, now)?;
+        let driver = booked.driver;
+        let suits = self.fleet.driver(driver).products.meets(errand.wanted)
+            && !search.excluded.contains(self.fleet.id(driver));
+        if !suits {
+            return None;
+        }
+        let pickup = errand.pickup;
+        let to_pickup = self.travel_to(driver, &pickup)?;
+        let id = self.names.offer(now);
+        let (from, to) = (Hold::Reservation(reservation), Hold::Offer(trip, id));
+        self.reservations.close(reservation);
+        self.fleet
+            .pass_on(driver, from, to)
+            .then(|| self.draw_up(trip, id, driver, to_pickup, now))?
+    }
+
+    /// Draws up an offer to a driver who was set aside for it.
+    fn draw_up(
+        &mut self,
+        trip: TripId,
+        id: OfferId,
+        driver: DriverKey,
+        to_pickup: Travel,
+        now: DateTime<Utc>,
+    ) -> Option<Offer> {
+        let search = self.searches.get_mut(&trip)?;
         let Errand {
             rider,
             product,
             places,
             fare,
             ..
-        } = &self.searches.get(&trip)?.errand;
-        Some(Offer {
+        } = &search.errand;
+        let offer = Offer {
             id,
             trip,
             rider: rider.clone(),
@@ -302,53 +400,9 @@ impl Dispatch {
             fare: *fare,
             to_pickup,
             expires_at: now + self.search_rules.offer_ttl,
-        })
-    }
-
-    fn nearest(&mut self, trip: TripId, offer: OfferId) -> Option<(DriverKey, Travel)> {
-        let Search {
-            errand, excluded, ..
-        } = self.searches.get(&trip)?;
-        let query = Query {
-            target: errand.pickup,
-            products: errand.wanted,
-            count: 1,
-            excludes: &|driver| excluded.contains(driver),
         };
-        let found = self
-            .ground
-            .nearest
-            .find(self.fleet.index(), self.fleet.ids(), &query);
-        let driver = found.first()?.driver;
-        let to_pickup = self.travel_to(driver, &errand.pickup)?;
-        self.fleet
-            .hold(driver, Hold::Offer(trip, offer))
-            .then_some((driver, to_pickup))
-    }
-
-    /// The driver whom the rider has reserved, now set aside for the offer.
-    fn reserved(
-        &mut self,
-        trip: TripId,
-        offer: OfferId,
-        now: DateTime<Utc>,
-    ) -> Option<(DriverKey, Travel)> {
-        let search = self.searches.get_mut(&trip)?;
-        let errand = &mut search.errand;
-        let id = errand.reservation.take()?;
-        let driver = self.reservations.get(id, &errand.rider, now)?.driver;
-        let suits = self.fleet.driver(driver).products.meets(errand.wanted)
-            && !search.excluded.contains(self.fleet.id(driver));
-        if !suits {
-            return None;
-        }
-        let pickup = errand.pickup;
-        let to_pickup = self.travel_to(driver, &pickup)?;
-        let (from, to) = (Hold::Reservation(id), Hold::Offer(trip, offer));
-        self.reservations.close(id);
-        self.fleet
-            .pass_on(driver, from, to)
-            .then_some((driver, to_pickup))
+        search.begin_offer(offer.clone());
+        Some(offer)
     }
 
     /// How far a driver is from a place; `None` when nobody knows where they are, or there is no way.

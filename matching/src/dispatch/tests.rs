@@ -151,11 +151,10 @@ impl Chaos {
                 step
             }
             _ => {
-                let freed = self.dispatch.take_freed();
-                for trip in self.dispatch.searching() {
-                    self.drawn_up
-                        .extend(self.dispatch.advance(trip, freed, now));
-                }
+                let due = self.dispatch.advance(now);
+                self.drawn_up.extend(due.offers);
+                let plan = self.dispatch.plan(&due.looking, now);
+                self.drawn_up.extend(self.dispatch.settle(&plan, now));
                 "searches advance".to_owned()
             }
         };

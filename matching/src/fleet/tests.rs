@@ -41,7 +41,7 @@ fn trip(number: u128) -> TripId {
 #[test]
 fn the_index_holds_exactly_the_idle_with_a_position() {
     let (mut fleet, anna, fix) = fleet();
-    fleet.shift(anna, on_shift());
+    fleet.shift(anna, on_shift(), NOW);
     assert!(fleet.index().is_empty(), "no position yet");
     assert!(!fleet.take_freed());
     fleet.place(anna, fix);
@@ -62,12 +62,13 @@ fn the_index_holds_exactly_the_idle_with_a_position() {
         },
         Leg::ToPickup,
         None,
+        NOW,
     );
     assert!(fleet.index().is_empty());
     assert_eq!(fleet.driver_of(trip(1)), Some(anna));
-    assert!(fleet.free(anna, trip(1)));
+    assert!(fleet.free(anna, trip(1), NOW));
     assert_eq!((fleet.index().len(), fleet.driver_of(trip(1))), (1, None));
-    fleet.shift(anna, ShiftChange::default());
+    fleet.shift(anna, ShiftChange::default(), NOW);
     assert!(fleet.index().is_empty());
     assert_eq!(fleet.driver(anna).standing.state(), DriverState::Offline);
 }
@@ -80,12 +81,15 @@ fn a_trip_has_one_driver() {
         trip: trip(1),
         since: NOW,
     };
-    fleet.ride(anna, ride, Leg::ToPickup, None);
+    fleet.ride(anna, ride, Leg::ToPickup, None, NOW);
     let later = Ride {
         since: NOW + TimeDelta::seconds(1),
         ..ride
     };
-    assert_eq!(fleet.ride(ben, later, Leg::ToPickup, None), (None, true));
+    assert_eq!(
+        fleet.ride(ben, later, Leg::ToPickup, None, NOW),
+        (None, true)
+    );
     assert_eq!(fleet.driver_of(trip(1)), Some(ben));
     assert_eq!(fleet.driver(anna).standing.live(), None);
 }
@@ -93,13 +97,13 @@ fn a_trip_has_one_driver() {
 #[test]
 fn a_driver_is_saved_once_for_many_changes() {
     let (mut fleet, anna, fix) = fleet();
-    fleet.shift(anna, on_shift());
+    fleet.shift(anna, on_shift(), NOW);
     fleet.place(anna, fix);
     fleet.place(anna, fix);
     assert_eq!(fleet.take_unsaved(10), [anna]);
     assert_eq!(fleet.take_unsaved(10), []);
     assert_eq!(fleet.driver(anna).shift_no, 1);
-    fleet.shift(anna, on_shift());
+    fleet.shift(anna, on_shift(), NOW);
     assert_eq!(fleet.driver(anna).shift_no, 1, "repeating changes nothing");
 }
 

@@ -49,6 +49,7 @@ pub fn nearby(
         target,
         products,
         count: limit as usize,
+        within_ms: u32::MAX,
         excludes: &|_| false,
     };
     let found: Vec<_> = {

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use jitney_roads::{
-    oracle,
+    Facing, import, oracle,
     testmap::{self, Dice},
 };
 use proptest::prelude::*;
@@ -62,7 +62,10 @@ impl Town {
         if !taken.is_empty() && self.dice.below(4) == 0 {
             return taken[self.dice.below(taken.len() as u32) as usize];
         }
-        testmap::random_snaps(&self.roads, self.dice.roll(), 1)[0]
+        let mut snap = testmap::random_snaps(&self.roads, self.dice.roll(), 1)[0];
+        let facings = [Facing::Either, Facing::Forward, Facing::Backward];
+        snap.facing = facings[self.dice.below(3) as usize];
+        snap
     }
 
     /// Some drivers move, some become idle, some are idle no longer.
@@ -99,10 +102,8 @@ impl Town {
             .iter()
             .zip(times)
             .filter_map(|(&(driver, _), time_ms)| {
-                Some(Found {
-                    driver,
-                    time_ms: time_ms?,
-                })
+                let time_ms = time_ms.filter(|&time_ms| time_ms <= query.within_ms)?;
+                Some(Found { driver, time_ms })
             })
             .collect();
         found.sort_by_key(|found| (found.time_ms, &self.ids[found.driver.index()]));
@@ -124,6 +125,10 @@ impl Town {
             target,
             products,
             count,
+            within_ms: match self.dice.below(3) {
+                0 => self.dice.below(120_000),
+                _ => u32::MAX,
+            },
             excludes: &|driver| *driver == unwanted,
         };
         let truth = self.truth(&query);
@@ -147,11 +152,15 @@ proptest! {
     #[test]
     fn all_ways_give_the_oracles_answer(
         seed in any::<u64>(),
-        nodes in 4..250_u32,
+        nodes in 12..250_u32,
         drivers in 1..80_u32,
         cell_m in 40.0..800.0_f64,
     ) {
-        let mut town = Town::new(testmap::random(seed, nodes), seed ^ 1, drivers, cell_m);
+        let roads = match seed % 2 {
+            0 => testmap::random(seed, nodes),
+            _ => testmap::random_with_rules(seed, nodes),
+        };
+        let mut town = Town::new(roads, seed ^ 1, drivers, cell_m);
         for _ in 0..8 {
             town.stir(drivers as usize);
             town.check();
@@ -182,6 +191,7 @@ fn equal_times_are_ordered_by_id() {
         target,
         products: ProductSet::ANY,
         count: 4,
+        within_ms: u32::MAX,
         excludes: &|_| false,
     };
     let found = town.nearest.find(&town.index, &town.ids, &query);
@@ -201,6 +211,7 @@ fn nobody_and_nothing() {
         target,
         products: ProductSet::ANY,
         count: 5,
+        within_ms: u32::MAX,
         excludes: &|_| false,
     };
     assert_eq!(town.nearest.find(&town.index, &town.ids, &none), []);
@@ -226,6 +237,21 @@ fn on_the_built_in_city() {
     let mut town = Town::new(roads, 3, 200, 300.0);
     for _ in 0..12 {
         town.stir(150);
+        town.check();
+    }
+}
+
+/// And on a large one with all its turns, when its map is there.
+#[test]
+fn on_porto() {
+    let map =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/maps/porto-portugal.osm.pbf");
+    if !map.exists() {
+        return;
+    }
+    let mut town = Town::new(import(&map).unwrap(), 4, 2_000, 300.0);
+    for _ in 0..3 {
+        town.stir(3_000);
         town.check();
     }
 }
