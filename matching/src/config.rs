@@ -43,6 +43,13 @@ pub struct Config {
     pub policy: String,
     /// The dispatch policies, by name.
     pub policies: BTreeMap<String, Policy>,
+    /// How long dispatch rounds are kept, to be explained and decided again.
+    #[serde(with = "humantime_serde")]
+    pub rounds_kept: Duration,
+    /// Dispatch rounds kept, at most; the oldest are dropped first. Looked at every ten minutes.
+    pub rounds_max: u32,
+    /// Pairs of one ComputeMatrix, at most.
+    pub matrix_pairs_max: usize,
     /// How often a search that found no driver looks again, if nothing wakes it before.
     #[serde(with = "humantime_serde")]
     pub search_interval: Duration,
@@ -121,6 +128,9 @@ impl Default for Config {
             reservations_per_rider_max: 3,
             policy: "immediate".to_owned(),
             policies: default_policies(),
+            rounds_kept: Duration::from_secs(86_400),
+            rounds_max: 200_000,
+            matrix_pairs_max: 250_000,
             search_interval: Duration::from_secs(1),
             search_linger: Duration::from_secs(10),
             silence_max: Duration::from_secs(60),

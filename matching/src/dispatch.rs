@@ -3,6 +3,7 @@
 //!
 //! - `drivers.rs`: what driver apps say, and silence.
 //! - `searches.rs`: the search for a driver and its offers.
+//! - `rounds.rs`: the rounds that decide them.
 //! - `bookings.rs`: drivers set aside for riders.
 //! - `news.rs`: what the trip service says.
 //!
@@ -13,12 +14,13 @@
 mod bookings;
 mod drivers;
 mod news;
+mod rounds;
 mod searches;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use jitney_proto::ids::{OfferId, ReservationId, SessionId, TripId};
+use jitney_proto::ids::{OfferId, ReservationId, RoundId, SessionId, TripId};
 use jitney_roads::RoadNetwork;
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
@@ -30,7 +32,7 @@ use crate::{
     fleet::{DriverKey, Fleet},
     nearest::Nearest,
     ping::PingRules,
-    policy::Policy,
+    policy::NamedPolicy,
     product::Catalogue,
     reservation::Reservations,
     search::{Search, SearchRules},
@@ -40,6 +42,8 @@ use crate::{
 };
 
 pub use bookings::BookingRequest;
+pub use rounds::Decided;
+use rounds::Rounds;
 pub use searches::Due;
 
 /// What does not change while the service runs.
@@ -83,7 +87,9 @@ pub struct Dispatch {
     ended_offers: Vec<OfferId>,
     names: Names,
     /// How rounds are decided.
-    policy: Policy,
+    policy: Arc<NamedPolicy>,
+    /// Rounds that were held and have yet to be kept.
+    rounds: Rounds,
     /// When the round is due that searches wait for.
     round_at: Option<DateTime<Utc>>,
     search_rules: SearchRules,
@@ -105,11 +111,15 @@ impl Dispatch {
             displaced: BTreeMap::new(),
             ended_offers: Vec::new(),
             names: Names { seed, count: 0 },
-            policy: config
-                .policies
-                .get(&config.policy)
-                .cloned()
-                .unwrap_or_default(),
+            policy: Arc::new(NamedPolicy {
+                policy: config
+                    .policies
+                    .get(&config.policy)
+                    .cloned()
+                    .unwrap_or_default(),
+                name: config.policy.clone(),
+            }),
+            rounds: Rounds::default(),
             round_at: None,
             search_rules: SearchRules::of(config),
             ping_rules: PingRules::of(config),
@@ -210,6 +220,10 @@ impl Names {
 
     fn reservation(&mut self, now: DateTime<Utc>) -> ReservationId {
         ReservationId(self.next("reservation", now))
+    }
+
+    fn round(&mut self, now: DateTime<Utc>) -> RoundId {
+        RoundId(self.next("round", now))
     }
 
     fn session(&mut self, now: DateTime<Utc>) -> SessionId {

@@ -10,6 +10,11 @@ pub enum Refusal {
     /// No such driver, or not the caller's to see.
     #[error("there is no such driver")]
     UnknownDriver,
+    /// No such round, or it is not kept any more.
+    #[error(
+        "there is no such round, or it is no longer kept; matching.rounds_kept says for how long"
+    )]
+    UnknownRound,
     /// Not one of the configured products.
     #[error("there is no product {0:?}; GetServiceArea lists them")]
     UnknownProduct(String),
@@ -74,7 +79,7 @@ impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
         let message = refusal.to_string();
         match refusal {
-            Refusal::UnknownDriver => Code::NotFound.status(message),
+            Refusal::UnknownDriver | Refusal::UnknownRound => Code::NotFound.status(message),
             Refusal::UnknownProduct(_) => Code::UnknownProduct.status(message),
             Refusal::BadField { field, problem } => Code::InvalidRequest.bad_field(&field, problem),
             Refusal::OutsideMap { field, problem } => Code::OutsideMap.bad_field(&field, problem),

@@ -5,6 +5,7 @@ mod booking;
 mod driver_stream;
 mod match_stream;
 mod nearby;
+mod rounds;
 mod route;
 mod watch;
 
@@ -150,6 +151,60 @@ impl MatchingService for Handlers {
         Ok(Response::new(wire::ComputeRouteResponse {
             route: Some(route),
         }))
+    }
+
+    async fn compute_matrix(
+        &self,
+        request: Request<wire::ComputeMatrixRequest>,
+    ) -> Result<Response<wire::ComputeMatrixResponse>, Status> {
+        let ground = Arc::clone(&self.service.ground);
+        let matrix = move || route::matrix(&ground, request.get_ref());
+        let computed = tokio::task::spawn_blocking(matrix).await;
+        let computed = computed.map_err(jitney_platform::status::internal)?;
+        Ok(Response::new(computed?))
+    }
+
+    async fn list_rounds(
+        &self,
+        request: Request<wire::ListRoundsRequest>,
+    ) -> Result<Response<wire::ListRoundsResponse>, Status> {
+        rounds::list(&self.service, request.get_ref())
+            .await
+            .map(Response::new)
+    }
+
+    async fn explain_round(
+        &self,
+        request: Request<wire::ExplainRoundRequest>,
+    ) -> Result<Response<wire::ExplainRoundResponse>, Status> {
+        rounds::explain(&self.service, request.get_ref())
+            .await
+            .map(Response::new)
+    }
+
+    async fn replay_round(
+        &self,
+        request: Request<wire::ReplayRoundRequest>,
+    ) -> Result<Response<wire::ReplayRoundResponse>, Status> {
+        rounds::replay(&self.service, request.get_ref())
+            .await
+            .map(Response::new)
+    }
+
+    async fn get_policy(
+        &self,
+        _: Request<wire::GetPolicyRequest>,
+    ) -> Result<Response<wire::GetPolicyResponse>, Status> {
+        Ok(Response::new(rounds::policies(&self.service)))
+    }
+
+    async fn use_policy(
+        &self,
+        request: Request<wire::UsePolicyRequest>,
+    ) -> Result<Response<wire::UsePolicyResponse>, Status> {
+        rounds::use_policy(&self.service, request.get_ref())
+            .await
+            .map(Response::new)
     }
 
     type WatchFleetStream = BoxStream<'static, Result<wire::WatchFleetResponse, Status>>;

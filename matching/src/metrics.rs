@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use jitney_proto::matching::v1::MatchEndReason;
 use opentelemetry::{KeyValue, global, metrics::Counter};
 
-use crate::{offer::OfferEnd, ping::PingRefusal};
+use crate::{offer::OfferEnd, ping::PingRefusal, round::gather::Plan};
 
 struct Counters {
     pings: Counter<u64>,
@@ -14,6 +14,9 @@ struct Counters {
     offers_ended: Counter<u64>,
     searches_ended: Counter<u64>,
     reservations: Counter<u64>,
+    rounds: Counter<u64>,
+    rounds_lost: Counter<u64>,
+    round_requests: Counter<u64>,
 }
 
 static COUNTERS: LazyLock<Counters> = LazyLock::new(|| {
@@ -46,6 +49,17 @@ static COUNTERS: LazyLock<Counters> = LazyLock::new(|| {
             "jitney.matching.searches_ended",
             "{search}",
             "Searches for a driver that ended, by outcome",
+        ),
+        rounds: counter("jitney.matching.rounds", "{round}", "Dispatch rounds held"),
+        rounds_lost: counter(
+            "jitney.matching.rounds_lost",
+            "{round}",
+            "Dispatch rounds that could not be kept for explanation",
+        ),
+        round_requests: counter(
+            "jitney.matching.round_requests",
+            "{request}",
+            "Requests in dispatch rounds, by outcome",
         ),
         reservations: counter(
             "jitney.matching.reservations",
@@ -103,4 +117,23 @@ pub fn search_ended(reason: Option<MatchEndReason>) {
 /// A driver was set aside for a rider.
 pub fn reservation_made() {
     COUNTERS.reservations.add(1, &[]);
+}
+
+/// A dispatch round was held.
+pub fn round_held(plan: &Plan) {
+    COUNTERS.rounds.add(1, &[]);
+    let assigned = plan.choice.iter().flatten().count() as u64;
+    let left_out = plan.choice.len() as u64 - assigned;
+    for (count, outcome) in [(assigned, "assigned"), (left_out, "left_out")] {
+        if count > 0 {
+            COUNTERS
+                .round_requests
+                .add(count, &[KeyValue::new("outcome", outcome)]);
+        }
+    }
+}
+
+/// A dispatch round was given up before it could be kept.
+pub fn round_not_kept() {
+    COUNTERS.rounds_lost.add(1, &[]);
 }

@@ -119,6 +119,15 @@ impl Policy {
     }
 }
 
+/// A policy with its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedPolicy {
+    /// As configured.
+    pub name: String,
+    /// What it says.
+    pub policy: Policy,
+}
+
 /// Whole milliseconds of a time that was checked.
 pub(crate) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)

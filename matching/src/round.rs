@@ -6,10 +6,10 @@
 //! them. How a round is put together from a living fleet is in [`gather`].
 
 pub mod gather;
-
-use std::fmt;
+pub mod record;
 
 use jitney_proto::ids::{DriverId, TripId};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     assignment::{self, assign},
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// A request in a round.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     /// The trip.
     pub trip: TripId,
@@ -30,7 +30,7 @@ pub struct Request {
 }
 
 /// A driver in a round.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Driver {
     /// The driver.
     pub id: DriverId,
@@ -39,7 +39,7 @@ pub struct Driver {
 }
 
 /// A driver who could take a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Pair {
     /// The request's place in the round.
     pub request: u32,
@@ -54,7 +54,7 @@ pub struct Pair {
 }
 
 /// Why a driver could not take a request, whatever the others did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Gate {
     /// They have a ride.
     OnTrip,
@@ -75,7 +75,7 @@ pub enum Gate {
 }
 
 /// A driver who was looked at for a request and stopped by a gate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Gated {
     /// The request's place in the round.
     pub request: u32,
@@ -87,7 +87,7 @@ pub struct Gated {
 
 /// The inputs of a round. Requests are in the order of their trips, drivers of their ids, pairs and
 /// gated of both.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Round {
     /// Who asks.
     pub requests: Vec<Request>,
@@ -268,28 +268,6 @@ pub enum Reason {
     Dearer,
     /// They could not be.
     Gate(Gate),
-}
-
-impl Gate {
-    /// As the API spells it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::OnTrip => "ON_TRIP",
-            Self::SetAside => "SET_ASIDE",
-            Self::Product => "PRODUCT",
-            Self::Declined => "DECLINED",
-            Self::OutOfReach => "OUT_OF_REACH",
-            Self::NotNearest => "NOT_NEAREST",
-            Self::Queue => "QUEUE",
-            Self::GoingHome => "GOING_HOME",
-        }
-    }
-}
-
-impl fmt::Display for Gate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
 }
 
 #[cfg(test)]

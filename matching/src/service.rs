@@ -34,6 +34,8 @@ use crate::{
 
 /// Drivers written down in one go, at most.
 const FLUSH_MAX: usize = 10_000;
+/// Rounds kept in one go, at most.
+const ROUNDS_MAX: usize = 100;
 /// How often silence is looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// How long after a round that broke down the next one is held.
@@ -88,6 +90,14 @@ impl Service {
             drivers += 1;
             riding += usize::from(ride.is_some());
             dispatch.restore_driver(row, ride, now);
+        }
+        if let Some(chosen) = store.load_policy().await?
+            && !dispatch.use_policy(&chosen)
+        {
+            tracing::warn!(
+                policy = chosen,
+                "the policy that was chosen is no longer configured; matching.policy counts"
+            );
         }
         let offers = store.load_offers(now).await?;
         tracing::info!(drivers, riding, offers = offers.len(), "fleet restored");
@@ -155,6 +165,21 @@ impl Service {
         Ok(driver)
     }
 
+    /// What is remembered.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Uses another policy from the next round on, durably.
+    ///
+    /// # Errors
+    /// The database's; then the policy in use stays.
+    pub async fn use_policy(&self, name: &str) -> Result<(), Refusal> {
+        self.store.save_policy(name).await?;
+        self.change().use_policy(name);
+        Ok(())
+    }
+
     /// Takes in a trip event: whether it was above the last one applied. Runs to its end even when
     /// the caller goes away.
     ///
@@ -218,7 +243,7 @@ impl Service {
         let service = Arc::clone(self);
         let planned = tokio::task::spawn_blocking(move || service.look().plan(&looking, now)).await;
         match planned {
-            Ok(plan) => self.change().settle(&plan, now),
+            Ok(decided) => self.change().settle(decided, now),
             Err(error) => {
                 // Nothing was changed; the searches are still due.
                 tracing::error!(%error, "a dispatch round broke down");
@@ -253,7 +278,14 @@ impl Service {
             if now >= tidy_at {
                 tidy_at = now + crate::config::delta(TIDY_INTERVAL);
                 let memory = self.ground.config.trip_memory;
-                if let Err(error) = self.store.tidy(now - LEFTOVER_MAX, memory).await {
+                let config = &self.ground.config;
+                let tidied = async {
+                    self.store.tidy(now - LEFTOVER_MAX, memory).await?;
+                    self.store
+                        .tidy_rounds(config.rounds_kept, config.rounds_max)
+                        .await
+                };
+                if let Err(error) = tidied.await {
                     tracing::warn!(%error, "the store was not tidied");
                 }
             }
@@ -289,6 +321,17 @@ impl Service {
                 return;
             }
             if is_last {
+                break;
+            }
+        }
+        loop {
+            let rounds = self.change().take_rounds(ROUNDS_MAX);
+            if rounds.is_empty() {
+                return;
+            }
+            if let Err(error) = self.store.save_rounds(&rounds).await {
+                tracing::warn!(%error, rounds = rounds.len(), "rounds could not be kept");
+                self.change().put_rounds_back(rounds);
                 return;
             }
         }

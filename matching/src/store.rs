@@ -4,6 +4,7 @@
 //! repeated writes do no harm) and *hard* (trip events: the version and its effect in one transaction).
 //! The store knows rows; what they mean is decided by its callers.
 
+mod rounds;
 mod rows;
 
 use std::time::Duration;
@@ -73,6 +74,45 @@ pub mod statements {
         /// Housekeeping.
         DELETE_OLD_OFFERS = "-- delete_old_offers: leftovers that ran out long ago
             DELETE FROM offer WHERE expires_at < $1";
+        /// Rounds, in bulk; one that is there already stays as it is.
+        SAVE_ROUNDS = "-- save_rounds: dispatch rounds that were held
+            INSERT INTO round (round_id, decided_at, policy, requests, assigned, body)
+            SELECT * FROM unnest(
+                $1::uuid[], $2::timestamptz[], $3::text[], $4::integer[], $5::integer[], $6::bytea[]
+            )
+            ON CONFLICT (round_id) DO NOTHING";
+        /// The trips of rounds, in bulk.
+        SAVE_ROUND_TRIPS = "-- save_round_trips: which trips were in them
+            INSERT INTO round_trip (trip_id, round_id) SELECT * FROM unnest($1::uuid[], $2::uuid[])
+            ON CONFLICT (trip_id, round_id) DO NOTHING";
+        /// The latest rounds before a moment.
+        LIST_ROUNDS = "-- list_rounds: rounds before a moment, latest first
+            SELECT round_id, decided_at, policy, requests, assigned FROM round
+            WHERE decided_at < $1 ORDER BY decided_at DESC, round_id DESC LIMIT $2";
+        /// The same, of one trip.
+        LIST_ROUNDS_OF_TRIP = "-- list_rounds_of_trip: rounds a trip was in, latest first
+            SELECT round_id, decided_at, policy, requests, assigned
+            FROM round_trip JOIN round USING (round_id)
+            WHERE trip_id = $1 AND decided_at < $2
+            ORDER BY decided_at DESC, round_id DESC LIMIT $3";
+        /// One round with all it was decided from.
+        LOAD_ROUND = "-- load_round: a round
+            SELECT body FROM round WHERE round_id = $1";
+        /// Housekeeping.
+        DELETE_OLD_ROUNDS = "-- delete_old_rounds: rounds older than that many seconds
+            DELETE FROM round WHERE decided_at < now() - make_interval(secs => $1)";
+        /// Housekeeping.
+        DELETE_SPARE_ROUNDS = "-- delete_spare_rounds: the oldest of more than that many
+            DELETE FROM round WHERE decided_at <= (
+                SELECT decided_at FROM round ORDER BY decided_at DESC, round_id DESC LIMIT 1 OFFSET $1
+            )";
+        /// What an operator set.
+        LOAD_SETTING = "-- load_setting: a setting
+            SELECT value FROM setting WHERE name = $1";
+        /// What an operator sets.
+        SAVE_SETTING = "-- save_setting: a setting, in the place of what it was
+            INSERT INTO setting (name, value) VALUES ($1, $2)
+            ON CONFLICT (name) DO UPDATE SET value = excluded.value, set_at = now()";
         /// Housekeeping.
         DELETE_OLD_TRIPS = "-- delete_old_trips: versions of trips that no late event can be about
             DELETE FROM trip_applied WHERE applied_at < now() - make_interval(secs => $1)";
@@ -80,6 +120,7 @@ pub mod statements {
 }
 use statements::*;
 
+pub use rounds::RoundRow;
 pub use rows::{DriverRow, RideRow};
 use rows::{leg_name, read_driver, read_offer, read_ride};
 

@@ -5,6 +5,7 @@ mod bookings;
 mod driver_stream;
 mod offers;
 mod restart;
+mod rounds;
 mod rpcs;
 mod store;
 mod support;

@@ -331,6 +331,12 @@ fake! { MatchingService {
     cancel_match(matching::CancelMatchRequest) -> matching::CancelMatchResponse;
     apply_trip_event(matching::ApplyTripEventRequest) -> matching::ApplyTripEventResponse;
     compute_route(matching::ComputeRouteRequest) -> matching::ComputeRouteResponse;
+    compute_matrix(matching::ComputeMatrixRequest) -> matching::ComputeMatrixResponse;
+    list_rounds(matching::ListRoundsRequest) -> matching::ListRoundsResponse;
+    explain_round(matching::ExplainRoundRequest) -> matching::ExplainRoundResponse;
+    replay_round(matching::ReplayRoundRequest) -> matching::ReplayRoundResponse;
+    get_policy(matching::GetPolicyRequest) -> matching::GetPolicyResponse;
+    use_policy(matching::UsePolicyRequest) -> matching::UsePolicyResponse;
     get_service_area(matching::GetServiceAreaRequest) -> matching::GetServiceAreaResponse;
 }
 

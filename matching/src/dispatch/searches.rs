@@ -18,7 +18,6 @@ use crate::{
     metrics,
     offer::{Offer, OfferEnd},
     outbound::Outbound,
-    round::gather::{Asker, Plan, Scene},
     search::{Errand, Listener, Next, Open, Search},
     standing::Hold,
 };
@@ -114,7 +113,7 @@ impl Dispatch {
         if due.looking.is_empty() {
             self.round_at = None;
         } else {
-            let window = delta(self.policy.window);
+            let window = delta(self.policy.policy.window);
             if *self.round_at.get_or_insert(now + window) > now {
                 due.looking.clear();
             } else {
@@ -142,52 +141,6 @@ impl Dispatch {
             }
         }
         false
-    }
-
-    /// Puts the round of these searches together and decides it. Changes nothing.
-    pub fn plan(&self, looking: &[TripId], now: DateTime<Utc>) -> Plan {
-        let asker = |trip: &TripId| {
-            let search = self.searches.get(trip)?;
-            Some(Asker {
-                trip: *trip,
-                pickup: search.errand.pickup,
-                products: search.errand.wanted,
-                waited_ms: search.waited_ms(now),
-                excluded: &search.excluded,
-            })
-        };
-        let askers: Vec<Asker<'_>> = looking.iter().filter_map(asker).collect();
-        let scene = Scene {
-            ground: &self.ground,
-            fleet: &self.fleet,
-            now,
-        };
-        scene.plan(&self.policy, &askers)
-    }
-
-    /// Draws up the offers that were decided on. Where something has changed since, the search looks
-    /// again soon, as does one that got nobody.
-    pub fn settle(&mut self, plan: &Plan, now: DateTime<Utc>) -> Vec<Offer> {
-        let again_at = now + self.search_rules.interval;
-        let mut offers = Vec::new();
-        for (request, choice) in plan.round.requests.iter().zip(&plan.choice) {
-            let pair = choice.map(|number| plan.round.pairs[number as usize]);
-            // Whoever is still busy is waited for.
-            let free = pair.filter(|pair| pair.frees_in_ms == 0);
-            let offer = free
-                .and_then(|pair| self.offer_to(request.trip, plan.keys[pair.driver as usize], now));
-            match offer {
-                Some(offer) => offers.push(offer),
-                None => {
-                    if let Some(search) = self.searches.get_mut(&request.trip)
-                        && search.open.is_none()
-                    {
-                        search.look_again_at = Some(again_at);
-                    }
-                }
-            }
-        }
-        offers
     }
 
     /// When the next search, or the next reservation, has something due.
@@ -340,7 +293,12 @@ impl Dispatch {
     }
 
     /// Sets a driver aside for a trip's offer and draws it up; `None` when either is not what it was.
-    fn offer_to(&mut self, trip: TripId, driver: DriverKey, now: DateTime<Utc>) -> Option<Offer> {
+    pub(super) fn offer_to(
+        &mut self,
+        trip: TripId,
+        driver: DriverKey,
+        now: DateTime<Utc>,
+    ) -> Option<Offer> {
         let search = self.searches.get(&trip)?;
         let is_open = search.open.is_none() && !search.excluded.contains(self.fleet.id(driver));
         let pickup = is_open.then_some(search.errand.pickup)?;

@@ -153,8 +153,8 @@ impl Chaos {
             _ => {
                 let due = self.dispatch.advance(now);
                 self.drawn_up.extend(due.offers);
-                let plan = self.dispatch.plan(&due.looking, now);
-                self.drawn_up.extend(self.dispatch.settle(&plan, now));
+                let decided = self.dispatch.plan(&due.looking, now);
+                self.drawn_up.extend(self.dispatch.settle(decided, now));
                 "searches advance".to_owned()
             }
         };

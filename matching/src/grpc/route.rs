@@ -1,10 +1,11 @@
-//! ComputeRoute and GetServiceArea: what the map alone can answer.
+//! ComputeRoute, ComputeMatrix and GetServiceArea: what the map alone can answer.
 
 use jitney_proto::{
-    common::v1::{BoundingBox, Route},
+    common::v1::{BoundingBox, Point, Route},
     matching::v1 as wire,
 };
 use jitney_roads::Snap;
+use rayon::prelude::*;
 
 use crate::{dispatch::Ground, error::Refusal, wire as words};
 
@@ -54,6 +55,52 @@ pub fn compute(ground: &Ground, request: &wire::ComputeRouteRequest) -> Result<R
         }
     }
     Ok(whole)
+}
+
+/// Times from each of some places to each of others.
+pub fn matrix(
+    ground: &Ground,
+    request: &wire::ComputeMatrixRequest,
+) -> Result<wire::ComputeMatrixResponse, Refusal> {
+    let on_road = |field: &str, points: &[Point]| {
+        if points.is_empty() {
+            return Err(Refusal::bad_field(field, "must have at least one point"));
+        }
+        let reach_m = ground.config.snap_distance_max_m;
+        let snap = |(index, point)| {
+            let field = format!("{field}[{index}]");
+            words::on_road(&ground.roads, reach_m, Some(point), &field)
+        };
+        points
+            .iter()
+            .enumerate()
+            .map(snap)
+            .collect::<Result<Vec<Snap>, _>>()
+    };
+    let pairs = request
+        .origins
+        .len()
+        .saturating_mul(request.destinations.len());
+    let most = ground.config.matrix_pairs_max;
+    if pairs > most {
+        let problem = format!("{pairs} pairs of origin and destination are more than {most}");
+        return Err(Refusal::bad_field("origins", problem));
+    }
+    let origins = on_road("origins", &request.origins)?;
+    let destinations = on_road("destinations", &request.destinations)?;
+    let times: Vec<Vec<Option<u32>>> = destinations
+        .par_iter()
+        .map(|destination| ground.nearest.times_to(destination, &origins))
+        .collect();
+    let row = |origin: usize| wire::MatrixRow {
+        durations_ms: times
+            .iter()
+            .map(|column| column[origin].map_or(-1, i64::from))
+            .collect(),
+    };
+    Ok(wire::ComputeMatrixResponse {
+        rows: (0..origins.len()).map(row).collect(),
+    })
 }
 
 /// The map and the products.

@@ -3,6 +3,7 @@
 mod config;
 mod map;
 mod migrate;
+mod replay;
 mod serve;
 mod simulate;
 mod token;
@@ -26,6 +27,8 @@ pub enum Command {
     Map(map::Command),
     /// Drives seeded riders and drivers through a running gateway and reports how it went.
     Simulate(simulate::Args),
+    /// Explains a past dispatch round and decides it again, under its own policy or another.
+    Replay(replay::Args),
     /// Makes a token for development, signed with the key of this data folder.
     Token(token::Args),
     /// Prints the configuration in force, every key with its value.
@@ -42,6 +45,7 @@ impl Command {
             Self::Migrate => migrate::run(config),
             Self::Map(command) => map::run(command, &config),
             Self::Simulate(args) => simulate::run(args, &config),
+            Self::Replay(args) => replay::run(&args, &config),
             Self::Token(args) => token::run(&args, &config),
             Self::Config => config::run(&config),
         }

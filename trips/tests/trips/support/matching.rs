@@ -11,14 +11,15 @@ use jitney_proto::{
     Code,
     common::v1::Route,
     matching::v1::{
-        ApplyTripEventRequest, ApplyTripEventResponse, CancelMatchRequest, CancelMatchResponse,
-        ComputeRouteRequest, ComputeRouteResponse, Driver, GetDriverRequest, GetDriverResponse,
-        GetServiceAreaRequest, GetServiceAreaResponse, MatchDriverRequest, MatchDriverResponse,
-        MatchEndReason, MatchEnded, NearbyDriver, NearbyDriversRequest, NearbyDriversResponse,
-        OfferEndReason, OfferEnded, OfferMade, Product, RequestMatchRequest, RequestMatchResponse,
-        SetAvailabilityRequest, SetAvailabilityResponse, StreamDriverRequest, StreamDriverResponse,
-        Vehicle, WatchDriverRequest, WatchDriverResponse, WatchFleetRequest, WatchFleetResponse,
-        matching_service_server::MatchingService, request_match_response::Event,
+        self as wire, ApplyTripEventRequest, ApplyTripEventResponse, CancelMatchRequest,
+        CancelMatchResponse, ComputeRouteRequest, ComputeRouteResponse, Driver, GetDriverRequest,
+        GetDriverResponse, GetServiceAreaRequest, GetServiceAreaResponse, MatchDriverRequest,
+        MatchDriverResponse, MatchEndReason, MatchEnded, NearbyDriver, NearbyDriversRequest,
+        NearbyDriversResponse, OfferEndReason, OfferEnded, OfferMade, Product, RequestMatchRequest,
+        RequestMatchResponse, SetAvailabilityRequest, SetAvailabilityResponse, StreamDriverRequest,
+        StreamDriverResponse, Vehicle, WatchDriverRequest, WatchDriverResponse, WatchFleetRequest,
+        WatchFleetResponse, matching_service_server::MatchingService,
+        request_match_response::Event,
     },
     time::timestamp,
     trips::v1::TripEvent,
@@ -211,8 +212,20 @@ impl FakeMatching {
     }
 }
 
-#[tonic::async_trait]
-impl MatchingService for FakeMatching {
+/// Implements the service: the rpcs that are played, and refusals for those nobody here calls.
+macro_rules! played {
+    ({ $($played:tt)* } $($name:ident($input:ty) -> $output:ty;)*) => {
+        #[tonic::async_trait]
+        impl MatchingService for FakeMatching {
+            $($played)*
+            $(async fn $name(&self, _: Request<$input>) -> Result<Response<$output>, Status> {
+                Err(Status::unimplemented("not played"))
+            })*
+        }
+    };
+}
+
+played! { {
     type StreamDriverStream = Answers<StreamDriverResponse>;
     type RequestMatchStream = Answers<RequestMatchResponse>;
     type WatchDriverStream = Answers<WatchDriverResponse>;
@@ -376,4 +389,11 @@ impl MatchingService for FakeMatching {
             ..Default::default()
         }))
     }
+}
+    compute_matrix(wire::ComputeMatrixRequest) -> wire::ComputeMatrixResponse;
+    list_rounds(wire::ListRoundsRequest) -> wire::ListRoundsResponse;
+    explain_round(wire::ExplainRoundRequest) -> wire::ExplainRoundResponse;
+    replay_round(wire::ReplayRoundRequest) -> wire::ReplayRoundResponse;
+    get_policy(wire::GetPolicyRequest) -> wire::GetPolicyResponse;
+    use_policy(wire::UsePolicyRequest) -> wire::UsePolicyResponse;
 }

@@ -1,0 +1,161 @@
+//! Rounds: put together and decided without changing anything, then carried out, then kept.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use jitney_proto::ids::TripId;
+
+use super::Dispatch;
+use crate::{
+    metrics,
+    offer::Offer,
+    policy::{NamedPolicy, Policy},
+    round::{
+        gather::{Asker, Plan, Scene},
+        record::Record,
+    },
+};
+
+/// Rounds that wait to be kept, at most; the oldest are given up first.
+const WAITING_MAX: usize = 1_000;
+/// Of rounds that nobody got a driver in, with the same requests, only one is kept within this time.
+const FRUITLESS_INTERVAL: TimeDelta = TimeDelta::seconds(10);
+
+/// A round that was decided, to be carried out by [`Dispatch::settle`].
+#[derive(Debug)]
+pub struct Decided {
+    /// The round.
+    pub plan: Plan,
+    /// The policy it was decided under.
+    pub policy: Arc<NamedPolicy>,
+}
+
+/// Rounds that were held and have yet to be kept.
+#[derive(Debug, Default)]
+pub(super) struct Rounds {
+    waiting: VecDeque<Record>,
+    /// The last round that was kept though nobody got a driver in it.
+    fruitless: Option<(Vec<TripId>, DateTime<Utc>)>,
+}
+
+impl Rounds {
+    fn add(&mut self, record: Record) {
+        if record.assigned() == 0 {
+            let trips: Vec<TripId> = record.trips().collect();
+            let is_known = self.fruitless.as_ref().is_some_and(|(last, at)| {
+                *last == trips && record.decided_at - at < FRUITLESS_INTERVAL
+            });
+            if is_known {
+                return;
+            }
+            self.fruitless = Some((trips, record.decided_at));
+        }
+        self.waiting.push_back(record);
+        if self.waiting.len() > WAITING_MAX {
+            self.waiting.pop_front();
+            metrics::round_not_kept();
+        }
+    }
+}
+
+impl Dispatch {
+    /// The policy in use.
+    pub fn policy(&self) -> &NamedPolicy {
+        &self.policy
+    }
+
+    /// Uses another policy from the next round on; whether there is one of that name.
+    pub fn use_policy(&mut self, name: &str) -> bool {
+        let Some(policy) = self.ground.config.policies.get(name) else {
+            return false;
+        };
+        self.policy = Arc::new(NamedPolicy {
+            name: name.to_owned(),
+            policy: Policy::clone(policy),
+        });
+        self.round_at = None;
+        self.rouse.notify_one();
+        true
+    }
+
+    /// Puts the round of these searches together and decides it. Changes nothing.
+    pub fn plan(&self, looking: &[TripId], now: DateTime<Utc>) -> Decided {
+        let asker = |trip: &TripId| {
+            let search = self.searches.get(trip)?;
+            Some(Asker {
+                trip: *trip,
+                pickup: search.errand.pickup,
+                products: search.errand.wanted,
+                waited_ms: search.waited_ms(now),
+                excluded: &search.excluded,
+            })
+        };
+        let askers: Vec<Asker<'_>> = looking.iter().filter_map(asker).collect();
+        let scene = Scene {
+            ground: &self.ground,
+            fleet: &self.fleet,
+            now,
+        };
+        Decided {
+            plan: scene.plan(&self.policy.policy, &askers),
+            policy: Arc::clone(&self.policy),
+        }
+    }
+
+    /// Draws up the offers that were decided on. Where something has changed since, the search looks
+    /// again soon, as does one that got nobody. The round is kept either way.
+    pub fn settle(&mut self, decided: Decided, now: DateTime<Utc>) -> Vec<Offer> {
+        let Decided { plan, policy } = decided;
+        if plan.round.requests.is_empty() {
+            return Vec::new();
+        }
+        let again_at = now + self.search_rules.interval;
+        let mut offers = Vec::new();
+        for (request, choice) in plan.round.requests.iter().zip(&plan.choice) {
+            let pair = choice.map(|number| plan.round.pairs[number as usize]);
+            // Whoever is still busy is waited for.
+            let free = pair.filter(|pair| pair.frees_in_ms == 0);
+            let offer = free
+                .and_then(|pair| self.offer_to(request.trip, plan.keys[pair.driver as usize], now));
+            match offer {
+                Some(offer) => offers.push(offer),
+                None => {
+                    if let Some(search) = self.searches.get_mut(&request.trip)
+                        && search.open.is_none()
+                    {
+                        search.look_again_at = Some(again_at);
+                    }
+                }
+            }
+        }
+        metrics::round_held(&plan);
+        let record = Record {
+            id: self.names.round(now),
+            decided_at: now,
+            map: self.ground.roads.id(),
+            policy_name: policy.name.clone(),
+            policy: policy.policy.clone(),
+            round: plan.round,
+            choice: plan.choice,
+        };
+        self.rounds.add(record);
+        offers
+    }
+
+    /// Rounds that have yet to be kept, at most `most` of them, oldest first.
+    pub fn take_rounds(&mut self, most: usize) -> Vec<Record> {
+        let taken = most.min(self.rounds.waiting.len());
+        self.rounds.waiting.drain(..taken).collect()
+    }
+
+    /// Those could not be kept after all.
+    pub fn put_rounds_back(&mut self, rounds: Vec<Record>) {
+        for round in rounds.into_iter().rev() {
+            if self.rounds.waiting.len() < WAITING_MAX {
+                self.rounds.waiting.push_front(round);
+            } else {
+                metrics::round_not_kept();
+            }
+        }
+    }
+}
