@@ -3,5 +3,6 @@
 mod city;
 mod maps;
 mod ride;
+mod rounds;
 mod stopping;
 mod telemetry;
