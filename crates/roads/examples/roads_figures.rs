@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let source = std::env::args_os()
         .nth(1)
         .map(PathBuf::from)
-        .ok_or("give a .osm.pbf file")?;
+        .ok_or("give a .osm.pbf or .gr file")?;
     let begun = Instant::now();
     let network = import(&source)?;
     println!("{network:?}");

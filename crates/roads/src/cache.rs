@@ -21,14 +21,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::graph::Blueprint;
 use crate::network::MapId;
-use crate::{RoadNetwork, RoadsError, encoding, osm};
+use crate::{RoadNetwork, RoadsError, dimacs, encoding, osm};
 
 /// How a map file begins.
 pub const SIGNATURE: [u8; 8] = *b"JTNROADS";
 
 /// Version of the format and of the import rules: raised whenever either changes, so that maps made
 /// by older rules are imported again.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 const HEADER_BYTES: usize = 32;
 
@@ -88,8 +88,48 @@ pub enum MapOrigin {
     Import,
 }
 
-/// Opens a map: one of our map files, or an OpenStreetMap PBF file, told apart by how they begin.
-/// Of a PBF file the import is kept in `cache_dir` under the fingerprint of its content, so a
+/// Imports a map: an OpenStreetMap PBF file, or a graph of the 9th DIMACS challenge, told apart by how
+/// they begin. The map is named after the file.
+///
+/// # Errors
+/// As [`osm::import`] and [`crate::dimacs`].
+pub fn import(path: &Path) -> Result<RoadNetwork, RoadsError> {
+    let bytes = fs::read(path).map_err(|source| RoadsError::read(path, source))?;
+    Source::read(path, bytes)?.import()
+}
+
+/// What a map is made from.
+enum Source<'a> {
+    Extract(&'a Path, Vec<u8>),
+    Graph(dimacs::Files),
+}
+
+impl<'a> Source<'a> {
+    fn read(path: &'a Path, bytes: Vec<u8>) -> Result<Self, RoadsError> {
+        if dimacs::looks_like_graph(&bytes) {
+            dimacs::Files::read(path, bytes).map(Self::Graph)
+        } else {
+            Ok(Self::Extract(path, bytes))
+        }
+    }
+
+    fn fingerprint(&self) -> u64 {
+        match self {
+            Self::Extract(_, bytes) => fingerprint(bytes),
+            Self::Graph(files) => fingerprint(&files.all_bytes()),
+        }
+    }
+
+    fn import(&self) -> Result<RoadNetwork, RoadsError> {
+        match self {
+            Self::Extract(path, bytes) => osm::import_bytes(path, bytes),
+            Self::Graph(files) => files.import(),
+        }
+    }
+}
+
+/// Opens a map: one of our map files, or what [`import`] takes, told apart by how they begin. Of the
+/// latter the import is kept in `cache_dir` under the fingerprint of its content, so a
 /// changed file is imported anew; a cached map that is broken or of another version is replaced. A
 /// cache that cannot be used costs time and leaves a note, nothing else.
 ///
@@ -107,7 +147,8 @@ pub fn open_map(path: &Path, cache_dir: &Path) -> Result<OpenedMap, RoadsError> 
             notes,
         });
     }
-    let source = fingerprint(&bytes);
+    let extract = Source::read(path, bytes)?;
+    let source = extract.fingerprint();
     let cached = cache_path(path, cache_dir, source);
     match load_cached(&cached, source) {
         Ok(network) => {
@@ -120,7 +161,7 @@ pub fn open_map(path: &Path, cache_dir: &Path) -> Result<OpenedMap, RoadsError> 
         Err(RoadsError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => notes.push(format!("The cached map was not used: {error}.")),
     }
-    let network = osm::import_bytes(path, &bytes)?;
+    let network = extract.import()?;
     let kept = fs::create_dir_all(cache_dir)
         .map_err(|error| RoadsError::write(cache_dir, error))
         .and_then(|()| write_whole(&cached, &encode(&network.topology.plan, source)));

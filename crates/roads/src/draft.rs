@@ -83,6 +83,13 @@ pub struct Draft {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RoadNo(pub u32);
 
+/// Length and times of a road.
+pub(crate) struct Measured {
+    pub length_mm: u64,
+    pub forward_ms: u64,
+    pub backward_ms: u64,
+}
+
 struct DraftRoad {
     record: SegmentRecord,
     points: Vec<Point>,
@@ -136,6 +143,37 @@ impl Draft {
     pub(crate) fn add_point(&mut self, point: Point) -> NodeId {
         self.nodes.push(point);
         NodeId((self.nodes.len() - 1) as u32)
+    }
+
+    /// Adds a straight road whose length and times are known. A direction that may not be driven has
+    /// a time of 0. The length is at least that of the straight line.
+    pub(crate) fn add_measured(
+        &mut self,
+        from: NodeId,
+        to: NodeId,
+        measured: Measured,
+    ) -> Result<(), RoadsError> {
+        let time_ms = |time_ms: u64| match u32::try_from(time_ms) {
+            Ok(time_ms) if time_ms <= ARC_TIME_MS_MAX => Ok(time_ms),
+            _ => Err(too_slow()),
+        };
+        let length_mm =
+            u32::try_from(measured.length_mm).map_err(|_| too_long(measured.length_mm))?;
+        let record = SegmentRecord {
+            tail: from.0,
+            head: to.0,
+            class: RoadClass::Unclassified,
+            street: UNNAMED,
+            forward_ms: time_ms(measured.forward_ms)?,
+            backward_ms: time_ms(measured.backward_ms)?,
+            destination_only: false,
+        };
+        self.roads.push(DraftRoad {
+            record,
+            points: vec![self.nodes[from.index()], self.nodes[to.index()]],
+            mileposts: vec![0, length_mm],
+        });
+        Ok(())
     }
 
     pub(crate) fn add_segment(
@@ -349,9 +387,7 @@ fn mileposts(points: &[Point]) -> Result<Vec<u32>, RoadsError> {
         let metres = LatLon::from(ends[0]).distance_m(ends[1].into());
         total_mm += ((metres * 1000.0).ceil() as u64).max(1);
         let post = u32::try_from(total_mm);
-        posts.push(post.map_err(|_| RoadsError::TooLarge {
-            what: format!("one road alone is {} km long", total_mm / 1_000_000),
-        })?);
+        posts.push(post.map_err(|_| too_long(total_mm))?);
     }
     Ok(posts)
 }
@@ -363,9 +399,19 @@ fn drive_ms(length_mm: u32, speed_kmh: f64, delay_ms: u32) -> Result<u32, RoadsE
     let time_ms = ((f64::from(length_mm) * 3.6 / speed_kmh).ceil() as u32).max(1);
     let time_ms = time_ms.saturating_add(delay_ms);
     if time_ms > ARC_TIME_MS_MAX {
-        return Err(RoadsError::TooLarge {
-            what: "one road alone takes more than a day".to_owned(),
-        });
+        return Err(too_slow());
     }
     Ok(time_ms)
+}
+
+fn too_long(length_mm: u64) -> RoadsError {
+    RoadsError::TooLarge {
+        what: format!("one road alone is {} km long", length_mm / 1_000_000),
+    }
+}
+
+fn too_slow() -> RoadsError {
+    RoadsError::TooLarge {
+        what: "one road alone takes more than a day".to_owned(),
+    }
 }

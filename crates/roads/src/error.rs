@@ -82,6 +82,15 @@ pub enum RoadsError {
         reason: String,
     },
 
+    /// A file of a DIMACS graph that is not as it should be.
+    #[error("{} is not a usable DIMACS graph: {reason}", path.display())]
+    DamagedGraph {
+        /// The file.
+        path: PathBuf,
+        /// What was found, and where.
+        reason: String,
+    },
+
     /// The map holds nothing a car could drive on.
     #[error(
         "{origin} holds no road network for cars ({reason}); take an extract that includes \

@@ -2,7 +2,7 @@
 //!
 //! The story goes *build, freeze, query*:
 //!
-//! 1. [`osm`] reads an OpenStreetMap PBF file into a [`Draft`]; tests draw one by
+//! 1. [`osm`] reads an OpenStreetMap PBF file into a [`Draft`], [`dimacs`] a benchmark graph; tests draw one by
 //!    hand or take one from [`testmap`].
 //! 2. Freezing a draft keeps the largest part in which every place reaches every other, orders its
 //!    nodes for the contraction hierarchy and gives a [`RoadNetwork`]; [`cache`] saves that to a
@@ -52,6 +52,7 @@
 //! global pool), everything else runs on the thread that asks.
 
 pub mod cache;
+pub mod dimacs;
 pub mod draft;
 mod encoding;
 pub mod error;
@@ -71,7 +72,7 @@ pub mod testmap;
 pub mod travel;
 mod turns;
 
-pub use cache::{MapOrigin, OpenedMap, open_map};
+pub use cache::{MapOrigin, OpenedMap, import, open_map};
 pub use draft::{Draft, Road, RoadNo};
 pub use error::RoadsError;
 pub use expansion::{BackwardExpansion, Settled};
@@ -79,7 +80,7 @@ pub use geo::{BoundingBox, EARTH_RADIUS_M, LatLon};
 pub use graph::{ApproachId, ArcId, NodeId, RoadArc, RoadClass, SegmentId};
 pub use junction::{Drive, Restriction};
 pub use network::{MapId, RoadNetwork, Segment};
-pub use osm::{ImportReport, import};
+pub use osm::ImportReport;
 pub use route::{Route, Step};
 pub use search::{SourceSearch, TargetSearch};
 pub use snap::{Facing, Snap};

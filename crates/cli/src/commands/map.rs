@@ -1,4 +1,4 @@
-//! `jitney map`: imports OpenStreetMap extracts and says what a map holds.
+//! `jitney map`: imports OpenStreetMap extracts and benchmark graphs, and says what a map holds.
 
 use std::{path::PathBuf, process::ExitCode, time::Instant};
 
@@ -7,7 +7,8 @@ use crate::{Config, program};
 /// The commands of `jitney map`.
 #[derive(clap::Subcommand, Debug)]
 pub enum Command {
-    /// Turns an OpenStreetMap extract into a map file and reports what was kept and dropped.
+    /// Turns an OpenStreetMap extract (.osm.pbf) or a DIMACS graph (.gr, with its .co beside it) into a
+    /// map file and reports what was kept and dropped.
     #[command(after_help = "Example:\n  jitney map import porto.osm.pbf --output porto.roads")]
     Import {
         /// The extract.
@@ -34,8 +35,11 @@ pub fn run(command: Command, config: &Config) -> anyhow::Result<ExitCode> {
                     .unwrap_or_default()
                     .to_string_lossy()
                     .into_owned();
-                file.with_file_name(stem.trim_end_matches(".pbf").trim_end_matches(".osm"))
-                    .with_extension("roads")
+                let endings = [".gz", ".gr", ".pbf", ".osm"];
+                let stem = endings.iter().fold(stem.as_str(), |stem, ending| {
+                    stem.strip_suffix(ending).unwrap_or(stem)
+                });
+                file.with_file_name(format!("{stem}.roads"))
             });
             let begun = Instant::now();
             let network = jitney_roads::import(&file)?;

@@ -49,6 +49,9 @@ pub struct ImportReport {
     pub restrictions_incomplete: u64,
     /// Turn restrictions of an unknown kind, over several ways, or that fit more than one turn.
     pub restrictions_unclear: u64,
+    /// Roads that were measured shorter than the straight line between their ends, and were lengthened
+    /// to it; of graphs that come with lengths.
+    pub lengthened_roads: u64,
     /// Nodes dropped because not every other can be reached from them and back.
     pub unreachable_nodes: u64,
     /// Segments dropped with them.
@@ -96,6 +99,7 @@ impl fmt::Display for ImportReport {
                 (self.turns, "turns between them"),
                 (self.restrictions_applied, "turn restrictions"),
                 (self.destination_only, "ways for their destinations only"),
+                (self.lengthened_roads, "roads lengthened to a straight line"),
                 (self.streets, "street names"),
                 ((self.road_metres / 1000.0).round() as u64, "km of road"),
             ],

@@ -4,6 +4,7 @@
 
 mod cache;
 mod damaged_files;
+mod dimacs;
 mod importing;
 mod maps;
 mod pbf;
