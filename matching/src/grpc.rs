@@ -5,6 +5,7 @@ mod booking;
 mod driver_stream;
 mod match_stream;
 mod nearby;
+mod report;
 mod rounds;
 mod route;
 mod watch;
@@ -51,6 +52,14 @@ impl MatchingService for Handlers {
             driver,
             request.into_inner(),
         )))
+    }
+
+    async fn report_locations(
+        &self,
+        request: Request<Streaming<wire::ReportLocationsRequest>>,
+    ) -> Result<Response<wire::ReportLocationsResponse>, Status> {
+        let report = report::report(&self.service, request.into_inner()).await;
+        report.map(Response::new)
     }
 
     async fn set_availability(

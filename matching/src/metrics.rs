@@ -83,6 +83,13 @@ pub fn ping_refused(refusal: PingRefusal) {
         .add(1, &[KeyValue::new("reason", refusal.reason())]);
 }
 
+/// Positions came of a driver whom nobody knows.
+pub fn pings_of_nobody(count: usize) {
+    COUNTERS
+        .pings_refused
+        .add(count as u64, &[KeyValue::new("reason", "UNKNOWN_DRIVER")]);
+}
+
 /// An offer was made.
 pub fn offer_made() {
     COUNTERS.offers_made.add(1, &[]);

@@ -331,6 +331,7 @@ fake! { MatchingService {
     cancel_match(matching::CancelMatchRequest) -> matching::CancelMatchResponse;
     apply_trip_event(matching::ApplyTripEventRequest) -> matching::ApplyTripEventResponse;
     compute_route(matching::ComputeRouteRequest) -> matching::ComputeRouteResponse;
+    report_locations(Streaming<matching::ReportLocationsRequest>) -> matching::ReportLocationsResponse;
     compute_matrix(matching::ComputeMatrixRequest) -> matching::ComputeMatrixResponse;
     list_rounds(matching::ListRoundsRequest) -> matching::ListRoundsResponse;
     explain_round(matching::ExplainRoundRequest) -> matching::ExplainRoundResponse;

@@ -118,6 +118,32 @@ impl Dispatch {
         sightings: &[Result<Sighting, PingRefusal>],
         now: DateTime<Utc>,
     ) {
+        let refused = self.positions(key, sightings, now);
+        let accepted = u32::try_from(sightings.len() - refused.len()).unwrap_or(u32::MAX);
+        let refused = refused
+            .into_iter()
+            .map(|(index, refusal)| wire::PingRefusal {
+                index,
+                reason: refusal.reason().to_owned(),
+            });
+        self.sessions.tell(
+            key,
+            Message::PingReceipt(wire::PingReceipt {
+                batch,
+                accepted,
+                refused: refused.collect(),
+            }),
+        );
+    }
+
+    /// Takes positions of a driver, oldest first. Gives those that were not believed, by their place,
+    /// and why.
+    pub fn positions(
+        &mut self,
+        key: DriverKey,
+        sightings: &[Result<Sighting, PingRefusal>],
+        now: DateTime<Utc>,
+    ) -> Vec<(u32, PingRefusal)> {
         self.fleet.heard(key, now);
         let driver = self.fleet.driver(key);
         let (mut last, mut anywhere) = (driver.fix, driver.anywhere);
@@ -134,8 +160,7 @@ impl Dispatch {
                 Ok(fix) => (last, anywhere) = (Some(fix), false),
                 Err(refusal) => {
                     metrics::ping_refused(refusal);
-                    let reason = refusal.reason().to_owned();
-                    refused.push(wire::PingRefusal { index, reason });
+                    refused.push((index, refusal));
                 }
             }
         }
@@ -147,15 +172,7 @@ impl Dispatch {
             self.fleet.place(key, fix);
             self.rouse_if_freed();
         }
-        let accepted = u32::try_from(accepted).unwrap_or(u32::MAX);
-        self.sessions.tell(
-            key,
-            Message::PingReceipt(wire::PingReceipt {
-                batch,
-                accepted,
-                refused,
-            }),
-        );
+        refused
     }
 
     /// A driver goes on or off shift. Whoever is connected as them hears of it.

@@ -370,3 +370,59 @@ async fn events_that_cannot_be_are_refused() {
     let refused = town.client().cancel_match(call).await.unwrap_err();
     assert_eq!(Code::of(&refused), Some(Code::PermissionDenied));
 }
+
+#[tokio::test]
+async fn a_back_end_reports_positions_of_many_drivers() {
+    let town = Town::new().await;
+    let _anna = town.driver_at("anna", 1, 1).await;
+    let _ben = town.driver_at("ben", 2, 2).await;
+    town.pass(30).await;
+    let at = |x, y| wire::Ping {
+        location: Some(corner(x, y)),
+        ..Default::default()
+    };
+    let of = |id: &str, pings: Vec<wire::Ping>| wire::DriverPings {
+        driver_id: id.into(),
+        pings,
+    };
+    let nowhere = wire::Ping {
+        location: Some(Point::new(f64::NAN, 0.0)),
+        ..Default::default()
+    };
+    let messages = [
+        wire::ReportLocationsRequest {
+            drivers: vec![
+                of("anna", vec![at(2, 1), nowhere]),
+                of("ghost", vec![at(0, 0); 3]),
+            ],
+        },
+        wire::ReportLocationsRequest {
+            // Ben jumps across town; no name is no driver.
+            drivers: vec![of("ben", vec![at(2, 3), at(9, 9)]), of("", vec![at(0, 0)])],
+        },
+    ];
+    let stream = tokio_stream::iter(messages.clone());
+    let answer = town
+        .client()
+        .report_locations(town.as_service(stream))
+        .await;
+    let answer = answer.unwrap().into_inner();
+    let refused: Vec<_> = answer
+        .refused
+        .iter()
+        .map(|refused| (refused.reason.as_str(), refused.count))
+        .collect();
+    assert_eq!(answer.accepted, 2);
+    assert_eq!(
+        refused,
+        [("JUMP", 1), ("OUT_OF_RANGE", 1), ("UNKNOWN_DRIVER", 4)]
+    );
+    assert_eq!(town.driver("anna").await.location, Some(corner(2, 1)));
+    assert_eq!(town.driver("ben").await.location, Some(corner(2, 3)));
+    let stream = tokio_stream::iter(messages);
+    let refused = town
+        .client()
+        .report_locations(town.as_rider("rita", stream))
+        .await;
+    assert_eq!(refused.unwrap_err().code(), tonic::Code::PermissionDenied);
+}

@@ -390,6 +390,7 @@ played! { {
         }))
     }
 }
+    report_locations(Streaming<wire::ReportLocationsRequest>) -> wire::ReportLocationsResponse;
     compute_matrix(wire::ComputeMatrixRequest) -> wire::ComputeMatrixResponse;
     list_rounds(wire::ListRoundsRequest) -> wire::ListRoundsResponse;
     explain_round(wire::ExplainRoundRequest) -> wire::ExplainRoundResponse;

@@ -1,0 +1,93 @@
+//! ReportLocations: positions of many drivers, as a back end that collects them has them.
+
+use std::collections::BTreeMap;
+
+use jitney_proto::{ids::DriverId, matching::v1 as wire};
+use tonic::{Status, Streaming};
+
+use crate::{
+    error::Refusal,
+    metrics,
+    ping::{PingRefusal, Sighting},
+    service::Service,
+};
+
+/// Positions in one message, at most.
+const PINGS_MAX: usize = 10_000;
+/// Why positions of a driver whom nobody knows are not taken.
+const UNKNOWN_DRIVER: &str = "UNKNOWN_DRIVER";
+
+/// Takes positions in until the stream ends, and says what became of them.
+pub async fn report(
+    service: &Service,
+    mut inbound: Streaming<wire::ReportLocationsRequest>,
+) -> Result<wire::ReportLocationsResponse, Status> {
+    let mut tally = Tally::default();
+    while let Some(message) = inbound.message().await? {
+        let count: usize = message
+            .drivers
+            .iter()
+            .map(|driver| driver.pings.len())
+            .sum();
+        if count > PINGS_MAX {
+            let problem = format!("must have at most {PINGS_MAX} positions in a message");
+            return Err(Refusal::bad_field("drivers", problem).into());
+        }
+        take_in(service, &message, &mut tally);
+    }
+    Ok(tally.into_response())
+}
+
+fn take_in(service: &Service, message: &wire::ReportLocationsRequest, tally: &mut Tally) {
+    let ground = &service.ground;
+    let reach_m = ground.config.snap_distance_max_m;
+    // Looking for the road is the long part, and needs no lock.
+    let sightings: Vec<Vec<Result<Sighting, PingRefusal>>> = message
+        .drivers
+        .iter()
+        .map(|driver| {
+            let read = |ping| Sighting::read(ping, &ground.roads, reach_m);
+            driver.pings.iter().map(read).collect()
+        })
+        .collect();
+    let now = service.clock.now();
+    let mut dispatch = service.change();
+    for (driver, sightings) in message.drivers.iter().zip(&sightings) {
+        let id: Option<DriverId> = driver.driver_id.parse().ok();
+        let Some(key) = id.and_then(|id| dispatch.known(&id).ok()) else {
+            tally.refuse(UNKNOWN_DRIVER, sightings.len());
+            metrics::pings_of_nobody(sightings.len());
+            continue;
+        };
+        let refused = dispatch.positions(key, sightings, now);
+        tally.accepted += (sightings.len() - refused.len()) as u64;
+        for (_, refusal) in refused {
+            tally.refuse(refusal.reason(), 1);
+        }
+    }
+}
+
+#[derive(Default)]
+struct Tally {
+    accepted: u64,
+    refused: BTreeMap<&'static str, u64>,
+}
+
+impl Tally {
+    fn refuse(&mut self, reason: &'static str, count: usize) {
+        *self.refused.entry(reason).or_default() += count as u64;
+    }
+
+    fn into_response(self) -> wire::ReportLocationsResponse {
+        let refused = self.refused.into_iter();
+        wire::ReportLocationsResponse {
+            accepted: self.accepted,
+            refused: refused
+                .map(|(reason, count)| wire::RefusedPings {
+                    reason: reason.to_owned(),
+                    count,
+                })
+                .collect(),
+        }
+    }
+}
