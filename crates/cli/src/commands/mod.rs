@@ -1,5 +1,6 @@
 //! What a person types: one file per command.
 
+mod bench;
 mod config;
 mod map;
 mod migrate;
@@ -29,6 +30,8 @@ pub enum Command {
     Simulate(simulate::Args),
     /// Explains a past dispatch round and decides it again, under its own policy or another.
     Replay(replay::Args),
+    /// Measures the parts that have to be fast, on this machine and any map.
+    Bench(bench::Args),
     /// Makes a token for development, signed with the key of this data folder.
     Token(token::Args),
     /// Prints the configuration in force, every key with its value.
@@ -46,6 +49,7 @@ impl Command {
             Self::Map(command) => map::run(command, &config),
             Self::Simulate(args) => simulate::run(args, &config),
             Self::Replay(args) => replay::run(&args, &config),
+            Self::Bench(args) => bench::run(&args, &config),
             Self::Token(args) => token::run(&args, &config),
             Self::Config => config::run(&config),
         }

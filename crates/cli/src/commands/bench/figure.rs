@@ -1,0 +1,156 @@
+//! Figures: what was measured, in which unit, and how it is spread.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+/// One figure of a bench.
+#[derive(Clone, Debug, Serialize)]
+pub struct Figure {
+    /// What was measured.
+    pub name: String,
+    /// Unit of the values: `us`, `ms`, `ns`, `1/s` or `share`.
+    pub unit: &'static str,
+    /// The median.
+    pub p50: f64,
+    /// The 99th percentile.
+    pub p99: f64,
+    /// The mean.
+    pub mean: f64,
+    /// How many values.
+    pub n: usize,
+    /// Name of the map.
+    pub map: String,
+    /// Drivers that were about; absent where there were none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drivers: Option<usize>,
+}
+
+/// Prints figures as they come, and knows the map they were taken on.
+pub struct Report {
+    map: String,
+    as_json: bool,
+    has_head: bool,
+}
+
+impl Report {
+    /// A report on a map: JSON lines or a table.
+    pub fn new(map: &str, as_json: bool) -> Self {
+        Self {
+            map: map.to_owned(),
+            as_json,
+            has_head: false,
+        }
+    }
+
+    /// Prints a figure of single operations.
+    pub fn times(
+        &mut self,
+        name: &str,
+        unit: Unit,
+        drivers: Option<usize>,
+        times: &mut [Duration],
+    ) {
+        times.sort_unstable();
+        let Some(last) = times.len().checked_sub(1) else {
+            return;
+        };
+        let at = |share: f64| unit.of(times[((last as f64) * share).round() as usize]);
+        let total: f64 = times.iter().map(|&time| unit.of(time)).sum();
+        self.print(Figure {
+            name: name.to_owned(),
+            unit: unit.name(),
+            p50: at(0.50),
+            p99: at(0.99),
+            mean: total / times.len() as f64,
+            n: times.len(),
+            map: self.map.clone(),
+            drivers,
+        });
+    }
+
+    /// Prints one value that stands for `n` operations.
+    pub fn value(
+        &mut self,
+        name: &str,
+        unit: &'static str,
+        drivers: Option<usize>,
+        value: f64,
+        n: usize,
+    ) {
+        self.print(Figure {
+            name: name.to_owned(),
+            unit,
+            p50: value,
+            p99: value,
+            mean: value,
+            n,
+            map: self.map.clone(),
+            drivers,
+        });
+    }
+
+    fn print(&mut self, figure: Figure) {
+        if self.as_json {
+            // Every field has a form in JSON.
+            println!("{}", serde_json::to_string(&figure).unwrap_or_default());
+            return;
+        }
+        if !self.has_head {
+            self.has_head = true;
+            println!(
+                "{:<46} {:>9} {:>12} {:>12} {:>12} {:>9}",
+                "figure", "drivers", "p50", "p99", "mean", "n"
+            );
+        }
+        let drivers = figure
+            .drivers
+            .map_or_else(String::new, |drivers| drivers.to_string());
+        let value = |value: f64| format!("{value:.2} {}", figure.unit);
+        println!(
+            "{:<46} {drivers:>9} {:>12} {:>12} {:>12} {:>9}",
+            figure.name,
+            value(figure.p50),
+            value(figure.p99),
+            value(figure.mean),
+            figure.n
+        );
+    }
+}
+
+/// A unit of time.
+#[derive(Clone, Copy)]
+pub enum Unit {
+    /// Milliseconds.
+    Ms,
+    /// Microseconds.
+    Us,
+}
+
+impl Unit {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ms => "ms",
+            Self::Us => "us",
+        }
+    }
+
+    fn of(self, time: Duration) -> f64 {
+        match self {
+            Self::Ms => time.as_secs_f64() * 1e3,
+            Self::Us => time.as_secs_f64() * 1e6,
+        }
+    }
+}
+
+/// Times each of `n` operations, after a tenth as many to warm up.
+pub fn timed(n: usize, mut operation: impl FnMut(usize)) -> Vec<Duration> {
+    (0..n.div_ceil(10)).for_each(&mut operation);
+    (0..n)
+        .map(|number| {
+            let begun = Instant::now();
+            operation(number);
+            begun.elapsed()
+        })
+        .collect()
+}

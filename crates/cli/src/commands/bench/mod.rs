@@ -1,0 +1,87 @@
+//! `jitney bench`: how fast the parts are that have to be, on this machine and any map.
+
+mod figure;
+mod ingest;
+mod nearest;
+mod roads;
+mod rounds;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use figure::Report;
+
+use crate::{Config, program};
+
+/// Arguments of `jitney bench`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:\n  jitney bench roads --map porto.osm.pbf\n  \
+    jitney bench nearest --map porto.osm.pbf --drivers 1000,100000 --json")]
+pub struct Args {
+    /// What to measure.
+    #[arg(value_enum)]
+    subject: Subject,
+    /// The map: an extract, a map file or a DIMACS graph; without it, the map of the configuration.
+    #[arg(long)]
+    map: Option<PathBuf>,
+    /// Idle drivers; several numbers for several figures. Each subject has its own default.
+    #[arg(long, value_delimiter = ',')]
+    drivers: Vec<usize>,
+    /// Requests in a round.
+    #[arg(long, default_value_t = 5_000)]
+    requests: usize,
+    /// Decides where everybody is.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Seconds that positions are streamed for.
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// Print one JSON line per figure.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum Subject {
+    /// Import, snapping, travel times, routes, new speeds.
+    Roads,
+    /// The nearest drivers, and drivers that move.
+    Nearest,
+    /// Whole dispatch rounds.
+    Rounds,
+    /// Positions through gRPC into the index.
+    Ingest,
+}
+
+/// Measures and prints.
+pub fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
+    let mut config = config.clone();
+    if args.map.is_some() {
+        config.map.file.clone_from(&args.map);
+    }
+    let network = program::open_roads(&config)?;
+    let mut report = Report::new(network.name(), args.json);
+    let drivers = |default: &[usize]| {
+        if args.drivers.is_empty() {
+            default.to_vec()
+        } else {
+            args.drivers.clone()
+        }
+    };
+    match args.subject {
+        Subject::Roads => roads::run(&mut report, &network, config.map.file.as_deref(), args.seed)?,
+        Subject::Nearest => {
+            let drivers = drivers(&[1_000, 10_000, 100_000, 1_000_000]);
+            nearest::run(&mut report, &network, &drivers, args.seed);
+        }
+        Subject::Rounds => {
+            let drivers = drivers(&[20_000]);
+            rounds::run(&mut report, &network, args.requests, &drivers, args.seed)?;
+        }
+        Subject::Ingest => {
+            let drivers = drivers(&[10_000]);
+            ingest::run(&mut report, network, &drivers, args.seconds, args.seed)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
