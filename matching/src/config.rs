@@ -6,7 +6,10 @@ use chrono::TimeDelta;
 use jitney_proto::ids::ProductId;
 use serde::{Deserialize, Serialize};
 
-use crate::policy::{Policy, default_policies};
+use crate::{
+    policy::{Policy, default_policies},
+    traffic::TrafficConfig,
+};
 
 /// The settings of the matching service. Times are written as in `"15s"`, `"250ms"`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -93,6 +96,9 @@ pub struct Config {
     /// Road junctions that the search for the nearest drivers walks over before it changes its method.
     pub settle_budget: usize,
 
+    /// Live traffic.
+    pub traffic: TrafficConfig,
+
     /// How often drivers' positions are written to the database.
     #[serde(with = "humantime_serde")]
     pub flush_interval: Duration,
@@ -145,6 +151,7 @@ impl Default for Config {
             blur_max_m: 50.0,
             cell_m: 300.0,
             settle_budget: 1_500,
+            traffic: TrafficConfig::default(),
             flush_interval: Duration::from_secs(1),
             trip_memory: Duration::from_secs(7 * 86_400),
         }
@@ -246,6 +253,9 @@ impl Config {
             ("silence_max", self.silence_max),
             ("alias_period", self.alias_period),
             ("flush_interval", self.flush_interval),
+            ("traffic.interval", self.traffic.interval),
+            ("traffic.half_life", self.traffic.half_life),
+            ("traffic.save_interval", self.traffic.save_interval),
         ];
         for (key, value) in times {
             if value < Duration::from_millis(1) {

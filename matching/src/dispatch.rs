@@ -39,6 +39,7 @@ use crate::{
     session::Sessions,
     standing::Hold,
     store::DriverRow,
+    traffic::{Observation, Observations},
 };
 
 pub use bookings::BookingRequest;
@@ -52,7 +53,7 @@ pub struct Ground {
     pub config: Config,
     /// The products.
     pub catalogue: Catalogue,
-    /// The roads.
+    /// The roads, under their free travel times; those of now are with `nearest`.
     pub roads: Arc<RoadNetwork>,
     /// Searches on them.
     pub nearest: Nearest,
@@ -95,6 +96,8 @@ pub struct Dispatch {
     search_rules: SearchRules,
     ping_rules: PingRules,
     reservation_ttl: TimeDelta,
+    /// What drivers' positions tell of the traffic, until somebody takes it.
+    observations: Observations,
     /// Rouses whoever advances the searches.
     rouse: Arc<Notify>,
 }
@@ -123,6 +126,7 @@ impl Dispatch {
             round_at: None,
             search_rules: SearchRules::of(config),
             ping_rules: PingRules::of(config),
+            observations: Observations::new(&config.traffic),
             reservation_ttl: delta(config.reservation_ttl),
             rouse,
             ground,
@@ -137,6 +141,11 @@ impl Dispatch {
     /// How many searches are under way.
     pub fn search_count(&self) -> usize {
         self.searches.len()
+    }
+
+    /// What was seen of the traffic since the last time.
+    pub fn take_observations(&mut self) -> Vec<Observation> {
+        self.observations.take()
     }
 
     /// What the database has yet to hear: drivers that changed, at most `most` of them, and offers

@@ -8,6 +8,7 @@ mod nearby;
 mod report;
 mod rounds;
 mod route;
+mod traffic;
 mod watch;
 
 use std::sync::Arc;
@@ -171,6 +172,13 @@ impl MatchingService for Handlers {
         let computed = tokio::task::spawn_blocking(matrix).await;
         let computed = computed.map_err(jitney_platform::status::internal)?;
         Ok(Response::new(computed?))
+    }
+
+    async fn traffic_snapshot(
+        &self,
+        request: Request<wire::TrafficSnapshotRequest>,
+    ) -> Result<Response<wire::TrafficSnapshotResponse>, Status> {
+        traffic::snapshot(&self.service, request.get_ref()).map(Response::new)
     }
 
     async fn list_rounds(

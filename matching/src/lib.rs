@@ -12,6 +12,7 @@
 //! | how the nearest are found | [`nearest`] |
 //! | how a trip finds its driver | [`search`], [`offer`], [`dispatch`] |
 //! | how a round decides who is offered what | [`policy`], [`round`], [`assignment`] |
+//! | how fast the roads are driven now | [`traffic`] |
 //! | what an app that lost its connection is sent again | [`session`], [`outbound`] |
 //! | what survives a restart | [`store`] and the migrations |
 //!
@@ -44,6 +45,7 @@ pub mod service;
 pub mod session;
 pub mod standing;
 pub mod store;
+pub mod traffic;
 pub mod wire;
 
 #[cfg(test)]

@@ -1,9 +1,12 @@
 //! What is counted. Nothing here says where anybody is.
 
-use std::sync::LazyLock;
+use std::{sync::LazyLock, time::Duration};
 
 use jitney_proto::matching::v1::MatchEndReason;
-use opentelemetry::{KeyValue, global, metrics::Counter};
+use opentelemetry::{
+    KeyValue, global,
+    metrics::{Counter, Histogram},
+};
 
 use crate::{offer::OfferEnd, ping::PingRefusal, round::gather::Plan};
 
@@ -15,6 +18,9 @@ struct Counters {
     searches_ended: Counter<u64>,
     reservations: Counter<u64>,
     rounds: Counter<u64>,
+    traffic: Counter<u64>,
+    traffic_refused: Counter<u64>,
+    customization: Histogram<f64>,
     rounds_lost: Counter<u64>,
     round_requests: Counter<u64>,
 }
@@ -50,6 +56,21 @@ static COUNTERS: LazyLock<Counters> = LazyLock::new(|| {
             "{search}",
             "Searches for a driver that ended, by outcome",
         ),
+        traffic: counter(
+            "jitney.matching.traffic",
+            "{observation}",
+            "Observations of traffic that were used",
+        ),
+        traffic_refused: counter(
+            "jitney.matching.traffic_refused",
+            "{observation}",
+            "Observations of traffic that told nothing, by reason",
+        ),
+        customization: meter
+            .f64_histogram("jitney.matching.customization")
+            .with_unit("s")
+            .with_description("Time to work out new travel times and swap them in")
+            .build(),
         rounds: counter("jitney.matching.rounds", "{round}", "Dispatch rounds held"),
         rounds_lost: counter(
             "jitney.matching.rounds_lost",
@@ -143,4 +164,21 @@ pub fn round_held(plan: &Plan) {
 /// A dispatch round was given up before it could be kept.
 pub fn round_not_kept() {
     COUNTERS.rounds_lost.add(1, &[]);
+}
+
+/// Two positions told of the traffic.
+pub fn traffic_observed() {
+    COUNTERS.traffic.add(1, &[]);
+}
+
+/// Two positions told nothing of it.
+pub fn traffic_refused(reason: &'static str, count: u64) {
+    COUNTERS
+        .traffic_refused
+        .add(count, &[KeyValue::new("reason", reason)]);
+}
+
+/// New travel times were swapped in.
+pub fn traffic_swapped(took: Duration) {
+    COUNTERS.customization.record(took.as_secs_f64(), &[]);
 }

@@ -13,9 +13,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwap;
 use jitney_proto::ids::DriverId;
 use jitney_roads::{
-    BackwardExpansion, LatLon, PairSearch, RoadNetwork, Snap, TargetSearch, Travel,
+    BackwardExpansion, LatLon, PairSearch, RoadNetwork, Route, Snap, TargetSearch, Travel,
 };
 
 use crate::{
@@ -27,7 +28,8 @@ use crate::{
 /// Searches on one road network. Their scratch space, as large as the map, is pooled: as many as ever
 /// ran at once are kept.
 pub struct Nearest {
-    roads: Arc<RoadNetwork>,
+    /// The roads under the travel times of now.
+    roads: ArcSwap<RoadNetwork>,
     settle_budget: usize,
     pool: Mutex<Vec<Scratch>>,
 }
@@ -65,10 +67,24 @@ impl Nearest {
     /// Searches that walk over at most `settle_budget` junctions before they change their method.
     pub fn new(roads: Arc<RoadNetwork>, settle_budget: usize) -> Self {
         Self {
-            roads,
+            roads: ArcSwap::new(roads),
             settle_budget,
             pool: Mutex::default(),
         }
+    }
+
+    /// The roads under the travel times of now.
+    pub fn roads(&self) -> Arc<RoadNetwork> {
+        self.roads.load_full()
+    }
+
+    /// Searches go by other travel times from now on; those that are running end by the old ones.
+    ///
+    /// # Panics
+    /// When it is another map.
+    pub fn swap(&self, roads: Arc<RoadNetwork>) {
+        assert_eq!(self.roads.load().id(), roads.id(), "the roads are the same");
+        self.roads.store(roads);
     }
 
     /// The nearest idle drivers, soonest first; equal times by driver id. Those that cannot reach the
@@ -78,7 +94,10 @@ impl Nearest {
             return Vec::new();
         }
         // On a map with a driver at every tenth junction the walk for five is about fifty junctions.
-        let expected_walk = query.count.saturating_mul(self.roads.approach_count()) / index.len();
+        let expected_walk = query
+            .count
+            .saturating_mul(self.roads.load().approach_count())
+            / index.len();
         if expected_walk <= self.settle_budget
             && let Some(found) = self.dense(index, ids, query, self.settle_budget)
         {
@@ -96,7 +115,8 @@ impl Nearest {
         settle_budget: usize,
     ) -> Option<Vec<Found>> {
         self.with_scratch(|scratch| {
-            let roads = &*self.roads;
+            let roads = scratch.pair.network().clone();
+            let roads = &roads;
             let walk = &mut scratch.expansion;
             let mut best = Best::new(query, ids);
             for driver in index.on_segment(query.target.segment) {
@@ -141,7 +161,8 @@ impl Nearest {
     /// By straight-line distance first.
     pub fn sparse(&self, index: &Index, ids: &[DriverId], query: &Query<'_>) -> Vec<Found> {
         self.with_scratch(|scratch| {
-            let roads = &*self.roads;
+            let roads = scratch.pair.network().clone();
+            let roads = &roads;
             let top_m_per_ms = roads.top_speed_m_per_s() / 1000.0;
             let here = query.target.point;
             let mut best = Best::new(query, ids);
@@ -171,6 +192,11 @@ impl Nearest {
         self.with_scratch(|scratch| scratch.pair.travel(from, to))
     }
 
+    /// The way from one place to another.
+    pub fn route(&self, from: &Snap, to: &Snap) -> Option<Route> {
+        self.with_scratch(|scratch| scratch.pair.route(from, to))
+    }
+
     /// Travel times from many places to one, in milliseconds; `None` where there is no way.
     pub fn times_to(&self, target: &Snap, from: &[Snap]) -> Vec<Option<u32>> {
         self.with_scratch(|scratch| {
@@ -183,20 +209,26 @@ impl Nearest {
 
     /// See [`RoadNetwork::travel_ms_min`].
     pub fn travel_ms_min(&self, from: LatLon, to: LatLon) -> u32 {
-        self.roads.travel_ms_min(from, to)
+        self.roads.load().travel_ms_min(from, to)
     }
 
     fn with_scratch<T>(&self, search: impl FnOnce(&mut Scratch) -> T) -> T {
         let pooled = || self.pool.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = pooled().pop();
+        let roads = self.roads.load();
         let mut scratch = taken.unwrap_or_else(|| {
-            let network = RoadNetwork::clone(&self.roads);
+            let network = RoadNetwork::clone(&roads);
             Scratch {
                 expansion: BackwardExpansion::new(network.clone()),
                 target: TargetSearch::new(network.clone()),
                 pair: PairSearch::new(network),
             }
         });
+        if !scratch.pair.network().is_same(&roads) {
+            scratch.expansion.rebind(RoadNetwork::clone(&roads));
+            scratch.target.rebind(RoadNetwork::clone(&roads));
+            scratch.pair.rebind(RoadNetwork::clone(&roads));
+        }
         let answer = search(&mut scratch);
         pooled().push(scratch);
         answer

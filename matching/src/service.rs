@@ -30,12 +30,15 @@ use crate::{
     offer::Offer,
     privacy::Veil,
     store::Store,
+    traffic::LiveTraffic,
 };
 
 /// Drivers written down in one go, at most.
 const FLUSH_MAX: usize = 10_000;
 /// Rounds kept in one go, at most.
 const ROUNDS_MAX: usize = 100;
+/// Traffic that has lost half of its weight so often is forgotten.
+const TRAFFIC_HALVES: i32 = 12;
 /// How often silence is looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// How long after a round that broke down the next one is held.
@@ -60,6 +63,8 @@ pub struct Service {
     pub veil: Veil,
     /// Where the time comes from.
     pub clock: Clock,
+    /// How fast the roads are driven.
+    pub traffic: Arc<LiveTraffic>,
     /// Cancelled when the process is to stop.
     pub shutdown: CancellationToken,
     dispatch: RwLock<Dispatch>,
@@ -75,13 +80,13 @@ impl Service {
     /// The service as the store remembers it.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's, and when a thread cannot be started.
     pub async fn restore(
         ground: Arc<Ground>,
         seed: u64,
         store: Store,
         platform: &Platform,
-    ) -> Result<Self, sqlx::Error> {
+    ) -> anyhow::Result<Self> {
         let rouse = Arc::new(Notify::new());
         let mut dispatch = Dispatch::new(Arc::clone(&ground), seed, Arc::clone(&rouse));
         let now = platform.clock.now();
@@ -105,7 +110,16 @@ impl Service {
             dispatch.restore_offer(offer, now);
         }
         let config = &ground.config;
+        let mut kept = Vec::new();
+        if config.traffic.enabled {
+            kept = store.load_traffic(ground.roads.id()).await?;
+        }
+        let traffic = LiveTraffic::restore(&ground, &kept)?;
+        if !kept.is_empty() {
+            traffic.follow(&ground, &[], now);
+        }
         Ok(Self {
+            traffic: Arc::new(traffic),
             veil: Veil::new(seed, config.alias_period, config.blur_max_m),
             clock: platform.clock.clone(),
             shutdown: platform.shutdown.clone(),
@@ -146,6 +160,12 @@ impl Service {
         platform
             .tasks
             .spawn(async move { service.write_down().await });
+        if self.ground.config.traffic.enabled {
+            let service = Arc::clone(self);
+            platform
+                .tasks
+                .spawn(async move { service.follow_traffic().await });
+        }
     }
 
     /// Goes on or off shift, durably.
@@ -269,6 +289,38 @@ impl Service {
         }
     }
 
+    /// Has travel times follow the traffic, and writes down what was learnt, once more at the end.
+    async fn follow_traffic(&self) {
+        let config = &self.ground.config.traffic;
+        let save_interval = crate::config::delta(config.save_interval);
+        let mut save_at = self.clock.now() + save_interval;
+        while self.pause(config.interval).await {
+            let now = self.clock.now();
+            let observations = self.change().take_observations();
+            let (ground, traffic) = (Arc::clone(&self.ground), Arc::clone(&self.traffic));
+            let followed =
+                tokio::task::spawn_blocking(move || traffic.follow(&ground, &observations, now))
+                    .await;
+            if let Err(error) = followed {
+                tracing::error!(%error, "following the traffic broke down");
+            }
+            if now >= save_at {
+                save_at = now + save_interval;
+                self.save_traffic().await;
+            }
+        }
+        self.save_traffic().await;
+    }
+
+    async fn save_traffic(&self) {
+        let changed = self.traffic.look().take_changed();
+        let map = self.ground.roads.id();
+        if let Err(error) = self.store.save_traffic(map, &changed).await {
+            // It fades anyway, and what is seen next is written next.
+            tracing::warn!(%error, arcs = changed.len(), "the traffic could not be written down");
+        }
+    }
+
     /// Looks for silence, and tidies the store now and then.
     async fn keep_house(&self) {
         let mut tidy_at = self.clock.now();
@@ -283,7 +335,10 @@ impl Service {
                     self.store.tidy(now - LEFTOVER_MAX, memory).await?;
                     self.store
                         .tidy_rounds(config.rounds_kept, config.rounds_max)
-                        .await
+                        .await?;
+                    let faded = crate::config::delta(config.traffic.half_life) * TRAFFIC_HALVES;
+                    let faded_at = crate::traffic::millis(now - faded);
+                    self.store.tidy_traffic(faded_at).await
                 };
                 if let Err(error) = tidied.await {
                     tracing::warn!(%error, "the store was not tidied");

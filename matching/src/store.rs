@@ -6,6 +6,7 @@
 
 mod rounds;
 mod rows;
+mod traffic;
 
 use std::time::Duration;
 
@@ -106,6 +107,20 @@ pub mod statements {
             DELETE FROM round WHERE decided_at <= (
                 SELECT decided_at FROM round ORDER BY decided_at DESC, round_id DESC LIMIT 1 OFFSET $1
             )";
+        /// What was learnt of the traffic, in bulk.
+        SAVE_TRAFFIC = "-- save_traffic: what is known of a map's arcs, in the place of what was
+            INSERT INTO traffic (map_id, arc, weight, ratio, observed_ms)
+            SELECT $1, * FROM unnest(
+                $2::bigint[], $3::double precision[], $4::double precision[], $5::bigint[]
+            )
+            ON CONFLICT (map_id, arc) DO UPDATE SET
+                weight = excluded.weight, ratio = excluded.ratio, observed_ms = excluded.observed_ms";
+        /// What was learnt of the traffic, at start.
+        LOAD_TRAFFIC = "-- load_traffic: what is known of a map's arcs, by arc
+            SELECT arc, weight, ratio, observed_ms FROM traffic WHERE map_id = $1 ORDER BY arc";
+        /// Housekeeping.
+        DELETE_OLD_TRAFFIC = "-- delete_old_traffic: what was observed too long ago to tell anything
+            DELETE FROM traffic WHERE observed_ms < $1";
         /// What an operator set.
         LOAD_SETTING = "-- load_setting: a setting
             SELECT value FROM setting WHERE name = $1";

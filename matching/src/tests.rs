@@ -9,3 +9,4 @@ mod rounds;
 mod rpcs;
 mod store;
 mod support;
+mod traffic;

@@ -10,6 +10,7 @@ use jitney_roads::{LatLon, RoadNetwork, Snap};
 use crate::{
     error::Refusal,
     fleet::{DriverKey, Fleet, Vehicle},
+    nearest::Nearest,
     product::Catalogue,
 };
 
@@ -88,8 +89,8 @@ pub fn driver(fleet: &Fleet, catalogue: &Catalogue, key: DriverKey) -> wire::Dri
 }
 
 /// The fastest way between two snaps, on the wire; `None` when there is none.
-pub fn route(roads: &RoadNetwork, from: &Snap, to: &Snap) -> Option<Route> {
-    let route = roads.route(from, to)?;
+pub fn route(nearest: &Nearest, from: &Snap, to: &Snap) -> Option<Route> {
+    let route = nearest.route(from, to)?;
     Some(Route {
         distance_meters: i64::from(route.travel.distance_m),
         duration_ms: i64::from(route.travel.duration_ms),

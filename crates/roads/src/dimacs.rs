@@ -24,7 +24,8 @@ use crate::osm::ImportReport;
 use crate::{RoadNetwork, RoadsError};
 
 /// Whom to credit.
-pub const ATTRIBUTION: &str = "Road graph of the 9th DIMACS Implementation Challenge, made from TIGER/Line of the US Census Bureau";
+pub const ATTRIBUTION: &str = "Road graph of the 9th DIMACS Implementation Challenge, \
+                               made from TIGER/Line of the US Census Bureau";
 
 /// Milliseconds of ten units of time.
 const TEN_TIME_UNITS_MS: u64 = 36;

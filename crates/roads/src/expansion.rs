@@ -56,6 +56,15 @@ impl BackwardExpansion {
         }
     }
 
+    /// Goes on with the same roads under other travel times; the next aim counts. Costs nothing.
+    ///
+    /// # Panics
+    /// When it is another map.
+    pub fn rebind(&mut self, network: RoadNetwork) {
+        assert_eq!(self.network.id(), network.id(), "the roads are the same");
+        self.network = network;
+    }
+
     /// The network it walks.
     #[must_use]
     pub fn network(&self) -> &RoadNetwork {

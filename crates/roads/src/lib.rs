@@ -69,6 +69,7 @@ pub mod route;
 pub mod search;
 pub mod snap;
 pub mod testmap;
+pub mod traffic;
 pub mod travel;
 mod turns;
 
@@ -84,4 +85,5 @@ pub use osm::ImportReport;
 pub use route::{Route, Step};
 pub use search::{SourceSearch, TargetSearch};
 pub use snap::{Facing, Snap};
+pub use traffic::{ArcTraffic, Traffic, TrafficRules, Useless};
 pub use travel::{PairSearch, Stub, Travel};

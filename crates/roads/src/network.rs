@@ -89,6 +89,12 @@ impl RoadNetwork {
         })
     }
 
+    /// Whether the other is this network under these travel times, rather than equal ones.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.topology, &other.topology) && Arc::ptr_eq(&self.metric, &other.metric)
+    }
+
     /// Name of the map, usually of its city.
     #[must_use]
     pub fn name(&self) -> &str {

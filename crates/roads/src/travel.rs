@@ -190,6 +190,15 @@ impl PairSearch {
         }
     }
 
+    /// Goes on with the same roads under other travel times. Costs nothing.
+    ///
+    /// # Panics
+    /// When it is another map.
+    pub fn rebind(&mut self, network: RoadNetwork) {
+        assert_eq!(self.network.id(), network.id(), "the roads are the same");
+        self.network = network;
+    }
+
     /// The network it searches.
     #[must_use]
     pub fn network(&self) -> &RoadNetwork {

@@ -333,6 +333,7 @@ fake! { MatchingService {
     compute_route(matching::ComputeRouteRequest) -> matching::ComputeRouteResponse;
     report_locations(Streaming<matching::ReportLocationsRequest>) -> matching::ReportLocationsResponse;
     compute_matrix(matching::ComputeMatrixRequest) -> matching::ComputeMatrixResponse;
+    traffic_snapshot(matching::TrafficSnapshotRequest) -> matching::TrafficSnapshotResponse;
     list_rounds(matching::ListRoundsRequest) -> matching::ListRoundsResponse;
     explain_round(matching::ExplainRoundRequest) -> matching::ExplainRoundResponse;
     replay_round(matching::ReplayRoundRequest) -> matching::ReplayRoundResponse;

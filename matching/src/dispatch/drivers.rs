@@ -85,7 +85,7 @@ impl Dispatch {
                 .filter(|_| is_on_the_way)
                 .and_then(|(fix, pickup)| {
                     let pickup = self.ground.snap(pickup).ok()?;
-                    words::route(&self.ground.roads, &fix.snap, &pickup)
+                    words::route(&self.ground.nearest, &fix.snap, &pickup)
                 });
         let assignment = wire::Assignment {
             trip_id: ride.trip.to_string(),
@@ -157,7 +157,12 @@ impl Dispatch {
                         .judge(sighting, last.as_ref(), anywhere, now)
                 });
             match judged {
-                Ok(fix) => (last, anywhere) = (Some(fix), false),
+                Ok(fix) => {
+                    if let Some(last) = last.filter(|_| !anywhere) {
+                        self.observations.add(&last, &fix);
+                    }
+                    (last, anywhere) = (Some(fix), false);
+                }
                 Err(refusal) => {
                     metrics::ping_refused(refusal);
                     refused.push((index, refusal));

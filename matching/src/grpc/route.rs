@@ -41,7 +41,7 @@ pub fn compute(ground: &Ground, request: &wire::ComputeRouteRequest) -> Result<R
             whole.distance_meters += i64::from(travel.distance_m);
             whole.duration_ms += i64::from(travel.duration_ms);
         } else {
-            let leg = words::route(&ground.roads, &leg[0], &leg[1]).ok_or_else(no_route)?;
+            let leg = words::route(&ground.nearest, &leg[0], &leg[1]).ok_or_else(no_route)?;
             whole.distance_meters += leg.distance_meters;
             whole.duration_ms += leg.duration_ms;
             // A leg begins where the last one ended.

@@ -392,6 +392,7 @@ played! { {
 }
     report_locations(Streaming<wire::ReportLocationsRequest>) -> wire::ReportLocationsResponse;
     compute_matrix(wire::ComputeMatrixRequest) -> wire::ComputeMatrixResponse;
+    traffic_snapshot(wire::TrafficSnapshotRequest) -> wire::TrafficSnapshotResponse;
     list_rounds(wire::ListRoundsRequest) -> wire::ListRoundsResponse;
     explain_round(wire::ExplainRoundRequest) -> wire::ExplainRoundResponse;
     replay_round(wire::ReplayRoundRequest) -> wire::ReplayRoundResponse;

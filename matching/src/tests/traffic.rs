@@ -1,0 +1,101 @@
+//! Travel times that follow what drivers' positions tell of the traffic.
+
+use std::time::Duration;
+
+use jitney_proto::{
+    common::v1::Point,
+    matching::v1::{self as wire},
+    time::timestamp,
+};
+
+use super::support::{App, Town, corner};
+use crate::{Config, traffic::TrafficConfig};
+
+/// Driving time along the southern street, from its third corner to its fifth, milliseconds.
+async fn along_ms(town: &Town) -> i64 {
+    let request = wire::ComputeRouteRequest {
+        points: vec![corner(2, 0), corner(4, 0)],
+        ..Default::default()
+    };
+    let answer = town.client().compute_route(town.as_service(request)).await;
+    answer.unwrap().into_inner().route.unwrap().duration_ms
+}
+
+async fn snapshot(town: &Town) -> wire::TrafficSnapshotResponse {
+    let request = wire::TrafficSnapshotRequest::default();
+    let answer = town
+        .client()
+        .traffic_snapshot(town.as_rider("rita", request))
+        .await;
+    answer.unwrap().into_inner()
+}
+
+/// Cars creep along that street at a sixth of its speed: 50 m in 30 s.
+async fn jam(town: &Town, app: &mut App) {
+    for step in 0..10 {
+        town.pass(30).await;
+        let degrees = |metres: f64| metres / 111_195.0;
+        let ping = wire::Ping {
+            location: Some(Point::new(0.0, degrees(390.0 + f64::from(step) * 50.0))),
+            heading_degrees: Some(90.0),
+            speed_mps: Some(2.5),
+            recorded_at: Some(timestamp(town.now())),
+        };
+        let receipt = app.pings(1, vec![ping]).await;
+        assert_eq!(receipt.accepted, 1, "{receipt:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_jam_makes_the_way_longer_and_is_shown_and_survives_a_restart() {
+    let config = Config {
+        traffic: TrafficConfig {
+            half_life: Duration::from_secs(100),
+            ..TrafficConfig::default()
+        },
+        ..Config::default()
+    };
+    let town = Town::with(config).await;
+    let free_ms = along_ms(&town).await;
+    assert!(snapshot(&town).await.roads.is_empty());
+    let mut anna = town.driver_at("anna", 1, 0).await;
+    jam(&town, &mut anna).await;
+    town.pass(61).await;
+    let jammed_ms = along_ms(&town).await;
+    assert!(jammed_ms > free_ms * 5 / 4, "{jammed_ms} against {free_ms}");
+    let shown = snapshot(&town).await;
+    assert!(shown.is_enabled && !shown.roads.is_empty());
+    let road = &shown.roads[0];
+    assert!(road.speed_kmh < road.free_speed_kmh * 0.8, "{road:?}");
+    let (first, last) = (&road.line[0], &road.line[road.line.len() - 1]);
+    assert!(first.longitude < last.longitude, "the cars drove east");
+
+    let town = town.restart(false).await;
+    let restored_ms = along_ms(&town).await;
+    assert!(
+        restored_ms > free_ms * 6 / 5,
+        "{restored_ms} against {free_ms}"
+    );
+    // Nobody drives there any more, and it dissolves.
+    town.pass(900).await;
+    assert!(along_ms(&town).await < free_ms * 21 / 20);
+}
+
+#[tokio::test]
+async fn switched_off_nothing_follows() {
+    let config = Config {
+        traffic: TrafficConfig {
+            enabled: false,
+            interval: Duration::from_secs(1),
+            ..TrafficConfig::default()
+        },
+        ..Config::default()
+    };
+    let town = Town::with(config).await;
+    let free_ms = along_ms(&town).await;
+    let mut anna = town.driver_at("anna", 1, 0).await;
+    jam(&town, &mut anna).await;
+    assert_eq!(along_ms(&town).await, free_ms);
+    let shown = snapshot(&town).await;
+    assert!(!shown.is_enabled && shown.roads.is_empty());
+}
