@@ -64,7 +64,7 @@ fn the_crates_point_one_way() {
         ("Cargo.toml", &[][..]),
         ("crates/roads/Cargo.toml", &[]),
         ("crates/platform/Cargo.toml", &["proto"]),
-        ("crates/sim/Cargo.toml", &["proto", "roads"]),
+        ("crates/sim/Cargo.toml", &["proto", "roads", "matching"]),
         ("matching/Cargo.toml", &["proto", "platform", "roads"]),
         ("trips/Cargo.toml", &["proto", "platform"]),
         ("billing/Cargo.toml", &["proto", "platform"]),

@@ -19,6 +19,14 @@ pub(crate) enum Purpose {
     Cruising = 4,
     /// How long an actor waits before it tries again; the number is arbitrary.
     Backoff = 5,
+    /// Where in its zone a ride begins and ends.
+    Zones = 6,
+    /// How often a ride of the demand is asked for, and where its copies begin.
+    Copies = 7,
+    /// How patient a rider is.
+    Rider = 8,
+    /// When a driver makes a break.
+    Breaks = 9,
 }
 
 /// A stream of chance that depends on nothing but its arguments.

@@ -36,6 +36,7 @@ mod kerb;
 mod link;
 mod lookup;
 mod movement;
+pub mod offline;
 mod progress;
 mod refusal;
 mod report;

@@ -27,7 +27,7 @@ pub enum Command {
     #[command(subcommand)]
     Map(map::Command),
     /// Drives seeded riders and drivers through a running gateway and reports how it went.
-    Simulate(simulate::Args),
+    Simulate(Box<simulate::Args>),
     /// Explains a past dispatch round and decides it again, under its own policy or another.
     Replay(replay::Args),
     /// Measures the parts that have to be fast, on this machine and any map.
@@ -47,7 +47,7 @@ impl Command {
             Self::Serve(args) => serve::run(&args, config),
             Self::Migrate => migrate::run(config),
             Self::Map(command) => map::run(command, &config),
-            Self::Simulate(args) => simulate::run(args, &config),
+            Self::Simulate(args) => simulate::run(*args, &config),
             Self::Replay(args) => replay::run(&args, &config),
             Self::Bench(args) => bench::run(&args, &config),
             Self::Token(args) => token::run(&args, &config),
