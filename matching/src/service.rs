@@ -333,8 +333,9 @@ impl Service {
                 let config = &self.ground.config;
                 let tidied = async {
                     self.store.tidy(now - LEFTOVER_MAX, memory).await?;
+                    let rounds_from = now - crate::config::delta(config.rounds_kept);
                     self.store
-                        .tidy_rounds(config.rounds_kept, config.rounds_max)
+                        .tidy_rounds(rounds_from, config.rounds_max)
                         .await?;
                     let faded = crate::config::delta(config.traffic.half_life) * TRAFFIC_HALVES;
                     let faded_at = crate::traffic::millis(now - faded);

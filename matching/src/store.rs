@@ -100,8 +100,8 @@ pub mod statements {
         LOAD_ROUND = "-- load_round: a round
             SELECT body FROM round WHERE round_id = $1";
         /// Housekeeping.
-        DELETE_OLD_ROUNDS = "-- delete_old_rounds: rounds older than that many seconds
-            DELETE FROM round WHERE decided_at < now() - make_interval(secs => $1)";
+        DELETE_OLD_ROUNDS = "-- delete_old_rounds: rounds decided before a moment
+            DELETE FROM round WHERE decided_at < $1";
         /// Housekeeping.
         DELETE_SPARE_ROUNDS = "-- delete_spare_rounds: the oldest of more than that many
             DELETE FROM round WHERE decided_at <= (

@@ -1,7 +1,5 @@
 //! Dispatch rounds that are kept, and what operators have set.
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 use jitney_proto::ids::{RoundId, TripId};
 use sqlx::{Row, postgres::PgRow};
@@ -119,13 +117,13 @@ impl Store {
         Record::from_bytes(&body).map(Some).map_err(decode)
     }
 
-    /// Drops rounds that are older than `age`, and the oldest of more than `most`.
+    /// Drops rounds decided before a moment, and the oldest of more than `most`.
     ///
     /// # Errors
     /// The database's.
-    pub async fn tidy_rounds(&self, age: Duration, most: u32) -> Result<(), sqlx::Error> {
+    pub async fn tidy_rounds(&self, before: DateTime<Utc>, most: u32) -> Result<(), sqlx::Error> {
         sqlx::query(DELETE_OLD_ROUNDS)
-            .bind(age.as_secs_f64())
+            .bind(before)
             .execute(&self.pool)
             .await?;
         sqlx::query(DELETE_SPARE_ROUNDS)

@@ -27,11 +27,13 @@ impl Town {
         answer.unwrap().into_inner().rounds
     }
 
-    /// The rounds of a trip, once there are so many; time passes only as long as it takes.
+    /// The first rounds of a trip, oldest first, once there are so many. Time passes until they are kept,
+    /// so there may be later ones.
     async fn rounds(&self, number: u32, count: usize) -> Vec<wire::Round> {
         for _ in 0..100 {
-            let rounds = self.rounds_of(&trip(number)).await;
+            let mut rounds = self.rounds_of(&trip(number)).await;
             if rounds.len() >= count {
+                rounds.reverse();
                 return rounds;
             }
             self.pass(1).await;
@@ -124,7 +126,7 @@ async fn a_round_says_of_every_driver_why_it_was_or_was_not_them() {
     assert_eq!(search.offer_ended().await.driver_id, "anna");
     assert_eq!(search.made().await.driver_id, "ben");
     let rounds = town.rounds(1, 2).await;
-    let explained = town.explain(&rounds[0].round_id).await.unwrap();
+    let explained = town.explain(&rounds[1].round_id).await.unwrap();
     let outcome = &explained.outcomes[0];
     assert_eq!(reasons(outcome)[0], ("anna", VerdictReason::Declined));
     assert!(outcome.waited_ms >= 15_000);
