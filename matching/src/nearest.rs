@@ -87,6 +87,15 @@ impl Nearest {
         self.roads.store(roads);
     }
 
+    /// The same, unless other travel times have come meanwhile.
+    ///
+    /// # Panics
+    /// When it is another map.
+    pub fn swap_if(&self, current: &Arc<RoadNetwork>, roads: Arc<RoadNetwork>) {
+        assert_eq!(current.id(), roads.id(), "the roads are the same");
+        self.roads.compare_and_swap(current, roads);
+    }
+
     /// The nearest idle drivers, soonest first; equal times by driver id. Those that cannot reach the
     /// target are left out, so there may be fewer than asked for.
     pub fn find(&self, index: &Index, ids: &[DriverId], query: &Query<'_>) -> Vec<Found> {

@@ -160,6 +160,12 @@ impl Service {
         platform
             .tasks
             .spawn(async move { service.write_down().await });
+        let ground = Arc::clone(&self.ground);
+        platform.tasks.spawn_blocking(move || {
+            let roads = ground.nearest.roads();
+            let tightened = Arc::new(roads.tightened());
+            ground.nearest.swap_if(&roads, tightened);
+        });
         if self.ground.config.traffic.enabled {
             let service = Arc::clone(self);
             platform

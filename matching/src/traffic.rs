@@ -140,7 +140,8 @@ impl LiveTraffic {
         self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes observations in and swaps in the times of now. Takes as long as a customization.
+    /// Takes observations in and swaps in the times of now. Takes as long as a customization and more:
+    /// call it where that disturbs nobody.
     pub fn follow(&self, ground: &Ground, observations: &[Observation], now: DateTime<Utc>) {
         let times = {
             let mut traffic = self.look();

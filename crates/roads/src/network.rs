@@ -89,6 +89,16 @@ impl RoadNetwork {
         })
     }
 
+    /// The same network, searched nearly twice as fast: worth its price, about twice that of a
+    /// customization, for travel times that stay in use for a while.
+    #[must_use]
+    pub fn tightened(&self) -> Self {
+        Self {
+            topology: Arc::clone(&self.topology),
+            metric: Arc::new(self.metric.tightened(&self.topology)),
+        }
+    }
+
     /// Whether the other is this network under these travel times, rather than equal ones.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {

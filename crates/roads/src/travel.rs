@@ -276,7 +276,7 @@ fn fastest_at(stubs: impl Iterator<Item = Stub>, hierarchy: &Hierarchy, rank: u3
 }
 
 /// A search upwards from a snap, to the ancestors of its approaches in the elimination tree.
-struct Climb {
+pub(crate) struct Climb {
     /// The current search; an entry of `links` stamped otherwise is left over from an earlier one.
     generation: u32,
     links: Vec<Link>,
@@ -300,7 +300,7 @@ impl Climb {
         reached_by: NONE,
     };
 
-    fn new(approaches: usize) -> Self {
+    pub fn new(approaches: usize) -> Self {
         Self {
             generation: 0,
             links: vec![Self::UNKNOWN; approaches],
@@ -310,7 +310,7 @@ impl Climb {
     }
 
     /// Forgets the last search and climbs from the stubs' approaches.
-    fn run(&mut self, network: &RoadNetwork, sense: Sense, stubs: impl Iterator<Item = Stub>) {
+    pub fn run(&mut self, network: &RoadNetwork, sense: Sense, stubs: impl Iterator<Item = Stub>) {
         self.next_generation();
         let hierarchy = &network.topology.hierarchy;
         let up_arcs = network.metric.up_arcs(sense);
@@ -346,7 +346,13 @@ impl Climb {
         }
     }
 
-    fn time_ms(&self, rank: u32) -> u32 {
+    /// The ranks that were visited, lowest first.
+    pub fn ranks(&self) -> &[u32] {
+        &self.ranks
+    }
+
+    /// The time found at a rank; [`UNREACHABLE_MS`] where none was.
+    pub fn time_ms(&self, rank: u32) -> u32 {
         let link = &self.links[rank as usize];
         if link.generation == self.generation {
             link.time_ms

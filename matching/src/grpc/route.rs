@@ -4,8 +4,7 @@ use jitney_proto::{
     common::v1::{BoundingBox, Point, Route},
     matching::v1 as wire,
 };
-use jitney_roads::Snap;
-use rayon::prelude::*;
+use jitney_roads::{RoadNetwork, Snap, SourceSet};
 
 use crate::{dispatch::Ground, error::Refusal, wire as words};
 
@@ -88,10 +87,8 @@ pub fn matrix(
     }
     let origins = on_road("origins", &request.origins)?;
     let destinations = on_road("destinations", &request.destinations)?;
-    let times: Vec<Vec<Option<u32>>> = destinations
-        .par_iter()
-        .map(|destination| ground.nearest.times_to(destination, &origins))
-        .collect();
+    let times = SourceSet::new(RoadNetwork::clone(&ground.nearest.roads()), &origins)
+        .times_to(&destinations);
     let row = |origin: usize| wire::MatrixRow {
         durations_ms: times
             .iter()

@@ -1,15 +1,29 @@
 //! Every search against petgraph's Dijkstra.
 
 use jitney_roads::{
-    BackwardExpansion, Facing, NodeId, PairSearch, RoadNetwork, Snap, SourceSearch, TargetSearch,
-    import, oracle, testmap,
+    BackwardExpansion, Facing, NodeId, PairSearch, RoadNetwork, Snap, SourceSearch, SourceSet,
+    TargetSearch, import, oracle, testmap,
 };
 use proptest::prelude::*;
 
 use crate::maps;
 
-/// Checks pair, target, source and backward searches from and to the same snaps.
+/// Checks pair, target, source, matrix and backward searches from and to the same snaps, as they are and
+/// tightened.
 fn agree_with_the_oracle(network: &RoadNetwork, targets: &[Snap], sources: &[Snap]) {
+    searches_agree(network, targets, sources);
+    searches_agree(&network.tightened(), targets, sources);
+}
+
+fn searches_agree(network: &RoadNetwork, targets: &[Snap], sources: &[Snap]) {
+    let matrix = SourceSet::new(network.clone(), sources).times_to(targets);
+    for (target, times) in targets.iter().zip(matrix) {
+        assert_eq!(
+            times,
+            oracle::all_times_to(network, target, sources),
+            "matrix {target:?}"
+        );
+    }
     let mut pairs = PairSearch::new(network.clone());
     let mut to_target = TargetSearch::new(network.clone());
     let mut from_source = SourceSearch::new(network.clone());

@@ -72,11 +72,17 @@ pub fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
         Subject::Roads => roads::run(&mut report, &network, config.map.file.as_deref(), args.seed)?,
         Subject::Nearest => {
             let drivers = drivers(&[1_000, 10_000, 100_000, 1_000_000]);
-            nearest::run(&mut report, &network, &drivers, args.seed);
+            nearest::run(&mut report, &network.tightened(), &drivers, args.seed);
         }
         Subject::Rounds => {
             let drivers = drivers(&[20_000]);
-            rounds::run(&mut report, &network, args.requests, &drivers, args.seed)?;
+            rounds::run(
+                &mut report,
+                &network.tightened(),
+                args.requests,
+                &drivers,
+                args.seed,
+            )?;
         }
         Subject::Ingest => {
             let drivers = drivers(&[10_000]);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use jitney_roads::{
-    BackwardExpansion, PairSearch, RoadNetwork, Snap, TargetSearch, import, testmap,
+    BackwardExpansion, PairSearch, RoadNetwork, Snap, SourceSet, TargetSearch, import, testmap,
 };
 use rayon::prelude::*;
 
@@ -32,6 +32,10 @@ pub fn run(
         drop(network.with_arc_times(network.arc_times_ms().to_vec()))
     });
     report.times("customize for new speeds", Unit::Ms, None, &mut swaps);
+
+    let mut tightens = timed(5, |_| drop(network.tightened()));
+    report.times("tighten them", Unit::Ms, None, &mut tightens);
+    let network = &network.tightened();
 
     let snaps = testmap::random_snaps(network, seed, 40_000);
     let at = |number: usize| &snaps[number % snaps.len()];
@@ -74,22 +78,15 @@ pub fn run(
         expansion.by_ref().for_each(drop);
     });
     report.times("1000 approaches settled", Unit::Us, None, &mut times);
-    under_load(report, network, &snaps);
-    Ok(())
+    under_load(report, network, &snaps)
 }
 
 /// All times between 500 places and 500 others, on one thread and on all.
 fn matrix(report: &mut Report, network: &RoadNetwork, snaps: &[Snap]) {
     const SIDE: usize = 500;
     let (from, to) = (&snaps[..SIDE], &snaps[SIDE..2 * SIDE]);
-    let column = |search: &mut TargetSearch, target: &Snap| {
-        search.aim(target);
-        for from in from {
-            search.time_from(from);
-        }
-    };
-    let mut search = TargetSearch::new(network.clone());
-    let mut times = timed(5, |_| to.iter().for_each(|to| column(&mut search, to)));
+    let sweep = |to: &[Snap]| drop(SourceSet::new(network.clone(), from).times_to(to));
+    let mut times = timed(5, |_| sweep(to));
     report.times(
         "matrix of 500 x 500, one thread",
         Unit::Ms,
@@ -97,11 +94,8 @@ fn matrix(report: &mut Report, network: &RoadNetwork, snaps: &[Snap]) {
         &mut times,
     );
     let mut times = timed(5, |_| {
-        let chunks = to.par_chunks(SIDE.div_ceil(rayon::current_num_threads()));
-        chunks.for_each(|chunk| {
-            let mut search = TargetSearch::new(network.clone());
-            chunk.iter().for_each(|to| column(&mut search, to));
-        });
+        to.par_chunks(SIDE.div_ceil(rayon::current_num_threads()))
+            .for_each(sweep);
     });
     report.times(
         "matrix of 500 x 500, all threads",
@@ -112,7 +106,7 @@ fn matrix(report: &mut Report, network: &RoadNetwork, snaps: &[Snap]) {
 }
 
 /// Searches while nothing else happens, and while new speeds are customized for all the time.
-fn under_load(report: &mut Report, network: &RoadNetwork, snaps: &[Snap]) {
+fn under_load(report: &mut Report, network: &RoadNetwork, snaps: &[Snap]) -> anyhow::Result<()> {
     let ask = |search: &mut TargetSearch| {
         timed(5_000, |number| {
             search.aim(&snaps[number % snaps.len()]);
@@ -125,10 +119,13 @@ fn under_load(report: &mut Report, network: &RoadNetwork, snaps: &[Snap]) {
     let mut idle: Vec<Duration> = ask(&mut search);
     report.times("times of 50 to one, idle", Unit::Us, None, &mut idle);
     let is_over = AtomicBool::new(false);
+    // On a thread of its own, as matching does it.
+    let customizing = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
     let mut busy = std::thread::scope(|scope| {
         scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
-                drop(network.with_arc_times(network.arc_times_ms().to_vec()));
+                let times = network.arc_times_ms().to_vec();
+                drop(customizing.install(|| network.with_arc_times(times)));
             }
         });
         let busy = ask(&mut search);
@@ -141,4 +138,5 @@ fn under_load(report: &mut Report, network: &RoadNetwork, snaps: &[Snap]) {
         None,
         &mut busy,
     );
+    Ok(())
 }
