@@ -7,7 +7,7 @@ use jitney_proto::ids::ProductId;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    policy::{Policy, default_policies},
+    policy::{Policy, default_policies, read_policies},
     traffic::TrafficConfig,
 };
 
@@ -44,7 +44,9 @@ pub struct Config {
     pub reservations_per_rider_max: usize,
     /// The dispatch policy that is used until an operator chooses another: one of `policies`.
     pub policy: String,
-    /// The dispatch policies, by name.
+    /// The dispatch policies, by name. One that is named here changes the ready-made one of that name, or
+    /// is a new one.
+    #[serde(deserialize_with = "read_policies")]
     pub policies: BTreeMap<String, Policy>,
     /// How long dispatch rounds are kept, to be explained and decided again.
     #[serde(with = "humantime_serde")]
@@ -283,6 +285,28 @@ mod tests {
         assert_eq!(config.products.len(), 3);
         let text = serde_json::to_string(&config).unwrap();
         assert_eq!(serde_json::from_str::<Config>(&text).unwrap(), config);
+    }
+
+    #[test]
+    fn a_policy_changes_what_it_names() {
+        let text = r#"{"policy": "mine", "policies": {"batched": {"window": "5s"}, "mine": {"candidates": 3}}}"#;
+        let config: Config = serde_json::from_str(text).unwrap();
+        config.check().unwrap();
+        let batched = Policy {
+            window: Duration::from_secs(5),
+            ..Policy::batched()
+        };
+        assert_eq!(config.policies["batched"], batched);
+        assert_eq!(config.policies["immediate"], Policy::immediate());
+        assert_eq!(config.policies["mine"].candidates, 3);
+        let wrong = r#"{"policies": {"batched": {"windw": "5s"}}}"#;
+        let error = serde_json::from_str::<Config>(wrong)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("batched") && error.contains("windw"),
+            "{error}"
+        );
     }
 
     #[test]

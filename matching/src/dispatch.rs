@@ -93,6 +93,8 @@ pub struct Dispatch {
     rounds: Rounds,
     /// When the round is due that searches wait for.
     round_at: Option<DateTime<Utc>>,
+    /// Somebody became free since the last round.
+    freed: bool,
     search_rules: SearchRules,
     ping_rules: PingRules,
     reservation_ttl: TimeDelta,
@@ -124,6 +126,7 @@ impl Dispatch {
             }),
             rounds: Rounds::default(),
             round_at: None,
+            freed: false,
             search_rules: SearchRules::of(config),
             ping_rules: PingRules::of(config),
             observations: Observations::new(&config.traffic),

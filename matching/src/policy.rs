@@ -133,6 +133,29 @@ pub(crate) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Reads configured policies: those with a ready-made policy's name change what they name of it, others
+/// begin with `immediate`.
+pub(crate) fn read_policies<'de, D>(from: D) -> Result<BTreeMap<String, Policy>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    use serde::de::Error;
+    let given: BTreeMap<String, serde_json::Map<String, serde_json::Value>> =
+        Deserialize::deserialize(from)?;
+    let mut policies = default_policies();
+    for (name, changes) in given {
+        let base = policies.get(&name).cloned().unwrap_or_default();
+        let mut policy = serde_json::to_value(base).map_err(D::Error::custom)?;
+        if let Some(fields) = policy.as_object_mut() {
+            fields.extend(changes);
+        }
+        let policy = serde_json::from_value(policy)
+            .map_err(|error| D::Error::custom(format!("policy {name}: {error}")))?;
+        policies.insert(name, policy);
+    }
+    Ok(policies)
+}
+
 /// The policies an operator can choose from, by name.
 pub fn default_policies() -> BTreeMap<String, Policy> {
     [

@@ -209,8 +209,14 @@ impl Topology {
         let turns = Turns::build(&roads, &plan.segments, &plan.turns);
         check_order(&plan.order, turns.approach_count())?;
         let ends = plan.ends(&arcs.arcs);
-        let snapper = SnapIndex::build(&plan);
-        let hierarchy = Hierarchy::build(&turns, &plan.order);
+        // The two slow parts know nothing of each other.
+        let (snapper, hierarchy) = std::thread::scope(|scope| {
+            let snapper = scope.spawn(|| SnapIndex::build(&plan));
+            let hierarchy = Hierarchy::build(&turns, &plan.order);
+            let snapper = snapper.join();
+            let snapper = snapper.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            (snapper, hierarchy)
+        });
         let Arcs {
             arcs,
             first_out,

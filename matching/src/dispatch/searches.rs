@@ -100,7 +100,9 @@ impl Dispatch {
     /// down, and then made ([`Dispatch::make`]) or dropped ([`Dispatch::drop_unwritten`]).
     pub fn advance(&mut self, now: DateTime<Utc>) -> Due {
         self.expire_reservations(now);
-        let freed = self.fleet.take_freed();
+        // Whoever became free counts until the round that can have them.
+        self.freed |= self.fleet.take_freed();
+        let freed = self.freed;
         let mut due = Due::default();
         for trip in self.searches.keys().copied().collect::<Vec<_>>() {
             if self.is_looking(trip, freed, now) {
@@ -112,12 +114,14 @@ impl Dispatch {
         }
         if due.looking.is_empty() {
             self.round_at = None;
+            self.freed = false;
         } else {
             let window = delta(self.policy.policy.window);
             if *self.round_at.get_or_insert(now + window) > now {
                 due.looking.clear();
             } else {
                 self.round_at = None;
+                self.freed = false;
             }
         }
         due
