@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use chrono::TimeDelta;
 use jitney_proto::ids::ProductId;
+use jitney_roads::LatLon;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -48,6 +49,10 @@ pub struct Config {
     /// is a new one.
     #[serde(deserialize_with = "read_policies")]
     pub policies: BTreeMap<String, Policy>,
+    /// Places where drivers queue: rides that begin in one go to whoever of the idle drivers there has
+    /// been in it for longest, as at an airport. Drivers lose their place when they leave, end their
+    /// shift or take a ride. While nobody queues there, rides go by the policy as elsewhere.
+    pub zones: Vec<ZoneConfig>,
     /// How long dispatch rounds are kept, to be explained and decided again.
     #[serde(with = "humantime_serde")]
     pub rounds_kept: Duration,
@@ -122,6 +127,20 @@ pub struct ProductConfig {
     pub seats: u32,
 }
 
+/// A round place where drivers queue.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ZoneConfig {
+    /// Its name.
+    pub id: String,
+    /// Its middle, degrees north.
+    pub latitude: f64,
+    /// Its middle, degrees east.
+    pub longitude: f64,
+    /// How far it reaches, metres.
+    pub radius_m: f64,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -136,6 +155,7 @@ impl Default for Config {
             reservations_per_rider_max: 3,
             policy: "immediate".to_owned(),
             policies: default_policies(),
+            zones: Vec::new(),
             rounds_kept: Duration::from_secs(86_400),
             rounds_max: 200_000,
             matrix_pairs_max: 250_000,
@@ -217,6 +237,16 @@ impl Config {
             let known: Vec<&str> = self.policies.keys().map(String::as_str).collect();
             let problem = format!("{:?} is none of {}", self.policy, known.join(", "));
             return bad("policy", &problem);
+        }
+        for (place, zone) in self.zones.iter().enumerate() {
+            let is_place = LatLon::new(zone.latitude, zone.longitude).is_ok();
+            if !is_place || !zone.radius_m.is_finite() || zone.radius_m <= 0.0 {
+                let problem = format!("{} needs a place on Earth and a radius above 0", zone.id);
+                return bad("zones", &problem);
+            }
+            if self.zones[..place].iter().any(|other| other.id == zone.id) {
+                return bad("zones", &format!("{} is there twice", zone.id));
+            }
         }
         let lengths = [
             ("snap_distance_max_m", self.snap_distance_max_m),

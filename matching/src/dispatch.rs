@@ -40,6 +40,7 @@ use crate::{
     standing::Hold,
     store::DriverRow,
     traffic::{Observation, Observations},
+    zone::Zones,
 };
 
 pub use bookings::BookingRequest;
@@ -57,6 +58,8 @@ pub struct Ground {
     pub roads: Arc<RoadNetwork>,
     /// Searches on them.
     pub nearest: Nearest,
+    /// Where drivers queue.
+    pub zones: Zones,
 }
 
 impl Ground {
@@ -65,6 +68,7 @@ impl Ground {
         let catalogue = Catalogue::new(config.products.clone());
         let nearest = Nearest::new(Arc::clone(&roads), config.settle_budget);
         Self {
+            zones: Zones::new(&config.zones),
             config,
             catalogue,
             roads,

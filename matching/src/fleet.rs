@@ -16,6 +16,7 @@ use crate::{
     ping::Fix,
     product::ProductSet,
     standing::{Hold, Leg, Ride, Standing},
+    zone::ZoneNo,
 };
 
 /// A driver's number, from 0, for as long as the process lives.
@@ -64,6 +65,8 @@ pub struct Driver {
     pub heard_at: DateTime<Utc>,
     /// Since when they have been idle; means nothing while they are not.
     pub idle_since: DateTime<Utc>,
+    /// The zone they queue in, and since when.
+    pub queue: Option<(ZoneNo, DateTime<Utc>)>,
     /// Counts changes of shift, products and vehicle, over restarts: the database keeps the latest.
     pub shift_no: i64,
     /// The places of the live trip.
@@ -143,6 +146,7 @@ impl Fleet {
             anywhere: true,
             heard_at: now,
             idle_since: now,
+            queue: None,
             shift_no: 0,
             places: None,
             changed: 0,
@@ -214,6 +218,16 @@ impl Fleet {
         }
         self.changed(key);
         self.to_save(key);
+    }
+
+    /// A driver is in that zone, or in none: they queue there from now on, or go on to.
+    pub fn queue(&mut self, key: DriverKey, zone: Option<ZoneNo>, now: DateTime<Utc>) {
+        let driver = &mut self.drivers[key.index()];
+        let may_queue = driver.standing.on_shift && driver.standing.live().is_none();
+        let zone = zone.filter(|_| may_queue);
+        if driver.queue.map(|(own, _)| own) != zone {
+            driver.queue = zone.map(|zone| (zone, now));
+        }
     }
 
     /// Tells of every new position of a driver from now on.
@@ -292,6 +306,7 @@ impl Fleet {
         if is_live {
             let before = self.driver(key).standing.live().map(|before| before.trip);
             let driver = &mut self.drivers[key.index()];
+            driver.queue = None;
             if before != Some(ride.trip) {
                 driver.places = None;
                 if let Some(before) = before {

@@ -11,7 +11,7 @@
 //! | who the drivers are and where | [`fleet`], [`index`], [`ping`] |
 //! | how the nearest are found | [`nearest`] |
 //! | how a trip finds its driver | [`search`], [`offer`], [`dispatch`] |
-//! | how a round decides who is offered what | [`policy`], [`round`], [`assignment`] |
+//! | how a round decides who is offered what | [`policy`], [`round`], [`assignment`], [`zone`] |
 //! | how fast the roads are driven now | [`traffic`] |
 //! | what an app that lost its connection is sent again | [`session`], [`outbound`] |
 //! | what survives a restart | [`store`] and the migrations |
@@ -47,6 +47,7 @@ pub mod standing;
 pub mod store;
 pub mod traffic;
 pub mod wire;
+pub mod zone;
 
 #[cfg(test)]
 mod tests;

@@ -175,6 +175,7 @@ impl Dispatch {
             && let Some(fix) = last
         {
             self.fleet.place(key, fix);
+            self.fleet.queue(key, self.ground.zones.at(fix.place), now);
             self.rouse_if_freed();
         }
         refused
@@ -190,6 +191,9 @@ impl Dispatch {
         if let Some(hold) = self.fleet.shift(key, change, now) {
             self.hold_ended(hold, now);
         }
+        let place = self.fleet.driver(key).fix.map(|fix| fix.place);
+        let zone = place.and_then(|place| self.ground.zones.at(place));
+        self.fleet.queue(key, zone, now);
         let driver = Some(self.wire_driver(key));
         self.sessions
             .tell(key, Message::DriverUpdate(wire::DriverUpdate { driver }));

@@ -19,6 +19,7 @@ use crate::{
     policy::{Policy, millis},
     product::ProductSet,
     standing::Doing,
+    zone::ZoneNo,
 };
 
 /// Rounds of more requests than this keep only the drivers who could come, not those who could not.
@@ -91,6 +92,8 @@ struct Candidates {
     those: Vec<Candidate>,
     /// There may be more, farther away.
     has_more: bool,
+    /// They queue in the request's zone.
+    is_queue: bool,
 }
 
 impl Scene<'_> {
@@ -164,6 +167,11 @@ impl Scene<'_> {
         finishing: &[Finishing],
     ) -> Candidates {
         let reach_ms = policy.reach_ms(asker.waited_ms);
+        if let Some(zone) = self.ground.zones.at(asker.pickup.point)
+            && let Some(queue) = self.queued(zone, asker, most, reach_ms)
+        {
+            return queue;
+        }
         let query = Query {
             target: asker.pickup,
             products: asker.products,
@@ -202,7 +210,53 @@ impl Scene<'_> {
                 })
             }));
         }
-        Candidates { those, has_more }
+        Candidates {
+            those,
+            has_more,
+            is_queue: false,
+        }
+    }
+
+    /// The first of those who queue in a zone and could come; `None` when nobody could.
+    fn queued(
+        &self,
+        zone: ZoneNo,
+        asker: &Asker<'_>,
+        most: usize,
+        reach_ms: u32,
+    ) -> Option<Candidates> {
+        let queuing = self.fleet.iter().filter_map(|(driver, state)| {
+            let (own, since) = state.queue?;
+            let id = self.fleet.id(driver);
+            let could = own == zone
+                && state.standing.is_idle()
+                && state.products.meets(asker.products)
+                && !asker.excluded.contains(id);
+            could.then_some((since, id, driver, state.fix?.snap))
+        });
+        let mut queue: Vec<_> = queuing.collect();
+        queue.sort_unstable_by_key(|&(since, id, ..)| (since, id));
+        let has_more = queue.len() > most;
+        queue.truncate(most);
+        let places: Vec<Snap> = queue.iter().map(|&(.., snap)| snap).collect();
+        let times = self.ground.nearest.times_to(&asker.pickup, &places);
+        let those: Vec<Candidate> = (1..)
+            .zip(queue.iter().zip(times))
+            .filter_map(|(queue_place, (&(_, _, driver, _), time_ms))| {
+                let time_ms = time_ms.filter(|&time_ms| time_ms <= reach_ms)?;
+                Some(Candidate {
+                    driver,
+                    time_ms,
+                    frees_in_ms: 0,
+                    queue_place,
+                })
+            })
+            .collect();
+        (!those.is_empty()).then_some(Candidates {
+            those,
+            has_more,
+            is_queue: true,
+        })
     }
 
     /// The round's inputs in their order, and the drivers' keys.
@@ -286,6 +340,8 @@ impl Scene<'_> {
         let idle = idle.map(|driver| {
             let gate = if !self.fleet.driver(driver).products.meets(asker.products) {
                 Gate::Product
+            } else if candidates.is_queue {
+                Gate::Queue
             } else if candidates.has_more {
                 Gate::NotNearest
             } else {

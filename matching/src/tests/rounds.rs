@@ -11,7 +11,7 @@ use jitney_proto::{
 use tonic::Status;
 
 use super::support::{Town, corner, trip};
-use crate::{Config, policy::Policy};
+use crate::{Config, config::ZoneConfig, policy::Policy};
 
 impl Town {
     fn as_operator<T>(&self, message: T) -> tonic::Request<T> {
@@ -290,4 +290,59 @@ async fn a_matrix_is_as_its_routes() {
     };
     let refused = town.client().compute_matrix(town.as_operator(empty)).await;
     assert_eq!(Code::of(&refused.unwrap_err()), Some(Code::InvalidRequest));
+}
+
+#[tokio::test]
+async fn an_airports_queue_is_served_in_the_order_of_arrival() {
+    let config = Config {
+        zones: vec![ZoneConfig {
+            id: "airport".into(),
+            latitude: corner(5, 5).latitude,
+            longitude: corner(5, 5).longitude,
+            radius_m: 450.0,
+        }],
+        ..Config::default()
+    };
+    let town = Town::with(config).await;
+    // Anna came first and stands farther off; carl is near, but outside.
+    let _anna = town.driver_at("anna", 5, 3).await;
+    town.pass(5).await;
+    let mut ben = town.driver_at("ben", 5, 5).await;
+    let _carl = town.driver_at("carl", 8, 6).await;
+    let mut request = town.match_request(1);
+    request.pickup = Some(corner(5, 6));
+    let mut search = town.search_with(request).await;
+    assert_eq!(search.made().await.driver_id, "anna");
+    let rounds = town.rounds(1, 1).await;
+    let explained = town.explain(&rounds[0].round_id).await.unwrap();
+    let expected = [
+        ("anna", VerdictReason::Chosen),
+        ("ben", VerdictReason::Dearer),
+        ("carl", VerdictReason::Queue),
+    ];
+    assert_eq!(reasons(&explained.outcomes[0]), expected);
+    town.tell(town.event(1, 9, TripEventKind::Cancelled, ""))
+        .await;
+
+    // Ben leaves the queue and comes back: behind anna, who was let go, and behind dora.
+    let _dora = town.driver_at("dora", 5, 4).await;
+    for place in [corner(9, 5), corner(5, 5)] {
+        town.pass(15).await;
+        ben.ping(place).await;
+    }
+    for (number, driver) in [(2, "anna"), (3, "dora"), (4, "ben")] {
+        let mut request = town.match_request(number);
+        request.pickup = Some(corner(5, 6));
+        let mut search = town.search_with(request).await;
+        assert_eq!(search.made().await.driver_id, driver);
+        let event = town.event(number, 1, TripEventKind::Assigned, driver);
+        town.tell(event).await;
+    }
+    // With nobody in the queue it goes by time.
+    let mut request = town.match_request(5);
+    request.pickup = Some(corner(5, 6));
+    assert_eq!(
+        town.search_with(request).await.made().await.driver_id,
+        "carl"
+    );
 }
