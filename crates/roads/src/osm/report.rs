@@ -49,8 +49,8 @@ pub struct ImportReport {
     pub restrictions_incomplete: u64,
     /// Turn restrictions of an unknown kind, over several ways, or that fit more than one turn.
     pub restrictions_unclear: u64,
-    /// Roads that were measured shorter than the straight line between their ends, and were lengthened
-    /// to it; of graphs that come with lengths.
+    /// Roads of a graph that take the length of the straight line between their ends: they were
+    /// measured shorter, or not at all.
     pub lengthened_roads: u64,
     /// Nodes dropped because not every other can be reached from them and back.
     pub unreachable_nodes: u64,

@@ -68,6 +68,56 @@ fn arcs_there_and_back_are_one_road() {
 }
 
 #[test]
+fn roads_between_the_same_nodes_are_told_apart_by_length() {
+    // The short way there is one-way, the long way is not; one of its arcs stands there three times.
+    let times = "p sp 3 8\na 1 2 100\na 1 2 250\na 1 2 200\na 2 1 300\na 1 2 220\na 2 3 9\na 3 2 9\n\
+                 a 3 1 0\n";
+    let lengths = "p sp 3 8\na 1 2 1200\na 1 2 1500\na 1 2 1500\na 2 1 1500\na 1 2 1500\na 2 3 1600\n\
+                   a 3 2 1600\na 3 1 2000\n";
+    let places = "p aux sp co 3\nv 1 0 0\nv 2 1000 0\nv 3 1000 1000\n";
+    let roads = |network: &RoadNetwork| -> Vec<(u32, [Option<u32>; 2])> {
+        let time = |arc| Some(network.arc_time_ms(arc?));
+        network
+            .segments()
+            .map(|road| {
+                (
+                    road.length_mm(),
+                    [true, false].map(|way| time(road.arc(way))),
+                )
+            })
+            .collect()
+    };
+    let expected = [
+        (120_000, [Some(360), None]),
+        (150_000, [Some(720), Some(1080)]),
+        (160_000, [Some(33), Some(33)]),
+        (200_000, [Some(1), None]),
+    ];
+    assert_eq!(roads(&imported(times, lengths, places).unwrap()), expected);
+
+    // Without lengths they look alike, and the fastest counts.
+    let folder = tempfile::tempdir().unwrap();
+    let named = graph(folder.path(), times, lengths, places);
+    fs::remove_file(folder.path().join("town-road-d.X.gr")).unwrap();
+    let network = import(&named).unwrap();
+    let times: Vec<_> = roads(&network)
+        .into_iter()
+        .map(|(_, times)| times)
+        .collect();
+    let expected = [
+        [Some(360), Some(1080)],
+        [Some(33), Some(33)],
+        [Some(1), None],
+    ];
+    assert_eq!(times, expected);
+    assert_eq!(
+        network.report().lengthened_roads,
+        3,
+        "all are straight lines"
+    );
+}
+
+#[test]
 fn compressed_files_and_lengths_alone_will_do() {
     let folder = tempfile::tempdir().unwrap();
     let plain = graph(folder.path(), TIMES, LENGTHS, PLACES);
@@ -145,7 +195,19 @@ fn nonsense_is_refused_by_file_and_line() {
         TIMES,
         &LENGTHS.replace("a 4 1", "a 1 4"),
         PLACES,
-        "not those with lengths",
+        "line 9: its arcs with times are not those with lengths",
+    );
+    refused(
+        &TIMES.replace("300", "24000001"),
+        LENGTHS,
+        PLACES,
+        "line 9: one road alone takes more than a day",
+    );
+    refused(
+        TIMES,
+        &LENGTHS.replace("a 4 1 1200", "a 4 1 4294967295"),
+        PLACES,
+        "line 9: one road alone is 429496 km long, from node 4 to node 1",
     );
     refused(
         TIMES,
@@ -169,12 +231,44 @@ fn nonsense_is_refused_by_file_and_line() {
 }
 
 #[test]
+fn compressed_files_that_break_off_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = graph(folder.path(), TIMES, LENGTHS, PLACES);
+    fs::remove_file(&plain).unwrap();
+    let named = folder.path().join("town-road-t.X.gr.gz");
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(TIMES.as_bytes()).unwrap();
+    let whole = encoder.finish().unwrap();
+    // Without its last byte, in the middle, and with a bit of its checksum turned over.
+    let mut turned = whole.clone();
+    turned[whole.len() - 6] ^= 1;
+    for bytes in [
+        &whole[..whole.len() - 1],
+        &whole[..whole.len() / 2],
+        &turned,
+    ] {
+        fs::write(&named, bytes).unwrap();
+        let error = import(&named).unwrap_err().to_string();
+        assert!(
+            error.contains("town-road-t.X.gr.gz is not a usable DIMACS graph: it cannot be read"),
+            "{error}"
+        );
+    }
+    fs::write(&named, whole).unwrap();
+    assert_eq!(import(&named).unwrap().node_count(), 4);
+}
+
+#[test]
 fn searches_agree_on_new_york() {
     let Some(times) = maps::shared_extract("nyc-dimacs/USA-road-t.NY.gr.gz") else {
         return;
     };
     let network = import(&times).unwrap();
     assert_eq!(network.report().nodes_read, 264_346);
+    assert_eq!(network.node_count(), 264_346);
+    // 733,846 arcs, 3,746 of which say what another says.
+    assert_eq!(network.arc_count(), 730_100);
+    assert!((100.0..104.0).contains(&(network.top_speed_m_per_s() * 3.6)));
     assert_eq!(network.approach_count(), network.node_count());
     let targets = testmap::random_snaps(&network, 1, 2);
     let sources = testmap::random_snaps(&network, 2, 50);
