@@ -1,36 +1,52 @@
-//! Times of import, load and queries on one map:
+//! Times of import, load and queries on one map, be it an extract, a graph or a map file:
 //! `cargo run --release -p jitney-roads --example roads_figures -- city.osm.pbf`
+//!
+//! Searches are timed as they are in use: with tightened travel times.
 
 use std::error::Error;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use jitney_roads::{
-    BackwardExpansion, PairSearch, RoadNetwork, Snap, SourceSearch, TargetSearch, import, testmap,
+    BackwardExpansion, PairSearch, RoadNetwork, RoadsError, Snap, SourceSearch, TargetSearch,
+    open_map, testmap,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
     let source = std::env::args_os()
         .nth(1)
         .map(PathBuf::from)
-        .ok_or("give a .osm.pbf or .gr file")?;
-    let begun = Instant::now();
-    let network = import(&source)?;
-    println!("{network:?}");
-    print!("{}", network.report());
-    println!("{:>12.1}  ms  import", begun.elapsed().as_secs_f64() * 1e3);
+        .ok_or("give a .osm.pbf, .gr or .roads file")?;
+    let cache = tempfile::tempdir()?;
+    let open = || -> Result<RoadNetwork, RoadsError> {
+        let begun = Instant::now();
+        let opened = open_map(&source, cache.path())?;
+        let (ms, origin) = (begun.elapsed().as_secs_f64() * 1e3, opened.origin);
+        println!("{ms:>12.1}  ms  open, {origin:?}");
+        Ok(opened.network)
+    };
+    open()?;
+    let network = open()?;
+    print!("{network:?}\n{}", network.report());
     let map = network.to_bytes();
     println!("{:>12.1}  KiB map file", map.len() as f64 / 1024.0);
     figure("load", 1, || drop(RoadNetwork::from_bytes(&map)));
     figure("customize", 1, || {
         drop(network.with_arc_times(network.arc_times_ms().to_vec()))
     });
+    figure("tighten", 1, || drop(network.tightened()));
+    let network = network.tightened();
 
     let snaps = testmap::random_snaps(&network, 7, 20_000);
     figure("snap", snaps.len(), || {
         snaps
             .iter()
             .for_each(|snap| drop(network.snap(snap.point, 50.0)))
+    });
+    figure("snap a driving car", snaps.len(), || {
+        for (number, snap) in snaps.iter().enumerate() {
+            drop(network.snap_driving(snap.point, (number % 360) as f64, 50.0));
+        }
     });
 
     let mut pairs = PairSearch::new(network.clone());
@@ -91,7 +107,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut expansion = BackwardExpansion::new(network);
     for budget in [100, 1000, 10_000] {
         figure(
-            &format!("{budget} nodes settled backwards"),
+            &format!("{budget} approaches settled backwards"),
             places.len(),
             || {
                 for target in places {
