@@ -4,7 +4,8 @@
 //! search goes down the tree nearest box first, measuring in metres on a plane that touches the
 //! Earth at the point asked for (longitudes shrunk by the cosine of *its* latitude), and stops when
 //! no box left can hold anything nearer. So the answer is the nearest piece in that plane, exactly,
-//! wherever on the map it is asked.
+//! wherever on the map it is asked. For a car with a heading the same walk looks a little farther, for
+//! the nearest piece that leads its way.
 //!
 //! Maps that cross the 180th meridian snap on each side of it separately.
 
@@ -15,7 +16,7 @@ use rstar::{AABB, ParentNode, RStarInsertionStrategy, RTree, RTreeNode, RTreeObj
 use serde::{Deserialize, Serialize};
 
 use crate::geo::{BoundingBox, EARTH_RADIUS_M, LatLon, Point};
-use crate::graph::{Blueprint, SegmentId};
+use crate::graph::{Blueprint, SegmentId, SegmentRecord};
 use crate::{RoadNetwork, RoadsError};
 
 /// A place on the road network. Valid for the network it came from, under any travel times.
@@ -67,11 +68,8 @@ impl RoadNetwork {
     /// [`RoadsError::OutsideMap`] with the distance of the nearest road when that is farther, and
     /// [`RoadsError::NotADistance`] when `max_distance_m` is negative or not a number.
     pub fn snap(&self, place: LatLon, max_distance_m: f64) -> Result<Snap, RoadsError> {
-        let found = self
-            .topology
-            .snapper
-            .nearest(&self.topology.plan, place, None);
-        self.on_road(place, max_distance_m, found, Facing::Either)
+        let closest = self.closest(place, None);
+        self.on_road(place, max_distance_m, closest.any, Facing::Either)
     }
 
     /// The same for a car that drives in a known direction, in degrees clockwise from north: on the
@@ -86,20 +84,14 @@ impl RoadNetwork {
         heading_deg: f64,
         max_distance_m: f64,
     ) -> Result<Snap, RoadsError> {
-        let (plan, snapper) = (&self.topology.plan, &self.topology.snapper);
-        let any = snapper.nearest(plan, place, None);
-        let along = snapper.nearest(plan, place, Some(Course::towards(heading_deg)));
-        if let (Some(any), Some(along)) = (any, along)
-            && along.distance_2.sqrt() <= any.distance_2.sqrt() + HEADING_SLACK_M
-        {
-            let facing = if along.forward {
-                Facing::Forward
-            } else {
-                Facing::Backward
-            };
-            return self.on_road(place, max_distance_m, Some(along), facing);
-        }
-        self.on_road(place, max_distance_m, any, Facing::Either)
+        let closest = self.closest(place, Some(Course::towards(heading_deg)));
+        let (nearest, facing) = closest.believed();
+        self.on_road(place, max_distance_m, nearest, facing)
+    }
+
+    fn closest(&self, place: LatLon, course: Option<Course>) -> Closest {
+        let topology = &self.topology;
+        topology.snapper.closest(&topology.plan, place, course)
     }
 
     fn on_road(
@@ -155,10 +147,15 @@ impl Course {
     }
 
     /// Which way a straight piece is driven on this course; `None` when it leads elsewhere.
-    fn along(self, [from, to]: [[f64; 2]; 2]) -> Option<bool> {
+    fn along(self, [from, to]: [[f64; 2]; 2]) -> Option<Facing> {
         let (east, north) = (to[0] - from[0], to[1] - from[1]);
         let cosine = (east * self.0[0] + north * self.0[1]) / east.hypot(north);
-        (cosine.abs() >= HEADING_COSINE_MIN).then_some(cosine > 0.0)
+        let facing = if cosine > 0.0 {
+            Facing::Forward
+        } else {
+            Facing::Backward
+        };
+        (cosine.abs() >= HEADING_COSINE_MIN).then_some(facing)
     }
 }
 
@@ -238,37 +235,31 @@ impl SnapIndex {
         }
     }
 
-    /// The nearest place on any run, or on any that may be driven on a course.
-    fn nearest(&self, plan: &Blueprint, place: LatLon, course: Option<Course>) -> Option<Nearest> {
+    /// The nearest places on any run, in one walk.
+    fn closest(&self, plan: &Blueprint, place: LatLon, course: Option<Course>) -> Closest {
         let plane = Plane::touching(place);
-        let mut best: Option<Nearest> = None;
+        let mut closest = Closest::to_nothing(course);
         let mut regions = BinaryHeap::new();
         regions.push(Region {
             distance_2: 0.0,
             node: self.tree.root(),
         });
         while let Some(Region { distance_2, node }) = regions.pop() {
-            if best.is_some_and(|best| best.distance_2 < distance_2) {
+            if distance_2 > closest.reach_2 {
                 break;
             }
             for child in node.children() {
                 let distance_2 = plane.distance_2_to_box(&child.envelope());
-                if best.is_some_and(|best| best.distance_2 < distance_2) {
+                if distance_2 > closest.reach_2 {
                     continue;
                 }
                 match child {
                     RTreeNode::Parent(node) => regions.push(Region { distance_2, node }),
-                    RTreeNode::Leaf(run) => {
-                        for found in run.nearest_of_each_piece(plan, &plane, course) {
-                            if best.is_none_or(|best| found.is_before(&best)) {
-                                best = Some(found);
-                            }
-                        }
-                    }
+                    RTreeNode::Leaf(run) => run.offer_pieces(plan, &plane, &mut closest),
                 }
             }
         }
-        best
+        closest
     }
 }
 
@@ -291,39 +282,89 @@ impl Run {
         }
     }
 
-    fn nearest_of_each_piece(
-        &self,
-        plan: &Blueprint,
-        plane: &Plane,
-        course: Option<Course>,
-    ) -> impl Iterator<Item = Nearest> {
+    fn offer_pieces(&self, plan: &Blueprint, plane: &Plane, closest: &mut Closest) {
         let first = self.first_point as usize;
         let points = &plan.points[first..=first + self.pieces as usize];
         let record = &plan.segments[self.segment as usize];
-        let pieces = points.windows(2).enumerate();
-        pieces.filter_map(move |(piece, ends)| {
-            let forward = match course {
-                None => true,
-                Some(course) => {
-                    let ends = [plane.to_plane(ends[0]), plane.to_plane(ends[1])];
-                    let forward = course.along(ends)?;
-                    let time_ms = if forward {
-                        record.forward_ms
-                    } else {
-                        record.backward_ms
-                    };
-                    (time_ms > 0).then_some(forward)?
-                }
-            };
-            let (distance_2, share) = plane.nearest_on(ends[0], ends[1]);
-            Some(Nearest {
+        for (point, ends) in (first..).zip(points.windows(2)) {
+            let ends = [plane.to_plane(ends[0]), plane.to_plane(ends[1])];
+            let (distance_2, share) = nearest_on(ends);
+            let found = Nearest {
                 distance_2,
                 segment: self.segment,
-                point: first + piece,
+                point,
                 share,
-                forward,
-            })
-        })
+            };
+            closest.offer(found, ends, record);
+        }
+    }
+}
+
+/// The nearest places found so far.
+struct Closest {
+    /// Which way the car drives, when that is known.
+    course: Option<Course>,
+    any: Option<Nearest>,
+    /// The nearest that may be driven on the course, and which way.
+    along: Option<(Nearest, Facing)>,
+    /// Square of the distance beyond which nothing can change the answer, in metres.
+    reach_2: f64,
+}
+
+impl Closest {
+    fn to_nothing(course: Option<Course>) -> Self {
+        Self {
+            course,
+            any: None,
+            along: None,
+            reach_2: f64::INFINITY,
+        }
+    }
+
+    /// Takes in a place on a straight piece with these ends.
+    fn offer(&mut self, found: Nearest, ends: [[f64; 2]; 2], record: &SegmentRecord) {
+        if found.distance_2 > self.reach_2 {
+            return;
+        }
+        if self.any.is_none_or(|any| found.is_before(&any)) {
+            self.any = Some(found);
+        }
+        if let Some(course) = self.course
+            && self.along.is_none_or(|(along, _)| found.is_before(&along))
+            && let Some(facing) = course.along(ends)
+        {
+            let time_ms = match facing {
+                Facing::Backward => record.backward_ms,
+                _ => record.forward_ms,
+            };
+            if time_ms > 0 {
+                self.along = Some((found, facing));
+            }
+        }
+        let any_2 = self.any.map_or(f64::INFINITY, |any| any.distance_2);
+        let along_2 = self
+            .along
+            .map_or(f64::INFINITY, |(along, _)| along.distance_2);
+        self.reach_2 = any_2.max(along_2.min(self.believable_2()));
+    }
+
+    /// Square of how far a road that leads the car's way may be for its heading to be believed.
+    fn believable_2(&self) -> f64 {
+        match (self.course, self.any) {
+            (None, _) => 0.0,
+            (Some(_), None) => f64::INFINITY,
+            (Some(_), Some(any)) => (any.distance_2.sqrt() + HEADING_SLACK_M).powi(2),
+        }
+    }
+
+    /// Where the car is, and which way it faces.
+    fn believed(self) -> (Option<Nearest>, Facing) {
+        match self.along {
+            Some((along, facing)) if along.distance_2 <= self.believable_2() => {
+                (Some(along), facing)
+            }
+            _ => (self.any, Facing::Either),
+        }
     }
 }
 
@@ -337,8 +378,6 @@ struct Nearest {
     point: usize,
     /// How far along its piece it lies, `0.0..=1.0`.
     share: f64,
-    /// Which way it is driven on the course asked for; means nothing without one.
-    forward: bool,
 }
 
 impl Nearest {
@@ -376,21 +415,6 @@ impl Plane {
         ]
     }
 
-    /// Of the straight line between two points, the place nearest to the origin: the square of its
-    /// distance in metres, and how far along the line it lies.
-    fn nearest_on(&self, from: Point, to: Point) -> (f64, f64) {
-        let ([x, y], [to_x, to_y]) = (self.to_plane(from), self.to_plane(to));
-        let (along_x, along_y) = (to_x - x, to_y - y);
-        let length_2 = along_x * along_x + along_y * along_y;
-        let share = if length_2 > 0.0 {
-            (-(x * along_x + y * along_y) / length_2).clamp(0.0, 1.0)
-        } else {
-            0.0
-        };
-        let (near_x, near_y) = (x + along_x * share, y + along_y * share);
-        (near_x * near_x + near_y * near_y, share)
-    }
-
     fn distance_2_to_box(&self, envelope: &AABB<[f64; 2]>) -> f64 {
         let [lon, lat] = envelope.min_point(&[self.lon_e7, self.lat_e7]);
         let (x, y) = (
@@ -399,6 +423,24 @@ impl Plane {
         );
         x * x + y * y
     }
+}
+
+/// Of the straight line between two points of the plane, the place nearest to the origin: the square of
+/// its distance in metres, and how far along the line it lies.
+fn nearest_on([[x, y], [to_x, to_y]]: [[f64; 2]; 2]) -> (f64, f64) {
+    let (along_x, along_y) = (to_x - x, to_y - y);
+    let length_2 = along_x * along_x + along_y * along_y;
+    let share = if length_2 > 0.0 {
+        (-(x * along_x + y * along_y) / length_2).clamp(0.0, 1.0)
+    } else {
+        0.0
+    };
+    // At either end exactly that end, so that all roads at a junction are equally near.
+    let (near_x, near_y) = (
+        x * (1.0 - share) + to_x * share,
+        y * (1.0 - share) + to_y * share,
+    );
+    (near_x * near_x + near_y * near_y, share)
 }
 
 /// A box of the tree still to be looked into, nearest first.
@@ -426,3 +468,70 @@ impl PartialEq for Region<'_> {
 }
 
 impl Eq for Region<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testmap;
+
+    /// Looks at every piece of every road twice, once minding the course and once not.
+    fn by_two_searches(
+        network: &RoadNetwork,
+        place: LatLon,
+        heading_deg: f64,
+    ) -> (Nearest, Facing) {
+        let (plan, plane) = (&network.topology.plan, Plane::touching(place));
+        let course = Course::towards(heading_deg);
+        let (mut any, mut along): (Option<Nearest>, Option<(Nearest, Facing)>) = (None, None);
+        for (segment, record) in (0..).zip(&plan.segments) {
+            let first = plan.first_point[segment as usize] as usize;
+            let (points, _) = plan.course(segment as usize);
+            for (point, ends) in (first..).zip(points.windows(2)) {
+                let ends = [plane.to_plane(ends[0]), plane.to_plane(ends[1])];
+                let (distance_2, share) = nearest_on(ends);
+                let found = Nearest {
+                    distance_2,
+                    segment,
+                    point,
+                    share,
+                };
+                if any.is_none_or(|any| found.is_before(&any)) {
+                    any = Some(found);
+                }
+                let facing = course.along(ends).filter(|&facing| match facing {
+                    Facing::Backward => record.backward_ms > 0,
+                    _ => record.forward_ms > 0,
+                });
+                if let Some(facing) = facing
+                    && along.is_none_or(|(along, _)| found.is_before(&along))
+                {
+                    along = Some((found, facing));
+                }
+            }
+        }
+        let any = any.expect("there is a road");
+        let limit_m = any.distance_2.sqrt() + HEADING_SLACK_M;
+        let believed = along.filter(|(along, _)| along.distance_2.sqrt() <= limit_m);
+        believed.unwrap_or((any, Facing::Either))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(500))]
+
+        #[test]
+        fn one_walk_finds_what_two_searches_find(
+            seed in any::<u64>(),
+            north in -0.002..0.012_f64,
+            east in -0.002..0.012_f64,
+            heading_deg in -720.0..720.0_f64,
+        ) {
+            let network = testmap::random(seed, 200);
+            let place = LatLon::new(41.15 + north, -8.6 + east)?;
+            let (expected, facing) = by_two_searches(&network, place, heading_deg);
+            let expected = network.on_road(place, f64::INFINITY, Some(expected), facing)?;
+            prop_assert_eq!(network.snap_driving(place, heading_deg, f64::INFINITY)?, expected);
+        }
+    }
+}
