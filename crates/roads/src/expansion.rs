@@ -84,7 +84,7 @@ impl BackwardExpansion {
         self.frontier
             .queue
             .peek()
-            .map(|Reverse((time_ms, _))| *time_ms)
+            .map(|&Reverse(entry)| unpacked(entry).1)
     }
 }
 
@@ -113,8 +113,8 @@ struct Frontier {
     /// The current aim; an entry of `reached` stamped otherwise is left over from an earlier one.
     generation: u32,
     reached: Vec<Reached>,
-    /// Soonest first. An approach reached again, sooner, is in it twice.
-    queue: BinaryHeap<Reverse<(u32, ApproachId)>>,
+    /// Soonest first, [`packed`]. An approach reached again, sooner, is in it twice.
+    queue: BinaryHeap<Reverse<u64>>,
 }
 
 #[derive(Clone, Copy)]
@@ -160,18 +160,29 @@ impl Frontier {
                 generation: self.generation,
                 time_ms,
             };
-            self.queue.push(Reverse((time_ms, approach)));
+            self.queue.push(Reverse(packed(approach, time_ms)));
         }
     }
 
     /// Takes the soonest approach off the queue.
     fn settle(&mut self) -> Option<(ApproachId, u32)> {
         loop {
-            let Reverse((time_ms, approach)) = self.queue.pop()?;
+            let Reverse(entry) = self.queue.pop()?;
+            let (approach, time_ms) = unpacked(entry);
             // Otherwise it was reached sooner after this entry was queued, and is settled already.
             if self.reached[approach.index()].time_ms == time_ms {
                 return Some((approach, time_ms));
             }
         }
     }
+}
+
+/// An entry of the queue: one number, in the order of the times, then of the approaches. Two numbers
+/// take a branch more to compare, and comparing is most of what a queue does.
+fn packed(approach: ApproachId, time_ms: u32) -> u64 {
+    u64::from(time_ms) << 32 | u64::from(approach.0)
+}
+
+fn unpacked(entry: u64) -> (ApproachId, u32) {
+    (ApproachId(entry as u32), (entry >> 32) as u32)
 }
