@@ -199,7 +199,6 @@ impl LazyTimes {
             if self.known[rank as usize].generation == self.generation {
                 break;
             }
-            self.learn(rank, UNREACHABLE_MS);
             self.pending.push(rank);
             next = network.topology.hierarchy.parent(rank);
         }
@@ -207,16 +206,22 @@ impl LazyTimes {
         self.known[rank as usize].time_ms
     }
 
-    /// Works out the pending ranks from the highest down.
+    /// Works out the pending ranks from the highest down. Those that have a time already begin with it.
     fn settle_pending(&mut self, network: &RoadNetwork) {
         let up_arcs = network.metric.up_arcs(self.sense);
         while let Some(rank) = self.pending.pop() {
-            let mut best = self.known[rank as usize].time_ms;
+            let known = &self.known[..];
+            let own = known[rank as usize];
+            let mut best = if own.generation == self.generation {
+                own.time_ms
+            } else {
+                UNREACHABLE_MS
+            };
             for up_arc in up_arcs.of(rank) {
-                let upper_ms = self.known[up_arc.upper as usize].time_ms;
+                let upper_ms = known[up_arc.upper as usize].time_ms;
                 best = best.min(upper_ms.saturating_add(up_arc.time_ms));
             }
-            self.known[rank as usize].time_ms = best;
+            self.learn(rank, best);
         }
     }
 
