@@ -1,9 +1,10 @@
 //! Live traffic: from the positions that drivers report to the travel times that searches go by.
 //!
-//! Under the lock two positions of one driver are only set aside ([`Observations`]). Every so often a
-//! task takes them, works out how fast the roads are driven ([`jitney_roads::Traffic`]), customizes the
-//! hierarchy for those times on a thread of its own, and swaps them in; searches never wait for it. What
-//! was learnt is written down now and then, for the next start.
+//! Under the lock two positions of one driver are only set aside ([`Observations`]), far enough apart to
+//! tell something however often the app reports. Every so often a task takes them, works out how fast
+//! the roads are driven ([`jitney_roads::Traffic`]), customizes the hierarchy for those times on a thread
+//! of its own, and swaps them in; searches never wait for it. What was learnt is written down now and
+//! then, for the next start.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -11,10 +12,19 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use jitney_roads::{ArcTraffic, RoadNetwork, Snap, Traffic, TrafficRules};
+use jitney_roads::{ArcTraffic, RoadNetwork, Snap, Traffic, TrafficRules, Useless};
 use serde::{Deserialize, Serialize};
 
-use crate::{dispatch::Ground, metrics, ping::Fix};
+use crate::{dispatch::Ground, fleet::DriverKey, metrics, ping::Fix};
+
+/// Positions that follow each other faster belong to one drive, milliseconds: in less time the error of
+/// a phone's position counts for too much of the way.
+const DRIVE_MS_MIN: u32 = 5_000;
+/// A car that was within [`STILL_M`] for this long is parked, or stands at a light, whose delay the turns
+/// have already; what it drives next is measured from there. Milliseconds.
+const STILL_MS: u32 = 10_000;
+/// See [`STILL_MS`]; metres.
+const STILL_M: f64 = 5.0;
 
 /// Live traffic, as an operator sets it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -60,11 +70,20 @@ pub struct Observation {
     at_ms: u64,
 }
 
-/// Observations that wait to be looked at.
+/// Where the drive began that a driver is on.
+#[derive(Clone, Copy, Debug)]
+struct Beginning {
+    snap: Snap,
+    at_ms: u64,
+}
+
+/// Observations that wait to be looked at, and what the next ones will be measured from.
 #[derive(Debug)]
 pub struct Observations {
     waiting: Vec<Observation>,
     most: usize,
+    /// By driver.
+    beginnings: Vec<Option<Beginning>>,
 }
 
 impl Observations {
@@ -77,28 +96,55 @@ impl Observations {
             } else {
                 0
             },
+            beginnings: Vec::new(),
         }
     }
 
-    /// Sets two positions of a driver aside.
-    pub fn add(&mut self, last: &Fix, fix: &Fix) {
-        let rules = TrafficRules::default();
-        let took_ms = (fix.at - last.at).num_milliseconds();
-        let took_ms = u32::try_from(took_ms).unwrap_or(0);
-        let may_tell = (rules.took_ms_min..=rules.took_ms_max).contains(&took_ms);
-        if self.most == 0 || !may_tell {
+    /// A position of a driver was believed. Where it tells how fast they drove since the drive began, it
+    /// is set aside with that beginning, and the next drive begins. With `anywhere` they did not drive
+    /// here: they have just come on shift.
+    pub fn see(&mut self, driver: DriverKey, fix: &Fix, anywhere: bool) {
+        if self.most == 0 {
             return;
         }
+        if self.beginnings.len() <= driver.index() {
+            self.beginnings.resize(driver.index() + 1, None);
+        }
+        let here = Beginning {
+            snap: fix.snap,
+            at_ms: millis(fix.at),
+        };
+        let known = self.beginnings[driver.index()].filter(|_| !anywhere);
+        let Some(from) = known else {
+            self.beginnings[driver.index()] = Some(here);
+            return;
+        };
+        let rules = TrafficRules::default();
+        let took_ms = u32::try_from(here.at_ms.saturating_sub(from.at_ms)).unwrap_or(u32::MAX);
+        let moved_m = from.snap.point.distance_m(here.snap.point);
+        if took_ms > rules.took_ms_max {
+            metrics::traffic_refused(Useless::Timing.reason(), 1);
+        } else if took_ms >= DRIVE_MS_MIN && moved_m >= rules.way_m_min {
+            self.set_aside(Observation {
+                from: from.snap,
+                to: here.snap,
+                took_ms,
+                at_ms: here.at_ms,
+            });
+        } else if took_ms >= STILL_MS && moved_m < STILL_M {
+            metrics::traffic_refused(Useless::Parked.reason(), 1);
+        } else {
+            return;
+        }
+        self.beginnings[driver.index()] = Some(here);
+    }
+
+    fn set_aside(&mut self, observation: Observation) {
         if self.waiting.len() == self.most {
             metrics::traffic_refused("overflow", 1);
-            return;
+        } else {
+            self.waiting.push(observation);
         }
-        self.waiting.push(Observation {
-            from: last.snap,
-            to: fix.snap,
-            took_ms,
-            at_ms: millis(fix.at),
-        });
     }
 
     /// All that wait.
@@ -174,4 +220,95 @@ impl LiveTraffic {
 /// A moment in milliseconds since 1970.
 pub fn millis(at: DateTime<Utc>) -> u64 {
     u64::try_from(at.timestamp_millis()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use jitney_roads::{LatLon, testmap};
+
+    use super::*;
+
+    const ANNA: DriverKey = DriverKey(3);
+
+    /// What is set aside of a driver who was at these metres along the southern street of a grid, at
+    /// these seconds.
+    fn seen(config: &TrafficConfig, track: &[(f64, i64)]) -> Vec<Observation> {
+        let mut observations = Observations::new(config);
+        track
+            .iter()
+            .for_each(|&(east_m, second)| observations.see(ANNA, &fix(east_m, second), false));
+        observations.take()
+    }
+
+    fn fix(east_m: f64, second: i64) -> Fix {
+        let place = LatLon::new(0.0, east_m / 111_195.0).unwrap();
+        Fix {
+            place,
+            snap: testmap::grid(6, 2, 500.0).snap(place, 50.0).unwrap(),
+            heading_deg: None,
+            at: DateTime::UNIX_EPOCH + TimeDelta::seconds(second),
+        }
+    }
+
+    /// A position a second at that speed, for half a minute.
+    fn track(mps: f64) -> Vec<(f64, i64)> {
+        (0..=30)
+            .map(|second| (mps * second as f64, second))
+            .collect()
+    }
+
+    #[test]
+    fn positions_of_every_second_are_joined() {
+        let config = TrafficConfig::default();
+        let took = |mps| -> Vec<u32> {
+            let seen = seen(&config, &track(mps));
+            seen.iter().map(|seen| seen.took_ms).collect()
+        };
+        assert_eq!(took(10.0), [5_000; 6]);
+        assert_eq!(took(1.6), [10_000; 3], "however slow the jam is");
+        assert!(took(0.3).is_empty(), "parked");
+        let sparse = [
+            (0.0, 0),
+            (50.0, 30),
+            (100.0, 60),
+            (900.0, 121),
+            (950.0, 126),
+        ];
+        let seen = seen(&config, &sparse);
+        let took: Vec<u32> = seen.iter().map(|seen| seen.took_ms).collect();
+        assert_eq!(took, [30_000, 30_000, 5_000], "61 s are too long");
+    }
+
+    #[test]
+    fn waiting_is_not_driving() {
+        let stop = (0..40).map(|second| (100.0, second));
+        let leaving: Vec<(f64, i64)> = stop.chain([(150.0, 45), (200.0, 50)]).collect();
+        let seen = seen(&TrafficConfig::default(), &leaving);
+        assert!(seen.iter().all(|seen| seen.took_ms <= 15_000), "{seen:?}");
+    }
+
+    #[test]
+    fn who_comes_on_shift_did_not_drive_there() {
+        let mut observations = Observations::new(&TrafficConfig::default());
+        observations.see(ANNA, &fix(0.0, 0), false);
+        observations.see(ANNA, &fix(300.0, 30), true);
+        assert!(observations.take().is_empty());
+        observations.see(ANNA, &fix(350.0, 40), false);
+        assert_eq!(observations.take()[0].took_ms, 10_000);
+    }
+
+    #[test]
+    fn no_more_wait_than_may() {
+        let few = |observations_max| TrafficConfig {
+            observations_max,
+            ..TrafficConfig::default()
+        };
+        assert_eq!(seen(&few(2), &track(10.0)).len(), 2);
+        let off = TrafficConfig {
+            enabled: false,
+            ..TrafficConfig::default()
+        };
+        assert!(seen(&off, &track(10.0)).is_empty());
+    }
 }

@@ -158,9 +158,7 @@ impl Dispatch {
                 });
             match judged {
                 Ok(fix) => {
-                    if let Some(last) = last.filter(|_| !anywhere) {
-                        self.observations.add(&last, &fix);
-                    }
+                    self.observations.see(key, &fix, anywhere);
                     (last, anywhere) = (Some(fix), false);
                 }
                 Err(refusal) => {

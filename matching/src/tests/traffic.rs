@@ -81,6 +81,33 @@ async fn a_jam_makes_the_way_longer_and_is_shown_and_survives_a_restart() {
     assert!(along_ms(&town).await < free_ms * 21 / 20);
 }
 
+/// A car drives east along that street at `mps` metres a second for `seconds`, and reports as it does.
+async fn drive(town: &Town, app: &mut App, mps: f64, seconds: u32) {
+    for second in 0..seconds {
+        town.pass(1).await;
+        let east_m = 410.0 + f64::from(second) * mps;
+        let ping = wire::Ping {
+            location: Some(Point::new(0.0, east_m / 111_195.0)),
+            heading_degrees: Some(90.0),
+            speed_mps: Some(mps as f32),
+            recorded_at: Some(timestamp(town.now())),
+        };
+        let receipt = app.pings(1, vec![ping]).await;
+        assert_eq!(receipt.accepted, 1, "{receipt:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_jam_of_cars_that_report_every_second_is_seen() {
+    let town = Town::new().await;
+    let free_ms = along_ms(&town).await;
+    let mut anna = town.driver_at("anna", 2, 0).await;
+    drive(&town, &mut anna, 2.5, 140).await;
+    town.pass(11).await;
+    let jammed_ms = along_ms(&town).await;
+    assert!(jammed_ms > free_ms * 5 / 4, "{jammed_ms} against {free_ms}");
+}
+
 #[tokio::test]
 async fn switched_off_nothing_follows() {
     let config = Config {
