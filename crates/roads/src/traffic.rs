@@ -168,6 +168,9 @@ impl Traffic {
 
     fn add(&mut self, arc: ArcId, share: f64, mut ratio: f64, at_ms: u64) {
         let faded = self.weight_at(arc, at_ms);
+        // One that comes late has faded as well by the time of what is known.
+        let late_ms = self.estimates[arc.index()].at_ms.saturating_sub(at_ms);
+        let share = share * self.fading(late_ms);
         let estimate = &mut self.estimates[arc.index()];
         if faded >= 1.0 {
             ratio = ratio.clamp(estimate.ratio / SURPRISE, estimate.ratio * SURPRISE);
@@ -205,9 +208,13 @@ impl Traffic {
     #[must_use]
     pub fn weight_at(&self, arc: ArcId, now_ms: u64) -> f64 {
         let estimate = &self.estimates[arc.index()];
-        let age =
-            now_ms.saturating_sub(estimate.at_ms) as f64 / self.rules.half_life_ms.max(1) as f64;
-        estimate.weight * (-age).exp2()
+        estimate.weight * self.fading(now_ms.saturating_sub(estimate.at_ms))
+    }
+
+    /// What is left of a weight after that many milliseconds, as a share.
+    fn fading(&self, age_ms: u64) -> f64 {
+        let half_lives = age_ms as f64 / self.rules.half_life_ms.max(1) as f64;
+        (-half_lives).exp2()
     }
 
     /// Arcs of which at least that many whole cars' worth is known.
@@ -333,6 +340,26 @@ mod tests {
             after_ms < before_ms * 105 / 100,
             "{after_ms} against {before_ms}"
         );
+    }
+
+    #[test]
+    fn what_comes_late_counts_as_what_it_is_worth() {
+        let (network, at) = street();
+        let rules = TrafficRules::default();
+        let fast =
+            |traffic: &mut Traffic, at_ms| traffic.observe(&at(220.0), &at(320.0), 10_000, at_ms);
+        let slow =
+            |traffic: &mut Traffic, at_ms| traffic.observe(&at(220.0), &at(320.0), 40_000, at_ms);
+        let (mut in_order, mut late) = (
+            Traffic::new(network.clone(), rules),
+            Traffic::new(network, rules),
+        );
+        slow(&mut in_order, NOW - 300_000).unwrap();
+        fast(&mut in_order, NOW).unwrap();
+        fast(&mut late, NOW).unwrap();
+        slow(&mut late, NOW - 300_000).unwrap();
+        assert_eq!(late.arc_times_ms(NOW), in_order.arc_times_ms(NOW));
+        assert_ne!(late.arc_times_ms(NOW), late.free.arc_times_ms());
     }
 
     #[test]
