@@ -178,7 +178,12 @@ impl MatchingService for Handlers {
         &self,
         request: Request<wire::TrafficSnapshotRequest>,
     ) -> Result<Response<wire::TrafficSnapshotResponse>, Status> {
-        traffic::snapshot(&self.service, request.get_ref()).map(Response::new)
+        // What is known is locked while observations are taken in.
+        let service = Arc::clone(&self.service);
+        let snapshot = move || traffic::snapshot(&service, request.get_ref());
+        let taken = tokio::task::spawn_blocking(snapshot).await;
+        let taken = taken.map_err(jitney_platform::status::internal)?;
+        Ok(Response::new(taken?))
     }
 
     async fn list_rounds(

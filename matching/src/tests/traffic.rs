@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use jitney_proto::{
-    common::v1::Point,
+    common::v1::{BoundingBox, Point},
     matching::v1::{self as wire},
     time::timestamp,
 };
+use tonic::{Code, Status};
 
 use super::support::{App, Town, corner};
 use crate::{Config, traffic::TrafficConfig};
@@ -22,12 +23,23 @@ async fn along_ms(town: &Town) -> i64 {
 }
 
 async fn snapshot(town: &Town) -> wire::TrafficSnapshotResponse {
-    let request = wire::TrafficSnapshotRequest::default();
-    let answer = town
-        .client()
-        .traffic_snapshot(town.as_rider("rita", request))
-        .await;
-    answer.unwrap().into_inner()
+    ask(town, None, 0).await.unwrap()
+}
+
+/// The roads of an area, between two corners, of the whole town without one.
+async fn ask(
+    town: &Town,
+    area: Option<[Point; 2]>,
+    limit: u32,
+) -> Result<wire::TrafficSnapshotResponse, Status> {
+    let area = area.map(|[south_west, north_east]| BoundingBox {
+        south_west: Some(south_west),
+        north_east: Some(north_east),
+    });
+    let request = wire::TrafficSnapshotRequest { area, limit };
+    let request = town.as_rider("rita", request);
+    let answer = town.client().traffic_snapshot(request).await?;
+    Ok(answer.into_inner())
 }
 
 /// Cars creep along that street at a sixth of its speed: 50 m in 30 s.
@@ -106,6 +118,54 @@ async fn a_jam_of_cars_that_report_every_second_is_seen() {
     town.pass(11).await;
     let jammed_ms = along_ms(&town).await;
     assert!(jammed_ms > free_ms * 5 / 4, "{jammed_ms} against {free_ms}");
+}
+
+#[tokio::test]
+async fn a_snapshot_shows_an_area_and_no_more_than_was_asked_for() {
+    let town = Town::new().await;
+    let mut anna = town.driver_at("anna", 1, 0).await;
+    jam(&town, &mut anna).await;
+    town.pass(11).await;
+    let whole = snapshot(&town).await.roads;
+    assert!(whole.len() > 1, "{whole:?}");
+    let is_best_first = |pair: &[wire::TrafficRoad]| pair[0].weight >= pair[1].weight;
+    assert!(whole.windows(2).all(is_best_first), "{whole:?}");
+    let one = ask(&town, None, 1).await.unwrap().roads;
+    assert_eq!(one, whole[..1]);
+    let around = ask(&town, Some([corner(1, 0), corner(6, 1)]), 0).await;
+    assert_eq!(around.unwrap().roads, whole);
+    let elsewhere = ask(&town, Some([corner(0, 5), corner(9, 9)]), 0).await;
+    assert!(elsewhere.unwrap().roads.is_empty());
+    let wrong_way_round = ask(&town, Some([corner(6, 1), corner(1, 0)]), 0).await;
+    let too_many = ask(&town, None, u32::MAX).await;
+    for refused in [wrong_way_round, too_many] {
+        assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
+    }
+}
+
+#[tokio::test]
+async fn an_orderly_stop_keeps_what_was_not_written_down_yet() {
+    let config = Config {
+        traffic: TrafficConfig {
+            save_interval: Duration::from_secs(86_400),
+            ..TrafficConfig::default()
+        },
+        ..Config::default()
+    };
+    let town = Town::with(config).await;
+    let free_ms = along_ms(&town).await;
+    let mut anna = town.driver_at("anna", 1, 0).await;
+    jam(&town, &mut anna).await;
+    town.pass(11).await;
+    let jammed_ms = along_ms(&town).await;
+    assert!(jammed_ms > free_ms * 5 / 4, "{jammed_ms} against {free_ms}");
+    drop(anna);
+    let town = town.restart(true).await;
+    let restored_ms = along_ms(&town).await;
+    assert!(
+        restored_ms > free_ms * 5 / 4,
+        "{restored_ms} against {free_ms}"
+    );
 }
 
 #[tokio::test]
