@@ -33,8 +33,7 @@ pub(super) struct Folder {
     data_dir: PathBuf,
     base: PathBuf,
     run: PathBuf,
-    // The claim: locked while this is open, and unlocked by the system when the process ends.
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Folder {
@@ -93,7 +92,19 @@ impl Folder {
     }
 }
 
-fn lock(data_dir: &Path) -> anyhow::Result<File> {
+/// The claim: given up on drop, or by the system when the process ends, however it ends.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    /// Unlocks: closing alone would not while a program that is just being started, on another thread,
+    /// still holds a copy of the file.
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
+
+fn lock(data_dir: &Path) -> anyhow::Result<Lock> {
     let path = data_dir.join("postgres.lock");
     let mut file = OpenOptions::new()
         .create(true)
@@ -107,7 +118,7 @@ fn lock(data_dir: &Path) -> anyhow::Result<File> {
             // For people who look; the lock is what counts.
             let _ = file.set_len(0);
             let _ = writeln!(file, "{}", std::process::id());
-            Ok(file)
+            Ok(Lock(file))
         }
         Err(TryLockError::WouldBlock) => {
             let holder = fs::read_to_string(&path).unwrap_or_default();
@@ -204,8 +215,11 @@ mod tests {
             problem.contains(&format!("process {}", std::process::id())),
             "{problem}"
         );
+        // As a program that is being started holds it for a moment.
+        let copy = held.0.try_clone().unwrap();
         drop(held);
         lock(dir.path()).unwrap();
+        drop(copy);
     }
 
     #[test]
