@@ -78,7 +78,7 @@ mod tests {
             rider_id: "anna".to_owned(),
             driver_id: "ben".to_owned(),
             product: "economy".to_owned(),
-            tariff_version: "standard-1".to_owned(),
+            tariff_version: "standard-2".to_owned(),
             currency: "EUR".parse().unwrap(),
             lines: FareLines::default(),
             total_minor: 0,

@@ -216,13 +216,14 @@ pub fn built_in() -> Tariff {
             .expect("a product of ours has a name")
     };
     Tariff {
-        version: "standard-1".to_owned(),
+        version: "standard-2".to_owned(),
         effective_from: DateTime::UNIX_EPOCH,
         tax_basis_points: 600,
         products: BTreeMap::from([
             (product("economy"), rates(150, 85, 20, 450, 100)),
             (product("comfort"), rates(220, 115, 28, 650, 120)),
             (product("van"), rates(300, 150, 35, 900, 150)),
+            (product("shared"), rates(100, 60, 14, 350, 80)),
         ]),
     }
 }

@@ -262,7 +262,7 @@ async fn quotes_name_what_they_cannot_price() {
         .map(|l| l.amount.as_ref().unwrap().minor_units)
         .sum();
     assert_eq!(sum, quote.total.unwrap().minor_units);
-    assert_eq!(quote.tariff_version, "standard-1");
+    assert_eq!(quote.tariff_version, "standard-2");
 }
 
 #[tokio::test]

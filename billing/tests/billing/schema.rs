@@ -106,12 +106,12 @@ async fn a_tariff_never_changes_under_its_version() {
     };
     let text = format!("{error:#}");
     assert!(
-        text.contains("\"standard-1\"") && text.contains("new version"),
+        text.contains("\"standard-2\"") && text.contains("new version"),
         "{text}"
     );
 
     let mut dearer = config.tariffs[0].clone();
-    dearer.version = "standard-2".to_owned();
+    dearer.version = "dearer-1".to_owned();
     dearer.effective_from += chrono::TimeDelta::days(1);
     config.tariffs = vec![Config::default().tariffs.remove(0), dearer];
     start(&config).await.unwrap();
