@@ -58,7 +58,7 @@ codes! {
     IllegalTransition = "ILLEGAL_TRANSITION", FailedPrecondition;
     /// The offer was declined, ran out, was withdrawn or accepted by another.
     OfferNotOpen = "OFFER_NOT_OPEN", FailedPrecondition;
-    /// The driver is on another live trip.
+    /// The driver is on another live trip, or has another ride to end first.
     DriverOnTrip = "DRIVER_ON_TRIP", FailedPrecondition;
     /// The rider already has a live trip.
     RiderHasLiveTrip = "RIDER_HAS_LIVE_TRIP", FailedPrecondition;

@@ -458,6 +458,7 @@ proptest! {
             products: vec![text.clone(), String::new()],
             vehicle: Some(matching::Vehicle::default()),
             trip_id: big.to_string(),
+            ..Default::default()
         };
         let json = written("jitney.matching.v1.Driver", &driver);
         let read = from_json(&ours("jitney.matching.v1.Driver"), json.as_bytes()).unwrap();

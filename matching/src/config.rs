@@ -53,6 +53,12 @@ pub struct Config {
     /// been in it for longest, as at an airport. Drivers lose their place when they leave, end their
     /// shift or take a ride. While nobody queues there, rides go by the policy as elsewhere.
     pub zones: Vec<ZoneConfig>,
+    /// What parties that share a car may cost each other.
+    pub sharing: SharingConfig,
+    /// By how much longer than the straight way a ride may be for a driver who takes only rides to a
+    /// destination: to the pick-up, with the rider, and on to the destination.
+    #[serde(with = "humantime_serde")]
+    pub destination_detour_max: Duration,
     /// How long dispatch rounds are kept, to be explained and decided again.
     #[serde(with = "humantime_serde")]
     pub rounds_kept: Duration,
@@ -60,7 +66,8 @@ pub struct Config {
     pub rounds_max: u32,
     /// Pairs of one ComputeMatrix, at most.
     pub matrix_pairs_max: usize,
-    /// How often a search that found no driver looks again, if nothing wakes it before.
+    /// How soon a search that found no driver looks again, if nobody becomes free before. The pause grows
+    /// with the waiting, up to ten times this.
     #[serde(with = "humantime_serde")]
     pub search_interval: Duration,
     /// How long a search outlives the stream of whoever asked for it, waiting to be taken over.
@@ -125,6 +132,36 @@ pub struct ProductConfig {
     pub title: String,
     /// How many riders fit.
     pub seats: u32,
+    /// Riders may share the car with another party, within the bounds of `sharing`.
+    #[serde(default)]
+    pub shared: bool,
+}
+
+/// What parties that share a car may cost each other. Times are driving times.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SharingConfig {
+    /// By how much longer a party may be under way than alone, in percent of that.
+    pub detour_percent: u32,
+    /// However short the ride, it may become longer by this.
+    #[serde(with = "humantime_serde")]
+    pub detour_min: Duration,
+    /// By how much a second party may delay the pick-up of the first.
+    #[serde(with = "humantime_serde")]
+    pub pickup_delay_max: Duration,
+    /// Cars with a party that are looked at for one request, the nearest first, at most.
+    pub cars_max: usize,
+}
+
+impl Default for SharingConfig {
+    fn default() -> Self {
+        Self {
+            detour_percent: 40,
+            detour_min: Duration::from_secs(180),
+            pickup_delay_max: Duration::from_secs(240),
+            cars_max: 32,
+        }
+    }
 }
 
 /// A round place where drivers queue.
@@ -156,6 +193,8 @@ impl Default for Config {
             policy: "immediate".to_owned(),
             policies: default_policies(),
             zones: Vec::new(),
+            sharing: SharingConfig::default(),
+            destination_detour_max: Duration::from_secs(600),
             rounds_kept: Duration::from_secs(86_400),
             rounds_max: 200_000,
             matrix_pairs_max: 250_000,
@@ -182,16 +221,18 @@ impl Default for Config {
 
 fn default_products() -> Vec<ProductConfig> {
     [
-        ("economy", "Economy", 4),
-        ("comfort", "Comfort", 4),
-        ("van", "Van", 6),
+        ("economy", "Economy", 4, false),
+        ("comfort", "Comfort", 4, false),
+        ("van", "Van", 6, false),
+        ("shared", "Shared", 4, true),
     ]
     .into_iter()
-    .filter_map(|(id, title, seats)| {
+    .filter_map(|(id, title, seats, shared)| {
         Some(ProductConfig {
             id: id.parse().ok()?,
             title: title.to_owned(),
             seats,
+            shared,
         })
     })
     .collect()
@@ -226,6 +267,9 @@ impl Config {
                 .any(|other| other.id == product.id)
             {
                 return bad("products", &format!("{} is there twice", product.id));
+            }
+            if product.seats == 0 {
+                return bad("products", &format!("{} needs a seat", product.id));
             }
         }
         for (name, policy) in &self.policies {
@@ -272,6 +316,7 @@ impl Config {
             // A welcome, what is open and the answer to the first pings must fit.
             ("stream_queue_max", self.stream_queue_max, 8),
             ("unacknowledged_max", self.unacknowledged_max, 4),
+            ("sharing.cars_max", self.sharing.cars_max, 1),
         ];
         for (key, value, least) in counts {
             if value < least {
@@ -312,7 +357,7 @@ mod tests {
     fn the_defaults_are_sound_and_survive_being_written_down() {
         let config = Config::default();
         config.check().unwrap();
-        assert_eq!(config.products.len(), 3);
+        assert_eq!(config.products.len(), 4);
         let text = serde_json::to_string(&config).unwrap();
         assert_eq!(serde_json::from_str::<Config>(&text).unwrap(), config);
     }

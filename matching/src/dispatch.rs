@@ -188,6 +188,7 @@ impl Dispatch {
             available: driver.standing.on_shift,
             shift_no: driver.shift_no,
             position: driver.fix.map(|fix| (fix.place, fix.heading_deg, fix.at)),
+            destination: driver.destination,
         }
     }
 

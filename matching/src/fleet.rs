@@ -1,9 +1,12 @@
 //! All drivers, in memory: who they are, where they stand, what they are doing.
 //!
 //! A driver's id is interned once, after that they are a [`DriverKey`]. Every change goes through a
-//! method here, which keeps four things in step with it: the [`Index`] (exactly the idle drivers with
-//! a known position), the driver of each live trip, the change stamps that watchers compare, and the
-//! list of drivers that the database has yet to hear about.
+//! method here, which keeps these in step with it: the [`Index`] (exactly the drivers who are free for
+//! any ride, with a known position), those who are free for rides to a destination, the driver of each
+//! live trip, the change stamps that watchers compare, and the list of drivers that the database has yet
+//! to hear about.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use jitney_proto::ids::{DriverId, TripId};
@@ -15,7 +18,8 @@ use crate::{
     index::{Index, Post},
     ping::Fix,
     product::ProductSet,
-    standing::{Hold, Leg, Ride, Standing},
+    rides::{Beside, Live, Rides},
+    standing::{Hold, Standing},
     zone::ZoneNo,
 };
 
@@ -39,15 +43,6 @@ pub struct Vehicle {
     pub description: String,
 }
 
-/// Where a live trip begins and ends.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Places {
-    /// Where the rider waits.
-    pub pickup: LatLon,
-    /// Where the rider goes.
-    pub dropoff: Option<LatLon>,
-}
-
 /// One driver.
 #[derive(Debug)]
 pub struct Driver {
@@ -69,8 +64,8 @@ pub struct Driver {
     pub queue: Option<(ZoneNo, DateTime<Utc>)>,
     /// Counts changes of shift, products and vehicle, over restarts: the database keeps the latest.
     pub shift_no: i64,
-    /// The places of the live trip.
-    pub places: Option<Places>,
+    /// Where they want to get to: they are offered only rides on the way there.
+    pub destination: Option<LatLon>,
     /// The fleet's stamp of the last change that watchers see.
     pub changed: u64,
     unsaved: bool,
@@ -78,6 +73,11 @@ pub struct Driver {
 }
 
 impl Driver {
+    /// Free for any ride: idle, and without a destination that only some rides lead to.
+    pub fn is_open(&self) -> bool {
+        self.standing.is_idle() && self.destination.is_none()
+    }
+
     /// How long they have been idle, in milliseconds; 0 for those who are not.
     pub fn idle_ms(&self, now: DateTime<Utc>) -> u32 {
         if !self.standing.is_idle() {
@@ -96,6 +96,8 @@ pub struct ShiftChange {
     pub products: Option<ProductSet>,
     /// What they drive.
     pub vehicle: Option<Vehicle>,
+    /// Where they want to get to; `Some(None)` is nowhere any more.
+    pub destination: Option<Option<LatLon>>,
 }
 
 /// All drivers.
@@ -104,7 +106,8 @@ pub struct Fleet {
     ids: Vec<DriverId>,
     drivers: Vec<Driver>,
     index: Index,
-    on_trip: FxHashMap<TripId, DriverKey>,
+    homebound: BTreeSet<DriverKey>,
+    on_trip: BTreeMap<TripId, DriverKey>,
     stamp: u64,
     unsaved: Vec<DriverKey>,
     freed: bool,
@@ -118,7 +121,8 @@ impl Fleet {
             ids: Vec::new(),
             drivers: Vec::new(),
             index: Index::new(roads, cell_m),
-            on_trip: FxHashMap::default(),
+            homebound: BTreeSet::new(),
+            on_trip: BTreeMap::new(),
             stamp: 0,
             unsaved: Vec::new(),
             freed: false,
@@ -148,7 +152,7 @@ impl Fleet {
             idle_since: now,
             queue: None,
             shift_no: 0,
-            places: None,
+            destination: None,
             changed: 0,
             unsaved: false,
             moved: None,
@@ -176,9 +180,19 @@ impl Fleet {
         (0..).map(DriverKey).zip(&self.drivers)
     }
 
-    /// The idle drivers.
+    /// The drivers who are free for any ride.
     pub fn index(&self) -> &Index {
         &self.index
+    }
+
+    /// Idle drivers with a known position who take only rides to their destination.
+    pub fn homebound(&self) -> impl Iterator<Item = (DriverKey, &Driver)> {
+        self.homebound.iter().map(|&key| (key, self.driver(key)))
+    }
+
+    /// Everybody with a live ride, by trip; who has two is there twice.
+    pub fn riding(&self) -> impl Iterator<Item = (DriverKey, &Driver)> {
+        self.on_trip.values().map(|&key| (key, self.driver(key)))
     }
 
     /// Who has a live trip.
@@ -223,7 +237,7 @@ impl Fleet {
     /// A driver is in that zone, or in none: they queue there from now on, or go on to.
     pub fn queue(&mut self, key: DriverKey, zone: Option<ZoneNo>, now: DateTime<Utc>) {
         let driver = &mut self.drivers[key.index()];
-        let may_queue = driver.standing.on_shift && driver.standing.live().is_none();
+        let may_queue = driver.standing.on_shift && driver.standing.rides().is_empty();
         let zone = zone.filter(|_| may_queue);
         if driver.queue.map(|(own, _)| own) != zone {
             driver.queue = zone.map(|zone| (zone, now));
@@ -257,10 +271,18 @@ impl Fleet {
         } else {
             (driver.standing, ended) = driver.standing.end_shift();
         }
-        let before = (was_on_shift, driver.products, driver.vehicle.clone());
+        let known = |driver: &Driver| {
+            let vehicle = driver.vehicle.clone();
+            (driver.products, vehicle, driver.destination)
+        };
+        let before = (was_on_shift, known(driver));
         driver.products = change.products.unwrap_or(driver.products);
         driver.vehicle = change.vehicle.or(driver.vehicle.take());
-        if before != (change.available, driver.products, driver.vehicle.clone()) {
+        driver.destination = change
+            .destination
+            .unwrap_or(driver.destination)
+            .filter(|_| change.available);
+        if before != (change.available, known(driver)) {
             driver.shift_no += 1;
             self.changed(key);
         }
@@ -268,10 +290,11 @@ impl Fleet {
         ended
     }
 
-    /// Sets an idle driver aside; whether they were idle.
+    /// Sets a driver aside who is idle, or whose only ride is the one the hold is to come `beside`;
+    /// whether they were.
     #[must_use]
-    pub fn hold(&mut self, key: DriverKey, hold: Hold) -> bool {
-        let standing = self.driver(key).standing.hold_for(hold);
+    pub fn hold(&mut self, key: DriverKey, hold: Hold, beside: Option<TripId>) -> bool {
+        let standing = self.driver(key).standing.hold_for(hold, beside);
         self.stand(key, standing)
     }
 
@@ -288,46 +311,40 @@ impl Fleet {
         self.stand(key, standing);
     }
 
-    /// The driver has this trip and is on this leg: a fact. Gives the hold that ended with it, and
-    /// whether this trip is now their live one.
+    /// The driver has this ride, alone or beside another: a fact.
     pub fn ride(
         &mut self,
         key: DriverKey,
-        ride: Ride,
-        leg: Leg,
-        places: Option<Places>,
+        live: Live,
+        beside: Option<Beside>,
         now: DateTime<Utc>,
-    ) -> (Option<Hold>, bool) {
-        if let Some(other) = self.driver_of(ride.trip).filter(|&other| other != key) {
-            self.free(other, ride.trip, now);
+    ) -> Ridden {
+        let trip = live.ride.trip;
+        if let Some(other) = self.driver_of(trip).filter(|&other| other != key) {
+            self.free(other, trip, now);
         }
-        let (standing, ended) = self.driver(key).standing.ride(ride, leg);
-        let is_live = standing.live().is_some_and(|live| live.trip == ride.trip);
-        if is_live {
-            let before = self.driver(key).standing.live().map(|before| before.trip);
-            let driver = &mut self.drivers[key.index()];
-            driver.queue = None;
-            if before != Some(ride.trip) {
-                driver.places = None;
-                if let Some(before) = before {
-                    self.on_trip.remove(&before);
-                }
-                self.on_trip.insert(ride.trip, key);
-            }
-            driver.places = places.or(driver.places);
-            self.stand(key, Some(standing));
+        let (standing, taken, ended) = self.driver(key).standing.ride(live, beside);
+        for displaced in taken.displaced.into_iter().flatten() {
+            self.on_trip.remove(&displaced);
         }
-        (ended, is_live)
+        if taken.is_new {
+            self.on_trip.insert(trip, key);
+            self.drivers[key.index()].queue = None;
+        }
+        self.stand(key, Some(standing));
+        Ridden {
+            ended,
+            is_new: taken.is_new,
+            displaced: taken.displaced,
+        }
     }
 
-    /// The trip is over, or no longer this driver's: a fact. Whether it was their live one.
+    /// The trip is over, or no longer this driver's: a fact. Whether it was.
     pub fn free(&mut self, key: DriverKey, trip: TripId, now: DateTime<Utc>) -> bool {
         let standing = self.driver(key).standing.free(trip);
         if standing.is_some() {
             self.on_trip.remove(&trip);
-            let driver = &mut self.drivers[key.index()];
-            driver.places = None;
-            driver.idle_since = now;
+            self.drivers[key.index()].idle_since = now;
         }
         self.stand(key, standing)
     }
@@ -342,8 +359,17 @@ impl Fleet {
         driver.fix = remembered.fix;
         driver.anywhere = false;
         driver.shift_no = remembered.shift_no;
-        if let Some((ride, leg, places)) = remembered.ride {
-            self.ride(key, ride, leg, places, now);
+        driver.destination = remembered.destination;
+        if let Some(&first) = remembered.rides.first() {
+            self.ride(key, first, None, now);
+        }
+        if let Some(second) = remembered.rides.second() {
+            let beside = remembered.rides.first().map(|first| Beside {
+                trip: first.ride.trip,
+                shared: second.shared,
+                order: second.order,
+            });
+            self.ride(key, second.live, beside, now);
         }
         self.changed(key);
     }
@@ -381,7 +407,13 @@ impl Fleet {
         self.stamp += 1;
         let driver = &mut self.drivers[key.index()];
         driver.changed = self.stamp;
-        match driver.fix.filter(|_| driver.standing.is_idle()) {
+        let is_homebound = driver.standing.is_idle() && driver.destination.is_some();
+        if is_homebound && driver.fix.is_some() {
+            self.freed |= self.homebound.insert(key);
+        } else {
+            self.homebound.remove(&key);
+        }
+        match driver.fix.filter(|_| driver.is_open()) {
             Some(fix) => {
                 let post = Post {
                     snap: fix.snap,
@@ -409,8 +441,21 @@ pub struct Remembered {
     pub fix: Option<Fix>,
     /// See [`Driver::shift_no`].
     pub shift_no: i64,
-    /// The live trip.
-    pub ride: Option<(Ride, Leg, Option<Places>)>,
+    /// Where they want to get to.
+    pub destination: Option<LatLon>,
+    /// The live rides.
+    pub rides: Rides,
+}
+
+/// What became of news that a driver has a ride.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ridden {
+    /// The hold that ended with it.
+    pub ended: Option<Hold>,
+    /// The ride is live, and was not before.
+    pub is_new: bool,
+    /// Rides that are over, whose end is yet to be heard.
+    pub displaced: [Option<TripId>; 2],
 }
 
 #[cfg(test)]

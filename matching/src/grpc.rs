@@ -22,7 +22,7 @@ use jitney_proto::{
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
-    error::Refusal, fleet::ShiftChange, news::News, outbound::OutboundStream, product::Catalogue,
+    dispatch::Ground, error::Refusal, fleet::ShiftChange, news::News, outbound::OutboundStream,
     service::Service, wire as words,
 };
 
@@ -74,13 +74,15 @@ impl MatchingService for Handlers {
             available,
             products,
             vehicle,
+            destination_filter,
             ..
         } = request;
         let change = shift_change(
-            &self.service.ground.catalogue,
+            &self.service.ground,
             available,
             &products,
             vehicle,
+            destination_filter,
         )?;
         let driver = self.service.shift(&id, change).await?;
         Ok(Response::new(wire::SetAvailabilityResponse {
@@ -139,7 +141,11 @@ impl MatchingService for Handlers {
         &self,
         request: Request<wire::ApplyTripEventRequest>,
     ) -> Result<Response<wire::ApplyTripEventResponse>, Status> {
-        let news = News::read(request.get_ref().event.as_ref(), self.service.clock.now())?;
+        let news = News::read(
+            request.get_ref().event.as_ref(),
+            &self.service.ground.catalogue,
+            self.service.clock.now(),
+        )?;
         let applied = self.service.hear(news).await?;
         Ok(Response::new(wire::ApplyTripEventResponse { applied }))
     }
@@ -274,15 +280,26 @@ fn own_driver(caller: &Caller, text: &str) -> Result<DriverId, Status> {
 
 /// A change of shift as requests spell it: what is empty or absent keeps what was known.
 fn shift_change(
-    catalogue: &Catalogue,
+    ground: &Ground,
     available: bool,
     products: &[String],
     vehicle: Option<wire::Vehicle>,
+    filter: Option<wire::DestinationFilter>,
 ) -> Result<ShiftChange, Refusal> {
-    let set = catalogue.set(products.iter().map(String::as_str))?;
+    const DESTINATION: &str = "destination_filter.destination";
+    let set = ground.catalogue.set(products.iter().map(String::as_str))?;
+    let reach_m = ground.config.snap_distance_max_m;
+    let destination = |filter: wire::DestinationFilter| {
+        let Some(point) = filter.destination else {
+            return Ok(None);
+        };
+        words::on_road(&ground.roads, reach_m, Some(&point), DESTINATION)?;
+        words::place(Some(&point), DESTINATION).map(Some)
+    };
     Ok(ShiftChange {
         available,
         products: (!products.is_empty()).then_some(set),
         vehicle: vehicle.map(words::vehicle).transpose()?,
+        destination: filter.map(destination).transpose()?,
     })
 }

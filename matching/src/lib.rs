@@ -7,11 +7,11 @@
 //!
 //! | to know | open |
 //! | --- | --- |
-//! | what a driver may be doing, and what moves them from one to the next | [`standing`] |
+//! | what a driver may be doing, and what moves them from one to the next | [`standing`], [`rides`] |
 //! | who the drivers are and where | [`fleet`], [`index`], [`ping`] |
 //! | how the nearest are found | [`nearest`] |
 //! | how a trip finds its driver | [`search`], [`offer`], [`dispatch`] |
-//! | how a round decides who is offered what | [`policy`], [`round`], [`assignment`], [`zone`] |
+//! | how a round decides who is offered what | [`policy`], [`round`], [`assignment`], [`zone`], [`sharing`] |
 //! | how fast the roads are driven now | [`traffic`] |
 //! | what an app that lost its connection is sent again | [`session`], [`outbound`] |
 //! | what survives a restart | [`store`] and the migrations |
@@ -39,10 +39,12 @@ pub mod policy;
 pub mod privacy;
 pub mod product;
 pub mod reservation;
+pub mod rides;
 pub mod round;
 pub mod search;
 pub mod service;
 pub mod session;
+pub mod sharing;
 pub mod standing;
 pub mod store;
 pub mod traffic;

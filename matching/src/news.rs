@@ -13,9 +13,9 @@ use tonic::Status;
 
 use crate::{
     error::Refusal,
-    fleet::Places,
     offer::OfferEnd,
-    standing::{Leg, Ride},
+    product::Catalogue,
+    rides::{Beside, Leg, Live, Party, Places, Ride, StopOrder},
     wire,
 };
 
@@ -46,12 +46,11 @@ pub enum What {
     Riding {
         /// Who.
         driver: DriverId,
-        /// The trip, and since when it is theirs.
-        ride: Ride,
-        /// How far it has come.
-        leg: Leg,
-        /// From where to where; `None` when the event does not say.
-        places: Option<Places>,
+        /// The ride, and how far it has come.
+        live: Live,
+        /// The ride it comes on top of. The event does not say in which order the stops are made: they
+        /// are made as the offer said.
+        beside: Option<Beside>,
     },
     /// No driver has the trip any more, but it goes on.
     Released {
@@ -66,11 +65,15 @@ pub enum What {
 }
 
 impl News {
-    /// Reads an event. An event without a time happened `now`.
+    /// Reads an event about a trip of one of these products. An event without a time happened `now`.
     ///
     /// # Errors
     /// INVALID_ARGUMENT naming the field that cannot be.
-    pub fn read(event: Option<&TripEvent>, now: DateTime<Utc>) -> Result<Self, Status> {
+    pub fn read(
+        event: Option<&TripEvent>,
+        catalogue: &Catalogue,
+        now: DateTime<Utc>,
+    ) -> Result<Self, Status> {
         let event = event.ok_or_else(|| Refusal::bad_field("event", "is required"))?;
         let trip: TripId = event
             .trip_id
@@ -88,11 +91,20 @@ impl News {
                 .driver_id
                 .parse()
                 .map_err(|error: jitney_proto::ids::IdError| error.status("event.driver_id"))?;
+            let party = Party {
+                places: places(event)?,
+                seats: event.seats.max(1),
+                shares: catalogue.shares(&event.product),
+                boarded_at: (leg == Leg::ToDropoff).then_some(since),
+            };
             Ok(What::Riding {
                 driver,
-                ride: Ride { trip, since },
-                leg,
-                places: places(event)?,
+                live: Live {
+                    ride: Ride { trip, since },
+                    leg,
+                    party,
+                },
+                beside: beside(event)?,
             })
         };
         let what = match event.kind() {
@@ -129,6 +141,21 @@ fn offer_over(event: &TripEvent, end: OfferEnd) -> Result<What, Status> {
     Ok(What::OfferOver { offer, end })
 }
 
+fn beside(event: &TripEvent) -> Result<Option<Beside>, Status> {
+    if event.beside_trip_id.is_empty() {
+        return Ok(None);
+    }
+    let trip = event
+        .beside_trip_id
+        .parse()
+        .map_err(|error: jitney_proto::ids::IdError| error.status("event.beside_trip_id"))?;
+    Ok(Some(Beside {
+        trip,
+        shared: event.shared,
+        order: StopOrder::default(),
+    }))
+}
+
 fn places(event: &TripEvent) -> Result<Option<Places>, Refusal> {
     let Some(pickup) = &event.pickup else {
         return Ok(None);
@@ -160,36 +187,28 @@ mod tests {
         }
     }
 
+    fn read(event: Option<&TripEvent>) -> Result<News, Status> {
+        let catalogue = Catalogue::new(crate::Config::default().products);
+        News::read(event, &catalogue, DateTime::UNIX_EPOCH)
+    }
+
+    fn leg(kind: TripEventKind) -> Option<Leg> {
+        match what(kind) {
+            What::Riding { live, .. } => Some(live.leg),
+            _ => None,
+        }
+    }
+
     fn what(kind: TripEventKind) -> What {
-        News::read(Some(&event(kind)), DateTime::UNIX_EPOCH)
-            .unwrap()
-            .what
+        read(Some(&event(kind))).unwrap().what
     }
 
     #[test]
     fn events_say_who_rides_and_who_is_free() {
         assert_eq!(what(TripEventKind::Created), What::Nothing);
-        assert!(matches!(
-            what(TripEventKind::Assigned),
-            What::Riding {
-                leg: Leg::ToPickup,
-                ..
-            }
-        ));
-        assert!(matches!(
-            what(TripEventKind::DriverArrived),
-            What::Riding {
-                leg: Leg::ToPickup,
-                ..
-            }
-        ));
-        assert!(matches!(
-            what(TripEventKind::Started),
-            What::Riding {
-                leg: Leg::ToDropoff,
-                ..
-            }
-        ));
+        assert!(leg(TripEventKind::Assigned) == Some(Leg::ToPickup));
+        assert!(leg(TripEventKind::DriverArrived) == Some(Leg::ToPickup));
+        assert!(leg(TripEventKind::Started) == Some(Leg::ToDropoff));
         assert!(matches!(
             what(TripEventKind::Unassigned),
             What::Released { .. }
@@ -202,14 +221,40 @@ mod tests {
     }
 
     #[test]
-    fn unreadable_events_are_refused_by_field() {
-        let refused = |event: &TripEvent| {
-            News::read(Some(event), DateTime::UNIX_EPOCH)
-                .unwrap_err()
-                .message()
-                .to_owned()
+    fn a_ride_may_come_on_top_of_another() {
+        let shared = TripEvent {
+            product: "shared".into(),
+            seats: 2,
+            beside_trip_id: "0190a000-0000-7000-8000-000000000009".into(),
+            shared: true,
+            ..event(TripEventKind::Assigned)
         };
-        assert!(News::read(None, DateTime::UNIX_EPOCH).is_err());
+        let What::Riding { live, beside, .. } = read(Some(&shared)).unwrap().what else {
+            panic!()
+        };
+        assert!(live.party.shares && live.party.seats == 2);
+        assert_eq!(live.party.boarded_at, None);
+        let beside = beside.unwrap();
+        assert!(beside.shared);
+        assert_eq!(beside.trip.to_string(), shared.beside_trip_id);
+        let odd = TripEvent {
+            beside_trip_id: "x".into(),
+            ..shared
+        };
+        let refusal = read(Some(&odd)).unwrap_err();
+        assert!(refusal.message().contains("beside_trip_id"));
+        // As an older trip service spells it.
+        let What::Riding { live, beside, .. } = what(TripEventKind::Started) else {
+            panic!()
+        };
+        assert_eq!((live.party.seats, beside), (1, None));
+        assert_eq!(live.party.boarded_at, Some(DateTime::UNIX_EPOCH));
+    }
+
+    #[test]
+    fn unreadable_events_are_refused_by_field() {
+        let refused = |event: &TripEvent| read(Some(event)).unwrap_err().message().to_owned();
+        assert!(read(None).is_err());
         let assigned = || event(TripEventKind::Assigned);
         assert!(
             refused(&TripEvent {
@@ -244,11 +289,6 @@ mod tests {
             kind: 99,
             ..assigned()
         };
-        assert_eq!(
-            News::read(Some(&unknown), DateTime::UNIX_EPOCH)
-                .unwrap()
-                .what,
-            What::Nothing
-        );
+        assert_eq!(read(Some(&unknown)).unwrap().what, What::Nothing);
     }
 }

@@ -14,7 +14,10 @@ use jitney_proto::{
 };
 use jitney_roads::Travel;
 
-use crate::{fleet::Places, wire::point};
+use crate::{
+    rides::{Beside, Leg, Live, Party, Places, Ride, Rides},
+    wire::{point, stop},
+};
 
 /// An offer that has not ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,8 +36,12 @@ pub struct Offer {
     pub places: Places,
     /// What the rider pays.
     pub fare: Option<Money>,
-    /// How far the driver is.
+    /// How many riders.
+    pub seats: u32,
+    /// How far the driver is, by way of the stops they make before.
     pub to_pickup: Travel,
+    /// The ride it comes on top of.
+    pub beside: Option<Beside>,
     /// Until when it may be accepted.
     pub expires_at: DateTime<Utc>,
 }
@@ -71,8 +78,26 @@ impl From<OfferEnd> for wire::OfferEndReason {
 }
 
 impl Offer {
-    /// What the driver is told.
-    pub fn for_driver(&self) -> wire::Offer {
+    /// The ride it would be.
+    fn ride(&self, now: DateTime<Utc>) -> Live {
+        Live {
+            ride: Ride {
+                trip: self.trip,
+                since: now,
+            },
+            leg: Leg::ToPickup,
+            party: Party {
+                places: Some(self.places),
+                seats: self.seats,
+                ..Party::default()
+            },
+        }
+    }
+
+    /// What a driver on these rides is told.
+    pub fn for_driver(&self, rides: &Rides, now: DateTime<Utc>) -> wire::Offer {
+        let beside = self.beside.filter(|beside| rides.of(beside.trip).is_some());
+        let stops = rides.take(self.ride(now), beside).rides.stops();
         wire::Offer {
             offer_id: self.id.to_string(),
             trip_id: self.trip.to_string(),
@@ -83,6 +108,12 @@ impl Offer {
             pickup_distance_meters: i64::from(self.to_pickup.distance_m),
             fare: self.fare.map(Into::into),
             expires_at: Some(timestamp(self.expires_at)),
+            beside_trip_id: beside
+                .map(|beside| beside.trip.to_string())
+                .unwrap_or_default(),
+            shared: beside.is_some_and(|beside| beside.shared),
+            stops: stops.iter().map(stop).collect(),
+            seats: self.seats,
         }
     }
 
@@ -102,6 +133,11 @@ impl Offer {
             driver_id: self.driver.to_string(),
             expires_at: Some(timestamp(self.expires_at)),
             pickup_duration_ms: i64::from(self.to_pickup.duration_ms),
+            beside_trip_id: self
+                .beside
+                .map(|beside| beside.trip.to_string())
+                .unwrap_or_default(),
+            shared: self.beside.is_some_and(|beside| beside.shared),
         }
     }
 

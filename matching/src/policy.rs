@@ -48,7 +48,7 @@ pub struct Policy {
     #[serde(with = "humantime_serde")]
     pub idle_max: Duration,
     /// Drivers who will finish their ride within this time count as if they stood at its end, that much
-    /// later. A request for which one of them is best waits for them. With 0 nobody is waited for.
+    /// later, and may be offered the next one while they are on it. With 0 only free drivers are asked.
     #[serde(with = "humantime_serde")]
     pub chain_ahead: Duration,
 }

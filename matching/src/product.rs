@@ -49,6 +49,18 @@ impl Catalogue {
         Ok((product.id.clone(), ProductSet(1 << place)))
     }
 
+    /// The product of that id, if it is (still) configured.
+    pub fn get(&self, id: &str) -> Option<&ProductConfig> {
+        self.products
+            .iter()
+            .find(|product| product.id.as_str() == id)
+    }
+
+    /// Whether riders of a product may share the car; not when it is not configured (any more).
+    pub fn shares(&self, id: &str) -> bool {
+        self.get(id).is_some_and(|product| product.shared)
+    }
+
     /// The set of these products.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     assignment::{self, assign},
     policy::{Method, Policy, millis},
+    rides::Beside,
 };
 
 /// A request in a round.
@@ -51,12 +52,26 @@ pub struct Pair {
     pub frees_in_ms: u32,
     /// Their place in the queue that the request is served from; 0 when it is served by time.
     pub queue_place: u32,
+    /// What the request adds to their driving beyond the rider's own way, milliseconds: for those who
+    /// are free the way to the pick-up.
+    pub drive_ms: u32,
+    /// The ride of theirs that the request would come on top of.
+    pub beside: Option<Beside>,
+}
+
+impl Pair {
+    /// What choosing it takes, in milliseconds: the mean of the rider's waiting and the driver's
+    /// driving. For a driver who is free that is the time to the pick-up; a car that shares, or comes
+    /// from nearby a little later, spares driving.
+    pub fn effort_ms(&self) -> u32 {
+        u32::midpoint(self.time_ms, self.drive_ms)
+    }
 }
 
 /// Why a driver could not take a request, whatever the others did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Gate {
-    /// They have a ride.
+    /// They have a ride, or two.
     OnTrip,
     /// They are thinking about an offer, or set aside for a rider.
     SetAside,
@@ -72,6 +87,10 @@ pub enum Gate {
     Queue,
     /// They are going home, and this is not on the way.
     GoingHome,
+    /// They have a ride to share, but not the seats.
+    Seats,
+    /// They have a ride to share, but one of the parties would be under way or wait for too long.
+    Detour,
 }
 
 /// A driver who was looked at for a request and stopped by a gate.
@@ -138,7 +157,7 @@ impl Round {
                 .filter(|&&number| !taken[self.pairs[number as usize].driver as usize]);
             let best = free.min_by_key(|&&number| {
                 let pair = &self.pairs[number as usize];
-                (pair.queue_place, pair.time_ms, pair.driver)
+                (pair.queue_place, pair.effort_ms(), pair.driver)
             });
             if let Some(&best) = best {
                 let pair = &self.pairs[best as usize];
@@ -191,7 +210,7 @@ impl Round {
         let percent = u64::from(policy.idle_percent);
         // The credit is taken off from the same for everybody, so that no cost is below 0.
         let uncredited = (idle_max - idle_ms.min(idle_max)) * percent / 100;
-        i64::from(pair.time_ms)
+        i64::from(pair.effort_ms())
             + i64::try_from(uncredited).unwrap_or(i64::MAX / 4)
             + i64::from(pair.queue_place) * QUEUE_PLACE_MS
     }

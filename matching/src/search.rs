@@ -15,10 +15,10 @@ use jitney_roads::Snap;
 
 use crate::{
     config::{Config, delta},
-    fleet::Places,
     offer::{Offer, OfferEnd},
     outbound::Outbound,
     product::ProductSet,
+    rides::Places,
 };
 
 /// What is searched for.
@@ -36,6 +36,12 @@ pub struct Errand {
     pub places: Places,
     /// Where that begins, on the road.
     pub pickup: Snap,
+    /// Where it ends, on the road; `None` when nobody said, or there is none near.
+    pub dropoff: Option<Snap>,
+    /// How many riders.
+    pub seats: u32,
+    /// They may share the car with another party.
+    pub shares: bool,
     /// What the rider pays.
     pub fare: Option<Money>,
     /// The rider's reservation, until it was tried.
@@ -177,6 +183,13 @@ impl Search {
         u32::try_from((now - self.began_at).num_milliseconds().max(0)).unwrap_or(u32::MAX)
     }
 
+    /// When to look again for a driver who is not there now: after a tenth of the waiting so far, so
+    /// that many who wait for long do not keep the rounds busy.
+    pub fn look_again(&self, now: DateTime<Utc>, rules: &SearchRules) -> DateTime<Utc> {
+        let pause = (now - self.began_at) / 10;
+        now + pause.clamp(rules.interval, rules.interval * 10)
+    }
+
     /// Tells whoever asked; notices when they are gone.
     pub fn tell(&mut self, event: Event, now: DateTime<Utc>) {
         if let Listener::Reading(outbound) = &self.listener
@@ -267,6 +280,9 @@ mod tests {
                 dropoff: None,
             },
             pickup,
+            dropoff: None,
+            seats: 1,
+            shares: false,
             fare: None,
             reservation: None,
             give_up_at: at(100),
@@ -283,6 +299,8 @@ mod tests {
             product: errand.product,
             places: errand.places,
             fare: None,
+            seats: 1,
+            beside: None,
             to_pickup: Travel {
                 duration_ms: 1,
                 distance_m: 1,
@@ -307,6 +325,15 @@ mod tests {
         assert_eq!(search.next(at(1), false, &rules), Next::Look);
         assert_eq!(search.next(at(100), true, &rules), Next::GiveUp);
         assert_eq!(search.detail(), "no driver was free");
+    }
+
+    #[test]
+    fn the_longer_a_search_is_in_vain_the_rarer_it_looks() {
+        let rules = SearchRules::of(&Config::default());
+        let (out, _stream) = outbound(4);
+        let search = Search::new(errand(), Listener::Reading(out), at(0));
+        let pause = |second| (search.look_again(at(second), &rules) - at(second)).num_seconds();
+        assert_eq!([0, 5, 30, 1000].map(pause), [1, 1, 3, 10]);
     }
 
     #[test]

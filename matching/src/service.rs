@@ -93,7 +93,7 @@ impl Service {
         let (mut drivers, mut riding) = (0, 0);
         for (row, ride) in store.load_drivers().await? {
             drivers += 1;
-            riding += usize::from(ride.is_some());
+            riding += usize::from(!ride.is_empty());
             dispatch.restore_driver(row, ride, now);
         }
         if let Some(chosen) = store.load_policy().await?

@@ -159,6 +159,11 @@ impl Sessions {
         }
     }
 
+    /// Whether messages are kept for the driver.
+    pub fn is_kept(&self, driver: DriverKey) -> bool {
+        self.by_driver.contains_key(&driver)
+    }
+
     /// Whether the driver's app is connected.
     pub fn is_connected(&self, driver: DriverKey) -> bool {
         let session = self.by_driver.get(&driver);

@@ -1,44 +1,35 @@
 //! Where a driver stands: pure transitions, no clock, no I/O.
 //!
-//! Two facts make a [`Standing`]: whether the driver is on shift, and what they are doing. The state
-//! that others see follows from both:
+//! Three facts make a [`Standing`]: whether the driver is on shift, which rides they are on, and what
+//! they are set aside for. The state that others see follows from them:
 //!
-//! | doing | on shift | off shift | who waits for what |
-//! | --- | --- | --- | --- |
-//! | nothing | IDLE | OFFLINE | the driver, for an offer |
-//! | held | OFFERED | (cannot be) | a search, for the answer; or a rider, to order |
-//! | on the way | EN_ROUTE | EN_ROUTE | the rider, for the car |
-//! | driving | ON_TRIP | ON_TRIP | the rider, to arrive |
+//! | rides | set aside | on shift | off shift | who waits for what |
+//! | --- | --- | --- | --- | --- |
+//! | none | no | IDLE | OFFLINE | the driver, for an offer |
+//! | none | yes | OFFERED | (cannot be) | a search, for the answer; or a rider, to order |
+//! | nobody aboard | either | EN_ROUTE | EN_ROUTE | the rider, for the car |
+//! | a party aboard | either | ON_TRIP | ON_TRIP | the rider, to arrive |
+//! | a party aboard, and the next ride | no | CHAINED | CHAINED | two riders |
 //!
 //! Trip events are facts: the trip service's database has decided, so [`Standing::ride`] and
 //! [`Standing::free`] never refuse. Everything else is a wish and may be refused.
 
-use chrono::{DateTime, Utc};
 use jitney_proto::{
     ids::{OfferId, ReservationId, TripId},
     matching::v1::DriverState,
 };
 
-/// Where a driver stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// On shift, or wishing to be off it once the ride is over.
-    pub on_shift: bool,
-    /// What they are doing.
-    pub doing: Doing,
-}
+use crate::rides::{Beside, Leg, Live, Rides, Taken};
 
-/// What a driver is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doing {
-    /// Waiting, or at home.
-    Nothing,
-    /// Set aside: nobody else may be offered to them.
-    Held(Hold),
-    /// On the way to the pick-up, or waiting there.
-    EnRoute(Ride),
-    /// Carrying the rider.
-    OnTrip(Ride),
+/// Where a driver stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Standing {
+    /// On shift, or wishing to be off it once the rides are over.
+    pub on_shift: bool,
+    /// What they are set aside for: nobody else may be offered to them.
+    hold: Option<Hold>,
+    /// What they drive.
+    rides: Rides,
 }
 
 /// What a driver is set aside for.
@@ -50,65 +41,44 @@ pub enum Hold {
     Reservation(ReservationId),
 }
 
-/// The live trip.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ride {
-    /// The trip.
-    pub trip: TripId,
-    /// When the trip service first said so. Of two trips that both claim the driver, the one said
-    /// later is live: the other has ended, and only its news is late.
-    pub since: DateTime<Utc>,
-}
-
-/// How far a ride has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leg {
-    /// To the pick-up.
-    ToPickup,
-    /// To the drop-off.
-    ToDropoff,
-}
-
-impl Default for Standing {
-    fn default() -> Self {
-        Self {
-            on_shift: false,
-            doing: Doing::Nothing,
-        }
-    }
-}
-
 impl Standing {
     /// What others see.
     pub fn state(&self) -> DriverState {
-        match self.doing {
-            Doing::Nothing if self.on_shift => DriverState::Idle,
-            Doing::Nothing => DriverState::Offline,
-            Doing::Held(_) => DriverState::Offered,
-            Doing::EnRoute(_) => DriverState::EnRoute,
-            Doing::OnTrip(_) => DriverState::OnTrip,
+        if self.rides.is_empty() {
+            return match self.hold {
+                Some(_) => DriverState::Offered,
+                None if self.on_shift => DriverState::Idle,
+                None => DriverState::Offline,
+            };
+        }
+        if self.rides.iter().all(|live| live.leg == Leg::ToPickup) {
+            return DriverState::EnRoute;
+        }
+        match self.rides.second() {
+            Some(second) if !second.shared => DriverState::Chained,
+            _ => DriverState::OnTrip,
         }
     }
 
     /// Free for an offer.
     pub fn is_idle(&self) -> bool {
-        self.on_shift && self.doing == Doing::Nothing
+        self.on_shift && self.hold.is_none() && self.rides.is_empty()
     }
 
-    /// The live trip.
-    pub fn live(&self) -> Option<Ride> {
-        match self.doing {
-            Doing::EnRoute(ride) | Doing::OnTrip(ride) => Some(ride),
-            Doing::Nothing | Doing::Held(_) => None,
-        }
+    /// The one ride of a driver who might be offered another beside it.
+    pub fn only_ride(&self) -> Option<&Live> {
+        let may = self.on_shift && self.hold.is_none() && self.rides.second().is_none();
+        self.rides.first().filter(|_| may)
+    }
+
+    /// The rides.
+    pub fn rides(&self) -> &Rides {
+        &self.rides
     }
 
     /// What they are set aside for.
     pub fn hold(&self) -> Option<Hold> {
-        match self.doing {
-            Doing::Held(hold) => Some(hold),
-            Doing::Nothing | Doing::EnRoute(_) | Doing::OnTrip(_) => None,
-        }
+        self.hold
     }
 
     /// On shift.
@@ -120,27 +90,27 @@ impl Standing {
         }
     }
 
-    /// Off shift; a live ride is finished first. Gives the hold that ends with it.
+    /// Off shift; live rides are finished first. Gives the hold that ends with it.
     #[must_use]
     pub fn end_shift(self) -> (Self, Option<Hold>) {
-        let doing = match self.doing {
-            Doing::Nothing | Doing::Held(_) => Doing::Nothing,
-            riding @ (Doing::EnRoute(_) | Doing::OnTrip(_)) => riding,
+        let after = Self {
+            on_shift: false,
+            hold: None,
+            ..self
         };
-        (
-            Self {
-                on_shift: false,
-                doing,
-            },
-            self.hold(),
-        )
+        (after, self.hold)
     }
 
-    /// Sets an idle driver aside; `None` for one that is not.
+    /// Sets a driver aside who is idle, or whose only ride is the one the hold is to come `beside`;
+    /// `None` for one that is not.
     #[must_use]
-    pub fn hold_for(self, hold: Hold) -> Option<Self> {
-        self.is_idle().then_some(Self {
-            doing: Doing::Held(hold),
+    pub fn hold_for(self, hold: Hold, beside: Option<TripId>) -> Option<Self> {
+        let may = match beside {
+            None => self.is_idle(),
+            Some(trip) => self.only_ride().is_some_and(|live| live.ride.trip == trip),
+        };
+        may.then_some(Self {
+            hold: Some(hold),
             ..self
         })
     }
@@ -149,8 +119,8 @@ impl Standing {
     /// they were set aside for something else.
     #[must_use]
     pub fn pass_on(self, from: Hold, to: Hold) -> Option<Self> {
-        (self.doing == Doing::Held(from)).then_some(Self {
-            doing: Doing::Held(to),
+        (self.hold == Some(from)).then_some(Self {
+            hold: Some(to),
             ..self
         })
     }
@@ -158,56 +128,59 @@ impl Standing {
     /// Ends a hold; `None` when it was not this one.
     #[must_use]
     pub fn release(self, hold: Hold) -> Option<Self> {
-        (self.doing == Doing::Held(hold)).then_some(Self {
-            doing: Doing::Nothing,
-            ..self
-        })
+        (self.hold == Some(hold)).then_some(Self { hold: None, ..self })
     }
 
-    /// The trip service says: this driver has this trip, and is on this leg. Gives the hold that ends
-    /// with it. A trip older than the live one has ended and changes nothing.
+    /// The trip service says: this driver has this ride, alone or beside another. Gives what became of
+    /// the rides, and the hold that ends because the driver has taken a ride.
     #[must_use]
-    pub fn ride(self, ride: Ride, leg: Leg) -> (Self, Option<Hold>) {
-        let ride = match self.live() {
-            Some(live) if live.trip == ride.trip => live,
-            Some(live) if live.since > ride.since => return (self, None),
-            Some(_) | None => ride,
+    pub fn ride(self, live: Live, beside: Option<Beside>) -> (Self, Taken, Option<Hold>) {
+        let taken = self.rides.take(live, beside);
+        let after = Self {
+            rides: taken.rides,
+            hold: self.hold.filter(|_| !taken.is_new),
+            ..self
         };
-        let doing = match leg {
-            Leg::ToPickup => Doing::EnRoute(ride),
-            Leg::ToDropoff => Doing::OnTrip(ride),
-        };
-        (Self { doing, ..self }, self.hold())
+        (after, taken, self.hold.filter(|_| taken.is_new))
     }
 
-    /// The trip service says: this trip is over, or no longer this driver's. `None` when they are on
-    /// another trip, or none.
+    /// The trip service says: this trip is over, or no longer this driver's. `None` when it was not.
     #[must_use]
     pub fn free(self, trip: TripId) -> Option<Self> {
-        let live = self.live()?;
-        (live.trip == trip).then_some(Self {
-            doing: Doing::Nothing,
-            ..self
-        })
+        let rides = self.rides.end(trip)?;
+        Some(Self { rides, ..self })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use chrono::TimeDelta;
+    use chrono::{DateTime, TimeDelta};
     use uuid::Uuid;
 
     use super::*;
+    use crate::rides::{Party, Ride, StopOrder};
 
     fn trip(number: u128) -> TripId {
         TripId(Uuid::from_u128(number))
     }
 
-    fn ride(number: u128, second: i64) -> Ride {
-        Ride {
-            trip: trip(number),
-            since: DateTime::UNIX_EPOCH + TimeDelta::seconds(second),
+    fn live(number: u128, second: i64, leg: Leg) -> Live {
+        Live {
+            ride: Ride {
+                trip: trip(number),
+                since: DateTime::UNIX_EPOCH + TimeDelta::seconds(second),
+            },
+            leg,
+            party: Party::default(),
         }
+    }
+
+    fn beside(number: u128, shared: bool) -> Option<Beside> {
+        Some(Beside {
+            trip: trip(number),
+            shared,
+            order: StopOrder::default(),
+        })
     }
 
     fn offer(number: u128) -> Hold {
@@ -218,39 +191,38 @@ mod tests {
         Standing::default().begin_shift()
     }
 
+    fn on_trip() -> Standing {
+        idle().ride(live(1, 0, Leg::ToDropoff), None).0
+    }
+
     #[test]
     fn a_ride_from_end_to_end() {
         let off = Standing::default();
         assert_eq!(off.state(), DriverState::Offline);
         assert_eq!(idle().state(), DriverState::Idle);
-        let offered = idle().hold_for(offer(1)).unwrap();
+        let offered = idle().hold_for(offer(1), None).unwrap();
         assert_eq!(offered.state(), DriverState::Offered);
-        let (en_route, ended) = offered.ride(ride(1, 0), Leg::ToPickup);
+        let (en_route, _, ended) = offered.ride(live(1, 0, Leg::ToPickup), None);
         assert_eq!(
             (en_route.state(), ended),
             (DriverState::EnRoute, Some(offer(1)))
         );
-        let (on_trip, ended) = en_route.ride(ride(1, 5), Leg::ToDropoff);
+        let (on_trip, _, ended) = en_route.ride(live(1, 5, Leg::ToDropoff), None);
         assert_eq!((on_trip.state(), ended), (DriverState::OnTrip, None));
-        assert_eq!(
-            on_trip.live(),
-            Some(ride(1, 0)),
-            "the ride began when it was assigned"
-        );
         assert_eq!(on_trip.free(trip(1)), Some(idle()));
     }
 
     #[test]
     fn only_the_idle_are_set_aside() {
-        let busy = idle().ride(ride(1, 0), Leg::ToPickup).0;
-        let held = idle().hold_for(offer(1)).unwrap();
+        let busy = idle().ride(live(1, 0, Leg::ToPickup), None).0;
+        let held = idle().hold_for(offer(1), None).unwrap();
         for standing in [Standing::default(), busy, held] {
-            assert_eq!(standing.hold_for(offer(2)), None, "{standing:?}");
+            assert_eq!(standing.hold_for(offer(2), None), None, "{standing:?}");
         }
         assert_eq!(held.release(offer(2)), None);
         assert_eq!(held.release(offer(1)), Some(idle()));
         let reservation = Hold::Reservation(ReservationId(Uuid::from_u128(9)));
-        let reserved = idle().hold_for(reservation).unwrap();
+        let reserved = idle().hold_for(reservation, None).unwrap();
         assert_eq!(
             reserved.pass_on(reservation, offer(3)).unwrap().hold(),
             Some(offer(3))
@@ -259,37 +231,58 @@ mod tests {
     }
 
     #[test]
-    fn going_off_shift_ends_a_hold_but_not_a_ride() {
-        let held = idle().hold_for(offer(1)).unwrap();
-        assert_eq!(held.end_shift(), (Standing::default(), Some(offer(1))));
-        let busy = idle().ride(ride(1, 0), Leg::ToDropoff).0;
-        let (leaving, ended) = busy.end_shift();
-        assert_eq!((leaving.state(), ended), (DriverState::OnTrip, None));
-        assert_eq!(leaving.free(trip(1)), Some(Standing::default()));
+    fn a_ride_may_be_offered_beside_another() {
+        assert_eq!(on_trip().hold_for(offer(2), Some(trip(9))), None);
+        assert_eq!(idle().hold_for(offer(2), Some(trip(1))), None, "it ended");
+        let held = on_trip().hold_for(offer(2), Some(trip(1))).unwrap();
+        assert_eq!(held.state(), DriverState::OnTrip);
+        assert_eq!(
+            held.hold_for(offer(3), Some(trip(1))),
+            None,
+            "one offer at a time"
+        );
+        let (still, _, ended) = held.ride(live(1, 3, Leg::ToDropoff), None);
+        assert_eq!((still.hold(), ended), (Some(offer(2)), None), "no news");
+        let ended_first = held.free(trip(1)).unwrap();
+        assert_eq!(ended_first.state(), DriverState::Offered);
+
+        let (chained, _, ended) = held.ride(live(2, 5, Leg::ToPickup), beside(1, false));
+        assert_eq!(
+            (chained.state(), ended),
+            (DriverState::Chained, Some(offer(2)))
+        );
+        assert_eq!(
+            chained.hold_for(offer(3), Some(trip(1))),
+            None,
+            "two are enough"
+        );
+        assert_eq!(chained.free(trip(1)).unwrap().state(), DriverState::EnRoute);
+        let shared = held.ride(live(2, 5, Leg::ToPickup), beside(1, true)).0;
+        assert_eq!(shared.state(), DriverState::OnTrip);
+        assert!(shared.only_ride().is_none() && !shared.is_idle());
     }
 
     #[test]
-    fn the_trip_service_is_obeyed_whatever_was_going_on() {
-        let (riding, ended) = Standing::default().ride(ride(1, 0), Leg::ToPickup);
-        assert_eq!((riding.state(), ended), (DriverState::EnRoute, None));
-        let held = idle().hold_for(offer(2)).unwrap();
-        let (riding, ended) = held.ride(ride(1, 0), Leg::ToPickup);
-        assert_eq!((riding.live(), ended), (Some(ride(1, 0)), Some(offer(2))));
+    fn the_end_of_a_shift_lets_rides_end_and_offers_not() {
+        let held = on_trip().hold_for(offer(2), Some(trip(1))).unwrap();
+        let (after, ended) = held.end_shift();
+        assert_eq!(
+            (after.state(), ended),
+            (DriverState::OnTrip, Some(offer(2)))
+        );
+        assert_eq!(after.hold_for(offer(2), Some(trip(1))), None);
+        assert_eq!(after.free(trip(1)).unwrap().state(), DriverState::Offline);
     }
 
     #[test]
-    fn news_of_two_trips_may_cross() {
-        // Trip 1 ended and trip 2 was assigned; whichever is heard of first, trip 2 is live.
-        let first = idle().ride(ride(1, 0), Leg::ToDropoff).0;
-        let in_order = first
-            .free(trip(1))
-            .unwrap()
-            .ride(ride(2, 9), Leg::ToPickup)
-            .0;
-        let crossed = first.ride(ride(2, 9), Leg::ToPickup).0;
-        assert_eq!(crossed.free(trip(1)), None);
-        assert_eq!(in_order, crossed);
-        // And the late assignment of a trip long over does not displace it.
-        assert_eq!(crossed.ride(ride(1, 0), Leg::ToPickup).0, crossed);
+    fn another_ride_ends_an_offer() {
+        let held = idle().hold_for(offer(2), None).unwrap();
+        let (riding, taken, ended) = held.ride(live(1, 0, Leg::ToPickup), None);
+        assert_eq!(taken.displaced, [None; 2]);
+        assert_eq!(ended, Some(offer(2)));
+        assert_eq!(
+            (riding.hold(), riding.state()),
+            (None, DriverState::EnRoute)
+        );
     }
 }

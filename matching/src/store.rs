@@ -4,6 +4,7 @@
 //! repeated writes do no harm) and *hard* (trip events: the version and its effect in one transaction).
 //! The store knows rows; what they mean is decided by its callers.
 
+mod rides;
 mod rounds;
 mod rows;
 mod traffic;
@@ -15,22 +16,41 @@ use futures::FutureExt;
 use jitney_platform::db::transaction;
 use jitney_proto::ids::OfferId;
 use jitney_roads::LatLon;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::{
-    fleet::Vehicle,
-    news::{News, What},
-    offer::Offer,
-};
+use crate::{fleet::Vehicle, news::News, offer::Offer, rides::Rides};
 
 /// Every statement of this service.
 pub mod statements {
     jitney_platform::statements! {
         /// Positions and shifts of many drivers.
         SAVE_DRIVERS = include_str!("sql/save_drivers.sql");
-        /// A driver's live trip.
-        SAVE_RIDE = include_str!("sql/save_ride.sql");
+        /// A driver whose rides are to be written down.
+        INTERN_DRIVER = "-- intern_driver: the driver has a row
+            INSERT INTO driver (driver_id) VALUES ($1) ON CONFLICT (driver_id) DO NOTHING";
+        /// Whoever is thought to have a trip.
+        DRIVERS_OF_TRIP = "-- drivers_of_trip: who has a trip, as first or second ride
+            SELECT driver_id FROM driver WHERE trip_id = $1
+            UNION SELECT driver_id FROM second_ride WHERE trip_id = $1";
+        /// Rides that an event changes.
+        LOCK_RIDES = include_str!("sql/lock_rides.sql");
+        /// A driver's live trip, the first of two.
+        SAVE_FIRST_RIDE = "-- save_first_ride: a driver's live trip; null is none
+            UPDATE driver SET
+                trip_id = $2, leg = $3, trip_since = $4,
+                pickup_latitude = $5, pickup_longitude = $6,
+                dropoff_latitude = $7, dropoff_longitude = $8,
+                seats = $9, shares = $10, boarded_at = $11, saved_at = now()
+            WHERE driver_id = $1";
+        /// The ride beside it.
+        SAVE_SECOND_RIDE = include_str!("sql/save_second_ride.sql");
+        /// There is none beside it any more.
+        DELETE_SECOND_RIDE = "-- delete_second_ride: one ride is all
+            DELETE FROM second_ride WHERE driver_id = $1";
+        /// How the stops were offered that a driver accepted.
+        OFFERED_STOP_ORDER = "-- offered_stop_order: the order of stops that an offer said
+            SELECT stop_order FROM offer WHERE trip_id = $1 AND driver_id = $2";
         /// Offers about to be made.
         SAVE_OFFERS = include_str!("sql/save_offers.sql");
         /// The gate every trip event passes first. The row stays locked until its effect is committed,
@@ -39,20 +59,6 @@ pub mod statements {
             INSERT INTO trip_applied (trip_id, version) VALUES ($1, $2)
             ON CONFLICT (trip_id) DO UPDATE SET version = excluded.version, applied_at = now()
             WHERE trip_applied.version < excluded.version";
-        /// Whoever else is thought to have a trip.
-        FREE_OTHERS = "-- free_others: a trip has one driver
-            UPDATE driver SET
-                trip_id = NULL, leg = NULL, trip_since = NULL, saved_at = now(),
-                pickup_latitude = NULL, pickup_longitude = NULL,
-                dropoff_latitude = NULL, dropoff_longitude = NULL
-            WHERE trip_id = $1 AND driver_id <> $2";
-        /// The driver of a trip that ended or was given back.
-        FREE_DRIVER = "-- free_driver: the trip is nobody's any more
-            UPDATE driver SET
-                trip_id = NULL, leg = NULL, trip_since = NULL, saved_at = now(),
-                pickup_latitude = NULL, pickup_longitude = NULL,
-                dropoff_latitude = NULL, dropoff_longitude = NULL
-            WHERE trip_id = $1";
         /// The offer of a trip that is over.
         DELETE_TRIP_OFFER = "-- delete_trip_offer: the trip needs no offer any more
             DELETE FROM offer WHERE trip_id = $1";
@@ -60,17 +66,13 @@ pub mod statements {
         DELETE_OFFERS = "-- delete_offers: these offers ended
             DELETE FROM offer WHERE offer_id = ANY($1)";
         /// Everybody, at start.
-        LOAD_DRIVERS = "-- load_drivers: all drivers, in the order of their ids
-            SELECT driver_id, products, plate, vehicle, available, shift_no,
-                   latitude, longitude, heading, located_at,
-                   trip_id, leg, trip_since,
-                   pickup_latitude, pickup_longitude, dropoff_latitude, dropoff_longitude
-            FROM driver ORDER BY driver_id";
+        LOAD_DRIVERS = include_str!("sql/load_drivers.sql");
         /// Open offers, at start.
         LOAD_OFFERS = "-- load_offers: offers that had not run out at that moment, the youngest first
             SELECT trip_id, offer_id, rider_id, driver_id, product,
                    pickup_latitude, pickup_longitude, dropoff_latitude, dropoff_longitude,
-                   fare_minor, fare_currency, pickup_duration_ms, pickup_distance_m, expires_at
+                   fare_minor, fare_currency, pickup_duration_ms, pickup_distance_m, expires_at,
+                   seats, beside_trip_id, shared, stop_order
             FROM offer WHERE expires_at > $1 ORDER BY expires_at DESC, offer_id DESC";
         /// Housekeeping.
         DELETE_OLD_OFFERS = "-- delete_old_offers: leftovers that ran out long ago
@@ -136,8 +138,8 @@ pub mod statements {
 use statements::*;
 
 pub use rounds::RoundRow;
-pub use rows::{DriverRow, RideRow};
-use rows::{leg_name, read_driver, read_offer, read_ride};
+pub use rows::DriverRow;
+use rows::{read_driver, read_offer, read_rides};
 
 /// The matching schema.
 #[derive(Clone, Debug)]
@@ -191,6 +193,8 @@ impl Store {
                         .map(|row| row.position.map(|(_, _, at)| at))
                         .collect::<Vec<_>>(),
                 )
+                .bind(column(|row| row.destination.map(LatLon::lat)))
+                .bind(column(|row| row.destination.map(LatLon::lon)))
                 .execute(&self.pool)
                 .await?;
         }
@@ -227,6 +231,28 @@ impl Store {
                     .map(|offer| offer.expires_at)
                     .collect::<Vec<_>>(),
             )
+            .bind(
+                offers
+                    .iter()
+                    .map(|offer| i32::try_from(offer.seats).unwrap_or(i32::MAX))
+                    .collect::<Vec<_>>(),
+            )
+            .bind(
+                offers
+                    .iter()
+                    .map(|offer| offer.beside.map(|beside| beside.trip.0))
+                    .collect::<Vec<_>>(),
+            )
+            .bind(
+                offers
+                    .iter()
+                    .map(|offer| offer.beside.is_some_and(|beside| beside.shared))
+                    .collect::<Vec<_>>(),
+            )
+            .bind(text(|offer| {
+                let order = offer.beside.map(|beside| beside.order).unwrap_or_default();
+                order.name().to_owned()
+            }))
             .execute(&self.pool)
             .await?;
         Ok(())
@@ -254,7 +280,7 @@ impl Store {
         let news = news.clone();
         transaction(&self.pool, "apply_trip_event", move |connection| {
             let news = news.clone();
-            async move { apply(connection, &news).await }.boxed()
+            async move { rides::apply(connection, &news).await }.boxed()
         })
         .await
     }
@@ -263,10 +289,10 @@ impl Store {
     ///
     /// # Errors
     /// The database's, and [`sqlx::Error::Decode`] for a row that cannot be.
-    pub async fn load_drivers(&self) -> Result<Vec<(DriverRow, Option<RideRow>)>, sqlx::Error> {
+    pub async fn load_drivers(&self) -> Result<Vec<(DriverRow, Rides)>, sqlx::Error> {
         let rows = sqlx::query(LOAD_DRIVERS).fetch_all(&self.pool).await?;
         rows.iter()
-            .map(|row| Ok((read_driver(row)?, read_ride(row)?)))
+            .map(|row| Ok((read_driver(row)?, read_rides(row)?)))
             .collect()
     }
 
@@ -303,69 +329,4 @@ impl Store {
             .await?;
         Ok(())
     }
-}
-
-async fn apply(connection: &mut PgConnection, news: &News) -> Result<bool, sqlx::Error> {
-    let advanced = sqlx::query(ADVANCE_TRIP)
-        .bind(news.trip.0)
-        .bind(news.version)
-        .execute(&mut *connection)
-        .await?;
-    if advanced.rows_affected() == 0 {
-        return Ok(false);
-    }
-    match &news.what {
-        What::Nothing => {}
-        What::OfferOver { offer, .. } => {
-            sqlx::query(DELETE_OFFERS)
-                .bind(vec![offer.0])
-                .execute(connection)
-                .await?;
-        }
-        What::Riding {
-            driver,
-            ride,
-            leg,
-            places,
-        } => {
-            sqlx::query(FREE_OTHERS)
-                .bind(news.trip.0)
-                .bind(driver.as_str())
-                .execute(&mut *connection)
-                .await?;
-            let dropoff = places.and_then(|places| places.dropoff);
-            sqlx::query(SAVE_RIDE)
-                .bind(driver.as_str())
-                .bind(ride.trip.0)
-                .bind(leg_name(*leg))
-                .bind(ride.since)
-                .bind(places.map(|places| places.pickup.lat()))
-                .bind(places.map(|places| places.pickup.lon()))
-                .bind(dropoff.map(LatLon::lat))
-                .bind(dropoff.map(LatLon::lon))
-                .execute(&mut *connection)
-                .await?;
-            sqlx::query(DELETE_TRIP_OFFER)
-                .bind(news.trip.0)
-                .execute(connection)
-                .await?;
-        }
-        What::Released { .. } => {
-            sqlx::query(FREE_DRIVER)
-                .bind(news.trip.0)
-                .execute(connection)
-                .await?;
-        }
-        What::Over { .. } => {
-            sqlx::query(FREE_DRIVER)
-                .bind(news.trip.0)
-                .execute(&mut *connection)
-                .await?;
-            sqlx::query(DELETE_TRIP_OFFER)
-                .bind(news.trip.0)
-                .execute(connection)
-                .await?;
-        }
-    }
-    Ok(true)
 }

@@ -7,6 +7,7 @@ mod offers;
 mod restart;
 mod rounds;
 mod rpcs;
+mod second_rides;
 mod store;
 mod support;
 mod traffic;

@@ -12,6 +12,7 @@ use crate::{
     fleet::{DriverKey, Fleet, Vehicle},
     nearest::Nearest,
     product::Catalogue,
+    rides::{Live, Stop},
 };
 
 /// A place, on the wire.
@@ -69,7 +70,11 @@ pub fn vehicle(vehicle: wire::Vehicle) -> Result<Vehicle, Refusal> {
 pub fn driver(fleet: &Fleet, catalogue: &Catalogue, key: DriverKey) -> wire::Driver {
     let driver = fleet.driver(key);
     let fix = driver.fix.as_ref();
-    let live = driver.standing.live();
+    let rides = driver.standing.rides();
+    let trip = |live: Option<&Live>| {
+        live.map(|live| live.ride.trip.to_string())
+            .unwrap_or_default()
+    };
     wire::Driver {
         driver_id: fleet.id(key).to_string(),
         state: driver.standing.state().into(),
@@ -84,7 +89,19 @@ pub fn driver(fleet: &Fleet, catalogue: &Catalogue, key: DriverKey) -> wire::Dri
             plate: vehicle.plate.clone(),
             description: vehicle.description.clone(),
         }),
-        trip_id: live.map(|ride| ride.trip.to_string()).unwrap_or_default(),
+        trip_id: trip(rides.first()),
+        second_trip_id: trip(rides.second().map(|second| &second.live)),
+        stops: rides.stops().iter().map(stop).collect(),
+        destination: driver.destination.map(point),
+    }
+}
+
+/// A stop, on the wire.
+pub fn stop(stop: &Stop) -> wire::PlannedStop {
+    wire::PlannedStop {
+        trip_id: stop.trip.to_string(),
+        kind: stop.kind.into(),
+        location: stop.place.map(point),
     }
 }
 

@@ -35,6 +35,7 @@ async fn all_trips(city: &City) -> Vec<Value> {
 
 /// The promise itself: no driver has two live trips, and the claims in the database are those of the
 /// live trips, one for one.
+/// Offers on top of rides are not made here: no driver looked ahead for, no shared product.
 async fn assert_nobody_has_two(city: &City) {
     let mut holder = HashMap::new();
     for trip in all_trips(city).await {

@@ -4,5 +4,6 @@ mod city;
 mod maps;
 mod ride;
 mod rounds;
+mod second_rides;
 mod stopping;
 mod telemetry;

@@ -73,6 +73,7 @@ impl App {
             now: rules.now,
             named_offer: None,
             gave_back: false,
+            has_earlier_ride: false,
             pin_tries_max: rules.pin_tries_max,
             search_timeout: rules.search_timeout,
         }

@@ -65,6 +65,8 @@ pub struct Asked {
     pub product: Option<ProductId>,
     /// The reservation of MatchDriver to use first.
     pub reservation_id: Option<ReservationId>,
+    /// How many ride along, the rider included.
+    pub seats: u32,
 }
 
 /// Makes the trip, or finds the one the key made before.
@@ -136,6 +138,7 @@ async fn go_on(
         product: quote.product,
         pickup: quote.way.pickup,
         dropoff: quote.way.dropoff,
+        seats: asked.seats,
         fare: quote.fare,
         distance_m: quote.way.distance_m,
         duration_ms: quote.way.duration_ms,
@@ -183,7 +186,9 @@ async fn choose_quote(app: &Arc<App>, asked: &Asked) -> Result<QuoteId, Error> {
             dropoff: asked.dropoff.ok_or_else(|| needed("dropoff"))?,
             product: Some(asked.product.clone().ok_or_else(|| needed("product"))?),
         };
-        return quote::quote_one(app, &wish).await;
+        let quote_id = quote::quote_one(app, &wish).await?;
+        seated(asked, &app.store.quote(quote_id).await?)?;
+        return Ok(quote_id);
     };
     let quote = app.store.quote(quote_id).await?;
     if quote.asked_by != asked.rider_id.as_str() && quote.asked_by != asked.asked_by {
@@ -215,7 +220,19 @@ async fn choose_quote(app: &Arc<App>, asked: &Asked) -> Result<QuoteId, Error> {
     if !quote.holds {
         return Err(Error::QuoteExpired);
     }
+    seated(asked, &quote)?;
     Ok(quote_id)
+}
+
+/// Refuses more riders than the product has seats.
+fn seated(asked: &Asked, quote: &Quote) -> Result<(), Error> {
+    match quote.seats_max {
+        Some(most) if asked.seats > most => Err(Error::BadField {
+            field: "seats",
+            problem: format!("is more than {} has: {most}", quote.product),
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn is_same(one: Place, other: Place) -> bool {

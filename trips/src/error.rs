@@ -86,6 +86,7 @@ impl Error {
                 Refusal::NotYours => Code::NotFound,
                 Refusal::WrongPin { .. } => Code::WrongPin,
                 Refusal::PinLocked => Code::PinLocked,
+                Refusal::EarlierRide => Code::DriverOnTrip,
             },
             Error::NotFound(_) => Code::NotFound,
             Error::BadField { .. } => Code::InvalidRequest,
@@ -153,7 +154,9 @@ impl From<Error> for Status {
                 Refusal::WrongPin { tries_left } => {
                     code.status_with(error.to_string(), [("tries_left", tries_left.to_string())])
                 }
-                Refusal::NotYours | Refusal::PinLocked => code.status(error.to_string()),
+                Refusal::NotYours | Refusal::PinLocked | Refusal::EarlierRide => {
+                    code.status(error.to_string())
+                }
             },
             Error::BadField { field, problem } => code.bad_field(field, problem),
             Error::TooManyWatches | Error::KeyBusy => {

@@ -7,13 +7,13 @@ use jitney_proto::{
     trips::v1::{TripEvent, TripEventKind},
 };
 
-use crate::state::Change;
+use crate::{state::Change, trip::Beside};
 
 /// The `aggregatetype` of every row this service puts into its outbox.
 pub const AGGREGATE: &str = "trip";
 
-/// The event of a change.
-pub fn event(event_id: EventId, change: &Change) -> TripEvent {
+/// The event of a change; an assignment may have come `beside` another trip of the driver's.
+pub fn event(event_id: EventId, change: &Change, beside: Option<Beside>) -> TripEvent {
     let trip = &change.trip;
     TripEvent {
         event_id: event_id.into(),
@@ -37,6 +37,11 @@ pub fn event(event_id: EventId, change: &Change) -> TripEvent {
         pickup: Some(trip.pickup.into()),
         dropoff: Some(trip.dropoff.into()),
         fare: Some(trip.fare.into()),
+        seats: trip.seats,
+        beside_trip_id: beside
+            .map(|beside| beside.trip_id.into())
+            .unwrap_or_default(),
+        shared: beside.is_some_and(|beside| beside.shared),
     }
 }
 

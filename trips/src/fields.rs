@@ -135,8 +135,18 @@ pub(crate) fn asked(caller: &Caller, request: wire::CreateTripRequest) -> Result
         dropoff: optional_place(request.dropoff.as_ref(), "dropoff")?,
         product: optional(&request.product, "product")?,
         reservation_id: optional(&request.reservation_id, "reservation_id")?,
+        seats: seats(request.seats)?,
         rider_id,
     })
+}
+
+/// Riders of a request: 1 when it does not say. No car is larger than the largest.
+fn seats(seats: u32) -> Result<u32, Status> {
+    const LARGEST: u32 = 100;
+    if seats > LARGEST {
+        return Err(bad_field("seats", "is more than any car has"));
+    }
+    Ok(seats.max(1))
 }
 
 /// What makes two requests the same: everything but the key, whoever sent them and whether or not they
@@ -145,6 +155,8 @@ fn hash(rider_id: &RiderId, request: &wire::CreateTripRequest) -> Vec<u8> {
     let canonical = wire::CreateTripRequest {
         rider_id: rider_id.to_string(),
         idempotency_key: String::new(),
+        // Not said is one.
+        seats: request.seats.max(1) - 1,
         ..request.clone()
     };
     Sha256::digest(canonical.encode_to_vec()).to_vec()

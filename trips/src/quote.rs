@@ -122,16 +122,22 @@ fn of_the_way(status: Status) -> Status {
     renamed.unwrap_or(status)
 }
 
+/// A product that matching has.
+struct Offered {
+    product: ProductId,
+    seats: u32,
+}
+
 /// The products to price: the one that was asked for, or all.
-async fn products(app: &App, wish: &Wish) -> Result<Vec<ProductId>, Error> {
+async fn products(app: &App, wish: &Wish) -> Result<Vec<Offered>, Error> {
     let mut matching = app.matching.clone();
     let area = app
         .call(matching.get_service_area(GetServiceAreaRequest {}))
         .await
         .map_err(|status| Error::of_call(MATCHING, status))?;
     let mut products = Vec::with_capacity(area.products.len());
-    for product in area.products {
-        let product: ProductId = product
+    for offered in area.products {
+        let product: ProductId = offered
             .product
             .parse()
             .map_err(|_| Error::Defect("matching has an odd product".to_owned()))?;
@@ -140,7 +146,10 @@ async fn products(app: &App, wish: &Wish) -> Result<Vec<ProductId>, Error> {
             .as_ref()
             .is_none_or(|wanted| *wanted == product)
         {
-            products.push(product);
+            products.push(Offered {
+                product,
+                seats: offered.seats,
+            });
         }
     }
     match (&wish.product, products.is_empty()) {
@@ -153,9 +162,10 @@ async fn products(app: &App, wish: &Wish) -> Result<Vec<ProductId>, Error> {
 async fn price(
     app: &App,
     way: &Way,
-    product: &ProductId,
+    offered: &Offered,
     is_wanted: bool,
 ) -> Result<Option<(Price, TripQuote)>, Error> {
+    let product = &offered.product;
     let (fare, pickup_eta_ms) = tokio::join!(fare(app, way, product), eta(app, way, product));
     let fare = match fare {
         Err(Error::Passed(status)) if Code::of(&status) == Some(Code::UnknownProduct) => {
@@ -167,7 +177,7 @@ async fn price(
         }
         fare => fare?,
     };
-    let price = kept(app, product, &fare)?;
+    let price = kept(app, offered, &fare)?;
     let quote = TripQuote {
         quote_id: price.quote_id.into(),
         product: product.to_string(),
@@ -214,7 +224,7 @@ async fn eta(app: &App, way: &Way, product: &ProductId) -> Option<i64> {
 }
 
 /// The price as it is kept, after a look at whether it adds up.
-fn kept(app: &App, product: &ProductId, fare: &FareQuote) -> Result<Price, Error> {
+fn kept(app: &App, offered: &Offered, fare: &FareQuote) -> Result<Price, Error> {
     let odd = |what: &str| Error::Defect(format!("billing quoted {what}"));
     let total = fare.total.as_ref().ok_or_else(|| odd("no total"))?;
     let total = Money::from_wire(total, "total").map_err(|_| odd("an odd total"))?;
@@ -240,7 +250,8 @@ fn kept(app: &App, product: &ProductId, fare: &FareQuote) -> Result<Price, Error
         .ok_or_else(|| odd("without an expiry"))?;
     Ok(Price {
         quote_id: QuoteId(fresh_id(app.now())),
-        product: product.clone(),
+        product: offered.product.clone(),
+        seats_max: offered.seats,
         fare_quote_id: fare.quote_id.clone(),
         fare: total,
         expires_at: moment(expires_at, "expires_at").map_err(|_| odd("an odd expiry"))?,

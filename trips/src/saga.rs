@@ -20,7 +20,7 @@ use crate::{
     error::Error,
     hub::Subscription,
     state::{Refusal, State},
-    trip::{OfferState, Trip},
+    trip::{Beside, OfferState, Trip},
 };
 
 /// The wait before a broken search is begun again; it doubles with every failure in a row.
@@ -132,6 +132,7 @@ async fn request(app: &App, trip: &Trip) -> Result<RequestMatchRequest, Error> {
         pickup: Some(trip.pickup.into()),
         dropoff: Some(trip.dropoff.into()),
         fare: Some(trip.fare.into()),
+        seats: trip.seats,
         reservation_id: trip.reservation_id.map(String::from).unwrap_or_default(),
         excluded_driver_ids: app.store.excluded_drivers(trip.trip_id).await?,
         give_up_at: Some(timestamp(trip.search_until)),
@@ -167,6 +168,13 @@ async fn record(app: &Arc<App>, trip_id: TripId, made: &OfferMade) -> Result<(),
             .parse::<DriverId>()
             .map_err(|_| odd("driver"))?,
         expires_at: moment(expires_at, "expires_at").map_err(|_| odd("expiry"))?,
+        beside: match made.beside_trip_id.as_str() {
+            "" => None,
+            trip => Some(Beside {
+                trip_id: trip.parse().map_err(|_| odd("other trip"))?,
+                shared: made.shared,
+            }),
+        },
     };
     match app.carry_out(trip_id, Command::Offer(make.clone())).await {
         // Matching lost an offer (a restart) and made another: the older one is over.

@@ -15,7 +15,7 @@ use jitney_proto::{
 
 use crate::{
     command::{self, Command, Kind},
-    trip::{By, Offer, OfferState, Trip, named},
+    trip::{Beside, By, Offer, OfferState, Trip, named},
 };
 
 named! {
@@ -131,6 +131,8 @@ pub struct Context {
     pub named_offer: Option<Offer>,
     /// Whether the driver who calls had accepted this trip and given it back.
     pub gave_back: bool,
+    /// Whether the trip's driver has another ride to end before this one begins.
+    pub has_earlier_ride: bool,
     /// How many wrong PINs lock a trip.
     pub pin_tries_max: u32,
     /// How long a search goes on.
@@ -174,8 +176,9 @@ pub enum Effect {
     OpenOffer(Offer),
     /// Ends an open offer. Accepting also needs it to be in time, by the database's clock.
     CloseOffer(OfferId, OfferState),
-    /// Claims the driver: the database refuses a second live trip.
-    Claim(DriverId),
+    /// Claims the driver, who is on this trip alone, or beside another as the offer said if they are
+    /// still on that: the database refuses any other second live trip.
+    Claim(DriverId, Option<Beside>),
     /// Frees the driver.
     Release(DriverId),
 }
@@ -206,6 +209,8 @@ pub enum Refusal {
     },
     /// There were too many wrong PINs.
     PinLocked,
+    /// The driver has another ride to end first.
+    EarlierRide,
 }
 
 impl fmt::Display for Refusal {
@@ -229,6 +234,9 @@ impl fmt::Display for Refusal {
             Refusal::NotYours => f.write_str("there is no such trip or offer"),
             Refusal::WrongPin { tries_left } => {
                 write!(f, "the PIN is not the rider's; tries left: {tries_left}")
+            }
+            Refusal::EarlierRide => {
+                f.write_str("the driver is on another ride that has to end first")
             }
             Refusal::PinLocked => {
                 f.write_str("there were too many wrong PINs; an operator has to step in")

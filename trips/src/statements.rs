@@ -44,15 +44,15 @@ jitney_platform::statements! {
 
     /// Offers of a trip.
     READ_OFFERS = "-- read_offers: some offers of one trip; the trip's row is locked, and with it these
-        SELECT offer_id, driver_id, expires_at, state FROM offer
+        SELECT offer_id, driver_id, expires_at, state, beside_trip_id, shared FROM offer
         WHERE trip_id = $1 AND offer_id = ANY ($2)";
     /// Whose offer it is.
     READ_OFFER_DRIVER = "-- read_offer_driver: to whom an offer was made, which never changes
         SELECT driver_id FROM offer WHERE offer_id = $1 AND trip_id = $2";
     /// An offer is made.
     OPEN_OFFER = "-- open_offer: an offer is made; a second open one violates offer_one_pending_per_trip
-        INSERT INTO offer (offer_id, trip_id, driver_id, expires_at, state, created_at)
-        VALUES ($1, $2, $3, $4, 'PENDING', $5)";
+        INSERT INTO offer (offer_id, trip_id, driver_id, expires_at, state, created_at, beside_trip_id, shared)
+        VALUES ($1, $2, $3, $4, 'PENDING', $5, $6, $7)";
     /// An offer is accepted in time.
     ACCEPT_OFFER = "-- accept_offer: takes the offer if it is still open and in time. The time is the
         -- database's at this statement, after every wait for the trip's lock
@@ -75,13 +75,30 @@ jitney_platform::statements! {
         WHERE trip_id = $1 AND state IN ('DECLINED', 'EXPIRED', 'ACCEPTED')
         ORDER BY driver_id";
 
+    /// A driver's other claim, locked.
+    LOCK_CLAIM = "-- lock_claim: whether the driver still is on the trip that another is to come on top of.
+        -- If so, it cannot end before this transaction does; one that is just ending is waited for
+        SELECT slot FROM driver_claims WHERE driver_id = $1 AND trip_id = $2 FOR UPDATE";
     /// A driver is taken.
-    CLAIM_DRIVER = "-- claim_driver: the driver is on this trip and on no other. A claim by a transaction
-        -- that has not committed yet is waited for; if it commits, driver_claims_pkey is violated
-        INSERT INTO driver_claims (driver_id, trip_id, epoch) VALUES ($1, $2, $3)";
-    /// A driver is free.
-    RELEASE_DRIVER = "-- release_driver: the driver is free again
-        DELETE FROM driver_claims WHERE driver_id = $1 AND trip_id = $2";
+    CLAIM_DRIVER = "-- claim_driver: the driver is on this trip: in slot 0, or in slot 1 beside the one whose
+        -- claim is locked. A claim on the same slot by a transaction that has not committed yet is
+        -- waited for; if it commits, driver_claims_pkey is violated
+        INSERT INTO driver_claims (driver_id, trip_id, epoch, slot, shared) VALUES ($1, $2, $3, $4, $5)";
+    /// A driver is off a trip.
+    RELEASE_DRIVER = "-- release_driver: the driver is off this trip. Whoever has locked the claim, to come
+        -- beside it, is waited for
+        DELETE FROM driver_claims WHERE driver_id = $1 AND trip_id = $2 RETURNING slot";
+    /// A driver's other ride comes first.
+    MOVE_CLAIM_UP = "-- move_claim_up: the first ride is over, so the one beside it is the first now. A
+        -- statement of its own: it has to see what release_driver has waited for
+        UPDATE driver_claims SET slot = 0, shared = false WHERE driver_id = $1 AND slot = 1";
+    /// Whether a ride's turn has not come yet.
+    HAS_EARLIER_RIDE = "-- has_earlier_ride: whether another ride of the driver's has to end before this one.
+        -- No lock: it may end meanwhile, but no other can come before this one any more
+        SELECT EXISTS (
+            SELECT 1 FROM driver_claims c JOIN driver_claims f ON f.driver_id = c.driver_id AND f.slot = 0
+            WHERE c.trip_id = $1 AND c.slot = 1 AND NOT c.shared
+        ) AS has_earlier_ride";
 
     /// Trips in search.
     TRIPS_IN_SEARCH = "-- trips_in_search: what a driver is looked for; those that wait longest first
@@ -105,17 +122,17 @@ jitney_platform::statements! {
         INSERT INTO quote (
             quote_id, asked_by, product, pickup_latitude, pickup_longitude, dropoff_latitude,
             dropoff_longitude, distance_m, duration_ms, fare_quote_id, fare_minor, fare_currency,
-            expires_at, created_at)
+            expires_at, created_at, seats_max)
         SELECT q.quote_id, $1, q.product, $2, $3, $4, $5, $6, $7, q.fare_quote_id, q.fare_minor,
-            q.fare_currency, q.expires_at, $8
+            q.fare_currency, q.expires_at, $8, q.seats_max
         FROM unnest($9::uuid[], $10::text[], $11::text[], $12::bigint[], $13::text[],
-            $14::timestamptz[])
-            AS q (quote_id, product, fare_quote_id, fare_minor, fare_currency, expires_at)";
+            $14::timestamptz[], $15::integer[])
+            AS q (quote_id, product, fare_quote_id, fare_minor, fare_currency, expires_at, seats_max)";
     /// A quote.
     READ_QUOTE = "-- read_quote: a quote and whether it still holds, by the database's clock
         SELECT quote_id, asked_by, product, pickup_latitude, pickup_longitude, dropoff_latitude,
             dropoff_longitude, distance_m, duration_ms, fare_quote_id, fare_minor, fare_currency,
-            expires_at > clock_timestamp() AS holds
+            seats_max, expires_at > clock_timestamp() AS holds
         FROM quote WHERE quote_id = $1";
     /// Quotes nobody can use any more.
     PURGE_QUOTES = "-- purge_quotes: quotes that ran out longer ago than a request may take

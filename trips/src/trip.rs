@@ -166,6 +166,17 @@ pub struct Offer {
     pub expires_at: DateTime<Utc>,
     /// Where it stands.
     pub state: OfferState,
+    /// The driver's live trip that it comes on top of.
+    pub beside: Option<Beside>,
+}
+
+/// How a trip comes on top of another of its driver's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beside {
+    /// The other trip.
+    pub trip_id: TripId,
+    /// The riders of both share the car; otherwise this one begins when the other has ended.
+    pub shared: bool,
 }
 
 /// A trip's driver as the rider looks for them.
@@ -200,6 +211,8 @@ pub struct Trip {
     pub pickup: Place,
     /// Where the rider goes.
     pub dropoff: Place,
+    /// How many ride along, the rider included.
+    pub seats: u32,
     /// The up-front fare.
     pub fare: Money,
     /// Driving distance as quoted, metres.

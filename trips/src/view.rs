@@ -103,6 +103,11 @@ fn shown(trip: &Trip, viewer: &Viewer) -> wire::Trip {
                 offer_id: offer.offer_id.into(),
                 driver_id: offer.driver_id.to_string(),
                 expires_at: Some(timestamp(offer.expires_at)),
+                beside_trip_id: offer
+                    .beside
+                    .map(|beside| beside.trip_id.into())
+                    .unwrap_or_default(),
+                shared: offer.beside.is_some_and(|beside| beside.shared),
             }),
         cancelled_by: trip
             .cancelled_by
@@ -117,6 +122,7 @@ fn shown(trip: &Trip, viewer: &Viewer) -> wire::Trip {
         ended_at: trip.ended_at.map(timestamp),
         distance_meters: trip.distance_m,
         duration_ms: trip.duration_ms,
+        seats: trip.seats,
     }
 }
 

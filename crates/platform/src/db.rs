@@ -106,9 +106,6 @@ impl Database {
             .clone()
             .application_name(&format!("jitney-{schema}"))
             .options([("search_path", schema)])
-            // Statements count on seeing what was committed while they waited, whatever the server's own
-            // setting is.
-            .options([("default_transaction_isolation", "read committed")])
             .options([
                 ("statement_timeout", config.statement_timeout.as_millis()),
                 ("lock_timeout", config.lock_timeout.as_millis()),

@@ -152,7 +152,7 @@ impl Driver {
         }
         match answer.kind {
             AnswerKind::Ignore => self.world.chronicle.facts().offers.ignored += 1,
-            AnswerKind::Decline => self.decline(&offer).await,
+            AnswerKind::Decline => self.decline(&offer, "not my way").await,
             AnswerKind::Accept => match self.accept(&offer).await {
                 Ok(Some(trip)) => {
                     self.world.chronicle.facts().offers.accepted += 1;
@@ -203,12 +203,12 @@ impl Driver {
         Ok(self.seen(answer.trip))
     }
 
-    async fn decline(&self, offer: &Offer) {
+    async fn decline(&self, offer: &Offer, reason: &str) {
         self.world.chronicle.facts().offers.declined += 1;
         let request = DeclineOfferRequest {
             trip_id: offer.trip_id.clone(),
             offer_id: offer.offer_id.clone(),
-            reason: "not my way".to_owned(),
+            reason: reason.to_owned(),
         };
         let path = format!(
             "/v1/trips/{}/offers/{}:decline",

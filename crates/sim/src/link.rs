@@ -201,6 +201,7 @@ impl Link {
             available: true,
             products: self.products.clone(),
             vehicle: Some(self.vehicle.clone()),
+            destination_filter: None,
         };
         say(&mut socket, Up::Availability(availability)).await?;
         Ok(socket)

@@ -55,8 +55,10 @@ pub use synthetic::synthetic;
 /// What is tried on a scenario.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trials {
-    /// Matching's settings. Products but the first are not asked for.
+    /// Matching's settings.
     pub matching: jitney_matching::Config,
+    /// The product everybody asks for; empty is the first.
+    pub product: String,
     /// How people behave.
     pub habits: Habits,
     /// Names of dispatch policies.
@@ -102,7 +104,7 @@ pub fn run(
 ) -> anyhow::Result<Outcome> {
     let began = Instant::now();
     let matching = trials.under(policy)?;
-    let mut city = City::new(scenario, &trials.habits, matching, drivers)?;
+    let mut city = City::new(scenario, &trials.habits, matching, &trials.product, drivers)?;
     city.live()?;
     Ok(Outcome {
         policy: policy.to_owned(),

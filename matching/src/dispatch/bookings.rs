@@ -77,7 +77,7 @@ impl Dispatch {
         let driver = found.first().ok_or_else(no_driver)?.driver;
         let to_pickup = self.travel_to(driver, &pickup).ok_or_else(no_driver)?;
         let id = self.names.reservation(now);
-        if !self.fleet.hold(driver, Hold::Reservation(id)) {
+        if !self.fleet.hold(driver, Hold::Reservation(id), None) {
             return Err(no_driver());
         }
         metrics::reservation_made();

@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use jitney_proto::{
-    ids::{DriverId, SessionId},
+    ids::{DriverId, SessionId, TripId},
     matching::v1 as wire,
     matching::v1::{StreamDriverResponse, stream_driver_response::Message},
 };
-use jitney_roads::{LatLon, RoadNetwork, Snap};
+use jitney_roads::{LatLon, RoadNetwork, Snap, Travel};
 
 use super::Dispatch;
 use crate::{
@@ -16,10 +16,11 @@ use crate::{
     metrics,
     outbound::Outbound,
     ping::{Fix, PingRefusal, Sighting},
+    rides::{Rides, Stop},
     search::Listener,
     session::ConnectionNo,
-    standing::{Doing, Hold},
-    store::{DriverRow, RideRow},
+    standing::Hold,
+    store::DriverRow,
     wire as words,
 };
 
@@ -51,12 +52,12 @@ impl Dispatch {
         if opened.resumed {
             self.sessions.resend(key);
         } else {
-            self.push_what_is_open(key);
+            self.push_what_is_open(key, now);
         }
         (key, opened.connection)
     }
 
-    fn push_what_is_open(&mut self, key: DriverKey) {
+    fn push_what_is_open(&mut self, key: DriverKey, now: DateTime<Utc>) {
         if let Some(Hold::Offer(trip, _)) = self.fleet.driver(key).standing.hold()
             && let Some(open) = self
                 .searches
@@ -64,37 +65,48 @@ impl Dispatch {
                 .and_then(|search| search.open.as_ref())
             && open.made
         {
-            self.sessions
-                .push(key, Message::Offer(open.offer.for_driver()));
+            let rides = self.fleet.driver(key).standing.rides();
+            let offer = open.offer.for_driver(rides, now);
+            self.sessions.push(key, Message::Offer(offer));
         }
-        self.push_assignment(key);
+        let rides = self.fleet.driver(key).standing.rides();
+        let trips: Vec<TripId> = rides.iter().map(|live| live.ride.trip).collect();
+        for trip in trips {
+            self.push_assignment(key, trip);
+        }
     }
 
-    /// Tells a driver of their live trip, if they have one.
-    pub(super) fn push_assignment(&mut self, key: DriverKey) {
+    /// Tells a driver of one of their live trips.
+    pub(super) fn push_assignment(&mut self, key: DriverKey, trip: TripId) {
         let driver = self.fleet.driver(key);
-        let Some(ride) = driver.standing.live() else {
+        let rides = driver.standing.rides();
+        let Some(live) = rides.of(trip).filter(|_| self.sessions.is_kept(key)) else {
             return;
         };
-        let pickup = driver.places.map(|places| places.pickup);
-        let is_on_the_way = matches!(driver.standing.doing, Doing::EnRoute(_));
-        let to_pickup =
-            driver
-                .fix
-                .zip(pickup)
-                .filter(|_| is_on_the_way)
-                .and_then(|(fix, pickup)| {
-                    let pickup = self.ground.snap(pickup).ok()?;
-                    words::route(&self.ground.nearest, &fix.snap, &pickup)
-                });
+        let stops = rides.stops();
+        let next = stops
+            .first()
+            .filter(|stop| stop.trip == trip && stop.kind == wire::StopKind::Pickup);
+        let to_pickup = driver.fix.zip(next).and_then(|(fix, next)| {
+            let pickup = self.ground.snap(next.place?).ok()?;
+            words::route(&self.ground.nearest, &fix.snap, &pickup)
+        });
+        let beside = rides
+            .second()
+            .filter(|second| second.live.ride.trip == trip);
+        let first = rides.first().filter(|_| beside.is_some());
+        let places = live.party.places;
         let assignment = wire::Assignment {
-            trip_id: ride.trip.to_string(),
-            pickup: pickup.map(words::point),
-            dropoff: driver
-                .places
-                .and_then(|places| places.dropoff)
-                .map(words::point),
+            trip_id: trip.to_string(),
+            pickup: places.map(|places| words::point(places.pickup)),
+            dropoff: places.and_then(|places| places.dropoff).map(words::point),
             to_pickup,
+            beside_trip_id: first
+                .map(|first| first.ride.trip.to_string())
+                .unwrap_or_default(),
+            shared: beside.is_some_and(|second| second.shared),
+            stops: stops.iter().map(words::stop).collect(),
+            seats: live.party.seats,
         };
         self.sessions.push(key, Message::Assignment(assignment));
     }
@@ -204,7 +216,7 @@ impl Dispatch {
         let silent_since = now - delta(self.ground.config.silence_max);
         let is_silent = |driver: &crate::fleet::Driver| {
             driver.standing.on_shift
-                && driver.standing.live().is_none()
+                && driver.standing.rides().is_empty()
                 && driver.heard_at <= silent_since
         };
         let silent: Vec<DriverKey> = self
@@ -237,7 +249,7 @@ impl Dispatch {
 
     /// Puts a driver back as the database remembers them. They count as heard of now, so that their
     /// app has the whole silence to come back.
-    pub fn restore_driver(&mut self, row: DriverRow, ride: Option<RideRow>, now: DateTime<Utc>) {
+    pub fn restore_driver(&mut self, row: DriverRow, rides: Rides, now: DateTime<Utc>) {
         let products = row.products.iter().map(String::as_str);
         let fix = row.position.and_then(|(place, heading_deg, at)| {
             // Another map than last time may not reach there.
@@ -255,7 +267,8 @@ impl Dispatch {
             vehicle: row.vehicle,
             fix,
             shift_no: row.shift_no,
-            ride,
+            destination: row.destination,
+            rides,
         };
         self.fleet.restore(&row.id, remembered, now);
     }
@@ -291,5 +304,23 @@ impl super::Ground {
     /// As [`RoadNetwork::snap`].
     pub fn snap(&self, place: LatLon) -> Result<Snap, jitney_roads::RoadsError> {
         RoadNetwork::snap(&self.roads, place, self.config.snap_distance_max_m)
+    }
+
+    /// How far it is from a place by way of these stops to the last of them; `None` when nobody knows
+    /// where one is, or there is no way.
+    pub fn travel_along(&self, from: Snap, stops: &[Stop]) -> Option<Travel> {
+        let mut here = from;
+        let mut all = Travel {
+            duration_ms: 0,
+            distance_m: 0,
+        };
+        for stop in stops {
+            let there = self.snap(stop.place?).ok()?;
+            let travel = self.nearest.travel(&here, &there)?;
+            all.duration_ms = all.duration_ms.saturating_add(travel.duration_ms);
+            all.distance_m = all.distance_m.saturating_add(travel.distance_m);
+            here = there;
+        }
+        Some(all)
     }
 }

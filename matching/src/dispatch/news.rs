@@ -9,11 +9,11 @@ use jitney_proto::{
 
 use super::Dispatch;
 use crate::{
-    fleet::{DriverKey, Places},
+    fleet::DriverKey,
     news::{News, What},
     offer::OfferEnd,
+    rides::{Beside, Live},
     search::Open,
-    standing::{Leg, Ride},
 };
 
 impl Dispatch {
@@ -26,12 +26,9 @@ impl Dispatch {
             What::OfferOver { offer, end } => self.end_offer(trip, *offer, *end, now),
             What::Riding {
                 driver,
-                ride,
-                leg,
-                places,
-            } => {
-                self.riding(driver, *ride, *leg, *places, now);
-            }
+                live,
+                beside,
+            } => self.riding(driver, *live, *beside, now),
             What::Released { state } => self.free(trip, *state, now),
             What::Over { state } => {
                 self.end_search(trip, Some(MatchEndReason::Cancelled), now);
@@ -44,18 +41,22 @@ impl Dispatch {
     fn riding(
         &mut self,
         driver: &DriverId,
-        ride: Ride,
-        leg: Leg,
-        places: Option<Places>,
+        live: Live,
+        beside: Option<Beside>,
         now: DateTime<Utc>,
     ) {
-        let trip = ride.trip;
+        let mut beside = beside;
+        let trip = live.ride.trip;
         let key = self.fleet.intern(driver, now);
         // The search found its driver, whether by its open offer or by an earlier one whose acceptance
         // was on its way when the offer had run out here.
         if let Some(mut search) = self.searches.remove(&trip) {
             if let Some(Open { offer, made }) = search.open.take() {
                 let is_accepted = offer.driver == *driver;
+                let offered = offer.beside.filter(|_| is_accepted);
+                if let Some((beside, offered)) = beside.as_mut().zip(offered) {
+                    beside.order = offered.order;
+                }
                 let end = if is_accepted {
                     OfferEnd::Accepted
                 } else {
@@ -71,14 +72,14 @@ impl Dispatch {
             self.fleet.free(other, trip, now);
             self.push_assignment_ended(other, trip, TripState::Searching);
         }
-        let live_before = self.fleet.driver(key).standing.live().map(|live| live.trip);
-        let (ended, is_live) = self.fleet.ride(key, ride, leg, places, now);
-        if let Some(hold) = ended {
+        let ridden = self.fleet.ride(key, live, beside, now);
+        if let Some(hold) = ridden.ended {
             self.hold_ended(hold, now);
         }
-        if is_live && live_before != Some(trip) {
-            self.displaced.extend(live_before.map(|older| (older, key)));
-            self.push_assignment(key);
+        if ridden.is_new {
+            let displaced = ridden.displaced.into_iter().flatten();
+            self.displaced.extend(displaced.map(|older| (older, key)));
+            self.push_assignment(key, trip);
         }
     }
 

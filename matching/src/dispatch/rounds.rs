@@ -82,10 +82,15 @@ impl Dispatch {
     pub fn plan(&self, looking: &[TripId], now: DateTime<Utc>) -> Decided {
         let asker = |trip: &TripId| {
             let search = self.searches.get(trip)?;
+            let errand = &search.errand;
+            let product = self.ground.catalogue.get(errand.product.as_str());
             Some(Asker {
                 trip: *trip,
-                pickup: search.errand.pickup,
-                products: search.errand.wanted,
+                pickup: errand.pickup,
+                products: errand.wanted,
+                dropoff: errand.dropoff,
+                seats: errand.seats,
+                shares: product.filter(|_| errand.shares).map(|own| own.seats),
                 waited_ms: search.waited_ms(now),
                 excluded: &search.excluded,
             })
@@ -109,21 +114,20 @@ impl Dispatch {
         if plan.round.requests.is_empty() {
             return Vec::new();
         }
-        let again_at = now + self.search_rules.interval;
         let mut offers = Vec::new();
         for (request, choice) in plan.round.requests.iter().zip(&plan.choice) {
             let pair = choice.map(|number| plan.round.pairs[number as usize]);
-            // Whoever is still busy is waited for.
-            let free = pair.filter(|pair| pair.frees_in_ms == 0);
-            let offer = free
-                .and_then(|pair| self.offer_to(request.trip, plan.keys[pair.driver as usize], now));
+            let offer = pair.and_then(|pair| {
+                let driver = plan.keys[pair.driver as usize];
+                self.offer_to(request.trip, driver, pair.beside, now)
+            });
             match offer {
                 Some(offer) => offers.push(offer),
                 None => {
                     if let Some(search) = self.searches.get_mut(&request.trip)
                         && search.open.is_none()
                     {
-                        search.look_again_at = Some(again_at);
+                        search.look_again_at = Some(search.look_again(now, &self.search_rules));
                     }
                 }
             }

@@ -5,7 +5,7 @@ use jitney_proto::{
     Code,
     ids::{DriverId, OfferId, TripId},
     matching::v1::{
-        MatchEndReason, OfferEndReason, OfferEnded, RequestMatchResponse,
+        MatchEndReason, OfferEndReason, OfferEnded, RequestMatchResponse, StopKind,
         request_match_response::Event, stream_driver_response::Message,
     },
 };
@@ -18,6 +18,7 @@ use crate::{
     metrics,
     offer::{Offer, OfferEnd},
     outbound::Outbound,
+    rides::{Beside, Leg, Live, Party, Ride, Stop},
     search::{Errand, Listener, Next, Open, Search},
     standing::Hold,
 };
@@ -179,7 +180,9 @@ impl Dispatch {
         metrics::offer_made();
         search.tell(Event::OfferMade(offer.made()), now);
         if let Some(key) = self.fleet.key(&offer.driver) {
-            self.sessions.push(key, Message::Offer(offer.for_driver()));
+            let rides = self.fleet.driver(key).standing.rides();
+            let told = offer.for_driver(rides, now);
+            self.sessions.push(key, Message::Offer(told));
         }
     }
 
@@ -203,7 +206,11 @@ impl Dispatch {
             return; // The product or the road is gone.
         };
         let key = self.fleet.intern(&offer.driver, now);
-        if !self.fleet.hold(key, Hold::Offer(offer.trip, offer.id)) {
+        let hold = Hold::Offer(offer.trip, offer.id);
+        // The ride that it is to come on top of may have ended since.
+        let beside = offer.beside.map(|beside| beside.trip);
+        let is_held = beside.is_some() && self.fleet.hold(key, hold, beside);
+        if !is_held && !self.fleet.hold(key, hold, None) {
             return; // It was over, only its row was left.
         }
         let errand = Errand {
@@ -213,6 +220,12 @@ impl Dispatch {
             wanted,
             places: offer.places,
             pickup,
+            dropoff: offer
+                .places
+                .dropoff
+                .and_then(|place| self.ground.snap(place).ok()),
+            seats: offer.seats,
+            shares: self.ground.catalogue.shares(offer.product.as_str()),
             fare: offer.fare,
             reservation: None,
             give_up_at: offer.expires_at,
@@ -296,21 +309,55 @@ impl Dispatch {
         }
     }
 
-    /// Sets a driver aside for a trip's offer and draws it up; `None` when either is not what it was.
+    /// Sets a driver aside for a trip's offer and draws it up, alone or beside a ride of theirs; `None`
+    /// when any of it is not what it was.
     pub(super) fn offer_to(
         &mut self,
         trip: TripId,
         driver: DriverKey,
+        beside: Option<Beside>,
         now: DateTime<Utc>,
     ) -> Option<Offer> {
         let search = self.searches.get(&trip)?;
         let is_open = search.open.is_none() && !search.excluded.contains(self.fleet.id(driver));
         let pickup = is_open.then_some(search.errand.pickup)?;
-        let to_pickup = self.travel_to(driver, &pickup)?;
+        let to_pickup = match beside {
+            None => self.travel_to(driver, &pickup)?,
+            Some(beside) => self.travel_beside(trip, driver, beside, now)?,
+        };
         let id = self.names.offer(now);
+        let first = beside.map(|beside| beside.trip);
         self.fleet
-            .hold(driver, Hold::Offer(trip, id))
-            .then(|| self.draw_up(trip, id, driver, to_pickup, now))?
+            .hold(driver, Hold::Offer(trip, id), first)
+            .then(|| self.draw_up(trip, id, driver, to_pickup, beside, now))?
+    }
+
+    /// How far a driver is from a trip's pick-up who has another ride, by way of its stops.
+    fn travel_beside(
+        &self,
+        trip: TripId,
+        driver: DriverKey,
+        beside: Beside,
+        now: DateTime<Utc>,
+    ) -> Option<Travel> {
+        let driver = self.fleet.driver(driver);
+        let live = Live {
+            ride: Ride { trip, since: now },
+            leg: Leg::ToPickup,
+            party: Party {
+                places: Some(self.searches.get(&trip)?.errand.places),
+                ..Party::default()
+            },
+        };
+        let stops = driver
+            .standing
+            .rides()
+            .take(live, Some(beside))
+            .rides
+            .stops();
+        let is_pickup = |stop: &Stop| stop.trip == trip && stop.kind == StopKind::Pickup;
+        let last = stops.iter().position(is_pickup)?;
+        self.ground.travel_along(driver.fix?.snap, &stops[..=last])
     }
 
     /// An offer to the driver whom the rider has reserved, now set aside for it.
@@ -332,7 +379,7 @@ impl Dispatch {
         self.reservations.close(reservation);
         self.fleet
             .pass_on(driver, from, to)
-            .then(|| self.draw_up(trip, id, driver, to_pickup, now))?
+            .then(|| self.draw_up(trip, id, driver, to_pickup, None, now))?
     }
 
     /// Draws up an offer to a driver who was set aside for it.
@@ -342,6 +389,7 @@ impl Dispatch {
         id: OfferId,
         driver: DriverKey,
         to_pickup: Travel,
+        beside: Option<Beside>,
         now: DateTime<Utc>,
     ) -> Option<Offer> {
         let search = self.searches.get_mut(&trip)?;
@@ -350,6 +398,7 @@ impl Dispatch {
             product,
             places,
             fare,
+            seats,
             ..
         } = &search.errand;
         let offer = Offer {
@@ -360,7 +409,9 @@ impl Dispatch {
             product: product.clone(),
             places: *places,
             fare: *fare,
+            seats: *seats,
             to_pickup,
+            beside,
             expires_at: now + self.search_rules.offer_ttl,
         };
         search.begin_offer(offer.clone());

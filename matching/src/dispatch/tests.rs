@@ -3,8 +3,9 @@
 //! - a driver is set aside for at most one thing, and that thing knows of them: an offer its search has
 //!   open, or a reservation that is open;
 //! - and the other way round: whoever is offered a trip, or reserved, is set aside for it;
-//! - a trip has at most one driver, a driver at most one trip, and both agree;
-//! - searches find exactly the drivers who are idle and whose position is known.
+//! - a trip has at most one driver, a driver at most one trip and one beside it, and both agree;
+//! - searches find exactly the drivers who are idle and whose position is known; of those, the ones with
+//!   a destination are kept apart.
 //!
 //! What is not a failure: a search that finds nobody, a request that is refused.
 
@@ -16,22 +17,26 @@ use jitney_proto::{
     matching::v1::{Ping, RequestMatchResponse, StreamDriverResponse},
     trips::v1::TripState,
 };
-use jitney_roads::testmap::{self, Dice};
+use jitney_roads::{
+    LatLon, Snap,
+    testmap::{self, Dice},
+};
 use proptest::prelude::*;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::*;
 use crate::{
-    fleet::{Places, ShiftChange},
+    fleet::ShiftChange,
     news::{News, What},
     offer::{Offer, OfferEnd},
     outbound::{OutboundStream, outbound},
     ping::Sighting,
+    policy::Policy,
     product::ProductSet,
     reservation::Wish,
+    rides::{Beside, Leg, Live, Party, Places, Ride, StopOrder},
     search::Errand,
-    standing::{Doing, Leg, Ride},
     wire::point,
 };
 
@@ -52,10 +57,15 @@ struct Chaos {
 
 impl Chaos {
     fn new(seed: u64) -> Self {
-        let config = Config {
+        let mut config = Config {
             stream_queue_max: 1_000,
             ..Config::default()
         };
+        let chaining = Policy {
+            chain_ahead: std::time::Duration::from_secs(600),
+            ..Policy::batched()
+        };
+        config.policies.insert(config.policy.clone(), chaining);
         let roads = Arc::new(testmap::grid(4, 4, 200.0));
         let ground = Arc::new(Ground::new(config, roads));
         let dispatch = Dispatch::new(Arc::clone(&ground), seed, Arc::new(Notify::new()));
@@ -97,12 +107,13 @@ impl Chaos {
                     available,
                     products,
                     vehicle: None,
+                    destination: self.destination(),
                 };
                 self.dispatch.shift(key, change, now);
                 format!("{driver} available: {available}")
             }
             4..=5 => {
-                let snap = testmap::random_snaps(&self.ground.roads, self.dice.roll(), 1)[0];
+                let snap = self.place();
                 let ping = Ping {
                     location: Some(point(snap.point)),
                     ..Default::default()
@@ -161,8 +172,20 @@ impl Chaos {
         self.steps.push(step);
     }
 
+    fn place(&mut self) -> Snap {
+        testmap::random_snaps(&self.ground.roads, self.dice.roll(), 1)[0]
+    }
+
+    fn destination(&mut self) -> Option<Option<LatLon>> {
+        match self.dice.below(6) {
+            0 => Some(Some(self.place().point)),
+            1 => Some(None),
+            _ => None,
+        }
+    }
+
     fn request(&mut self, trip: TripId) -> String {
-        let pickup = testmap::random_snaps(&self.ground.roads, self.dice.roll(), 1)[0];
+        let (pickup, dropoff) = (self.place(), self.place());
         let errand = Errand {
             trip,
             rider: "rita".parse().unwrap(),
@@ -170,9 +193,12 @@ impl Chaos {
             wanted: ProductSet::ANY,
             places: Places {
                 pickup: pickup.point,
-                dropoff: None,
+                dropoff: Some(dropoff.point),
             },
             pickup,
+            dropoff: Some(dropoff),
+            seats: 1 + self.dice.below(3),
+            shares: self.dice.below(2) == 0,
             fare: None,
             reservation: self
                 .dispatch
@@ -196,7 +222,7 @@ impl Chaos {
 
     fn book(&mut self) -> String {
         let rider: RiderId = "rita".parse().unwrap();
-        let pickup = testmap::random_snaps(&self.ground.roads, self.dice.roll(), 1)[0];
+        let pickup = self.place();
         let wish = Wish {
             pickup: pickup.point,
             product: String::new(),
@@ -233,15 +259,34 @@ impl Chaos {
             },
             (turn, _) => What::Riding {
                 driver: driver.clone(),
-                ride: Ride { trip, since },
-                leg: if turn == 3 {
-                    Leg::ToDropoff
-                } else {
-                    Leg::ToPickup
+                live: Live {
+                    ride: Ride { trip, since },
+                    leg: if turn == 3 {
+                        Leg::ToDropoff
+                    } else {
+                        Leg::ToPickup
+                    },
+                    party: Party {
+                        places: Some(Places {
+                            pickup: self.place().point,
+                            dropoff: Some(self.place().point),
+                        }),
+                        shares: self.dice.below(2) == 0,
+                        ..Party::default()
+                    },
                 },
-                places: None,
+                beside: self.beside(),
             },
         }
+    }
+
+    fn beside(&mut self) -> Option<Beside> {
+        let orders = StopOrder::ALL;
+        (self.dice.below(2) == 0).then(|| Beside {
+            trip: self.trip(),
+            shared: self.dice.below(2) == 0,
+            order: orders[self.dice.below(orders.len() as u32) as usize],
+        })
     }
 
     /// The rules.
@@ -255,30 +300,40 @@ impl Chaos {
         let mut idle = 0;
         for (key, driver) in fleet.iter() {
             let id = fleet.id(key);
-            match driver.standing.doing {
-                Doing::Held(Hold::Offer(trip, offer)) => {
+            match driver.standing.hold() {
+                Some(Hold::Offer(trip, offer)) => {
                     let open = searches.get(&trip).and_then(|search| search.open.as_ref());
                     let open = open.unwrap_or_else(|| panic!("{id} is held for no offer"));
                     assert_eq!((open.offer.id, &open.offer.driver), (offer, id));
                 }
-                Doing::Held(Hold::Reservation(reservation)) => {
+                Some(Hold::Reservation(reservation)) => {
                     let mut open = reservations.all_open();
                     assert!(
                         open.any(|open| open == (reservation, key)),
                         "{id}'s reservation"
                     );
                 }
-                Doing::EnRoute(ride) | Doing::OnTrip(ride) => {
-                    assert_eq!(fleet.driver_of(ride.trip), Some(key), "{id}'s trip");
-                }
-                Doing::Nothing => {}
+                None => {}
             }
+            let rides = driver.standing.rides();
+            for live in rides.iter() {
+                assert_eq!(fleet.driver_of(live.ride.trip), Some(key), "{id}'s trip");
+            }
+            assert!(
+                rides.iter().count() <= 2 && (rides.first().is_some() || rides.second().is_none())
+            );
             let is_findable = driver.standing.is_idle() && driver.fix.is_some();
-            idle += usize::from(is_findable);
+            let is_open = is_findable && driver.destination.is_none();
+            idle += usize::from(is_open);
             assert_eq!(
                 fleet.index().post(key).is_some(),
-                is_findable,
+                is_open,
                 "{id} in the index"
+            );
+            assert_eq!(
+                fleet.homebound().any(|(own, _)| own == key),
+                is_findable && !is_open,
+                "{id} among the homebound"
             );
         }
         assert_eq!(fleet.index().len(), idle);
@@ -300,8 +355,8 @@ impl Chaos {
         for number in 0..TRIPS {
             let trip = TripId(Uuid::from_u128(u128::from(number)));
             if let Some(key) = fleet.driver_of(trip) {
-                let live = fleet.driver(key).standing.live();
-                assert_eq!(live.map(|ride| ride.trip), Some(trip), "{trip}'s driver");
+                let rides = fleet.driver(key).standing.rides();
+                assert!(rides.of(trip).is_some(), "{trip}'s driver");
             }
         }
     }

@@ -139,9 +139,11 @@ impl Connection {
                 available,
                 products,
                 vehicle,
+                destination_filter,
             }) => {
-                let catalogue = &self.service.ground.catalogue;
-                let change = shift_change(catalogue, available, &products, vehicle)?;
+                let ground = &self.service.ground;
+                let filter = destination_filter;
+                let change = shift_change(ground, available, &products, vehicle, filter)?;
                 self.service.shift(&self.driver, change).await?;
                 Ok(())
             }

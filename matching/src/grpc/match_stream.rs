@@ -11,8 +11,8 @@ use tonic::Status;
 use super::{read_id, read_id_if_any};
 use crate::{
     error::Refusal,
-    fleet::Places,
     outbound::{OutboundStream, outbound},
+    rides::Places,
     search::Errand,
     service::{Service, going_away},
     wire as words,
@@ -60,6 +60,12 @@ fn read_errand(service: &Service, request: &wire::RequestMatchRequest) -> Result
         pickup: words::place(request.pickup.as_ref(), "pickup")?,
         dropoff: Some(words::place(request.dropoff.as_ref(), "dropoff")?),
     };
+    let seats = request.seats.max(1);
+    let seats_max = ground.catalogue.get(product.as_str()).map(|own| own.seats);
+    if seats_max.is_some_and(|most| seats > most) {
+        let problem = format!("{product} has at most {} seats", seats_max.unwrap_or(0));
+        return Err(Refusal::bad_field("seats", &problem).into());
+    }
     let fare = request
         .fare
         .as_ref()
@@ -72,10 +78,13 @@ fn read_errand(service: &Service, request: &wire::RequestMatchRequest) -> Result
     Ok(Errand {
         trip,
         rider,
+        shares: ground.catalogue.shares(product.as_str()),
         product,
         wanted,
         places,
         pickup,
+        dropoff: places.dropoff.and_then(|place| ground.snap(place).ok()),
+        seats,
         fare,
         reservation: read_id_if_any(&request.reservation_id, "reservation_id")?,
         give_up_at: moment(give_up_at, "give_up_at")?,

@@ -167,6 +167,11 @@ fn outcome(record: &Record, request: u32) -> wire::RequestOutcome {
             .iter()
             .map(|verdict| verdict_of(round, verdict))
             .collect(),
+        shares_with_trip_id: pair
+            .and_then(|pair| pair.beside)
+            .filter(|beside| beside.shared)
+            .map(|beside| beside.trip.to_string())
+            .unwrap_or_default(),
     }
 }
 
@@ -189,6 +194,8 @@ fn verdict_of(round: &Round, verdict: &Verdict) -> wire::DriverVerdict {
         Reason::Gate(Gate::NotNearest) => Spelled::NotNearest,
         Reason::Gate(Gate::Queue) => Spelled::Queue,
         Reason::Gate(Gate::GoingHome) => Spelled::GoingHome,
+        Reason::Gate(Gate::Seats) => Spelled::Seats,
+        Reason::Gate(Gate::Detour) => Spelled::Detour,
     };
     wire::DriverVerdict {
         driver_id: driver.id.to_string(),

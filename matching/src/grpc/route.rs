@@ -107,6 +107,7 @@ pub fn service_area(ground: &Ground) -> wire::GetServiceAreaResponse {
         product: product.id.to_string(),
         title: product.title.clone(),
         seats: product.seats,
+        shared: product.shared,
     };
     wire::GetServiceAreaResponse {
         map_name: ground.roads.name().to_owned(),

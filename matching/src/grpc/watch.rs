@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::BoxStream};
 use jitney_proto::{matching::v1 as wire, matching::v1::DriverState, time::timestamp};
-use jitney_roads::{BoundingBox, Snap};
+use jitney_roads::{BoundingBox, LatLon, Snap};
 use tokio::sync::watch::Receiver;
 use tonic::Status;
 
@@ -31,7 +31,10 @@ pub fn driver(
     let target = request
         .target
         .as_ref()
-        .map(|target| words::on_road(&ground.roads, reach_m, Some(target), "target"))
+        .map(|target| {
+            let snap = words::on_road(&ground.roads, reach_m, Some(target), "target")?;
+            Ok::<_, Refusal>((words::place(Some(target), "target")?, snap))
+        })
         .transpose()?;
     let (key, moved) = {
         let mut dispatch = service.change();
@@ -60,7 +63,7 @@ pub fn driver(
 struct DriverWatch {
     service: Arc<Service>,
     key: DriverKey,
-    target: Option<Snap>,
+    target: Option<(LatLon, Snap)>,
     moved: Receiver<()>,
 }
 
@@ -71,13 +74,23 @@ impl DriverWatch {
                 () = self.service.shutdown.cancelled() => return Err(going_away()),
                 changed = self.moved.changed() => changed.map_err(|_| going_away())?,
             }
-            let Some(fix) = self.service.look().fleet().driver(self.key).fix else {
+            let (fix, stops) = {
+                let dispatch = self.service.look();
+                let driver = dispatch.fleet().driver(self.key);
+                (driver.fix, driver.standing.rides().stops())
+            };
+            let Some(fix) = fix else {
                 continue;
             };
-            let nearest = &self.service.ground.nearest;
-            let to_target = self
-                .target
-                .and_then(|target| nearest.travel(&fix.snap, &target));
+            let ground = &self.service.ground;
+            let to_target = self.target.and_then(|(place, target)| {
+                // On the way to a stop there may be others.
+                let last = stops.iter().position(|stop| stop.place == Some(place));
+                match last {
+                    Some(last @ 1..) => ground.travel_along(fix.snap, &stops[..=last]),
+                    _ => ground.nearest.travel(&fix.snap, &target),
+                }
+            });
             return Ok(wire::WatchDriverResponse {
                 location: Some(words::point(fix.place)),
                 heading_degrees: fix.heading_deg,

@@ -7,18 +7,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use jitney_proto::ids::{DriverId, TripId};
+use jitney_proto::{
+    ids::{DriverId, TripId},
+    matching::v1::StopKind,
+};
 use jitney_roads::{LatLon, Snap};
 use rayon::prelude::*;
 
 use super::{Choice, Driver, Gate, Gated, Pair, Request, Round};
 use crate::{
     dispatch::Ground,
-    fleet::{DriverKey, Fleet},
+    fleet::{self, DriverKey, Fleet},
     nearest::{Found, Query},
     policy::{Policy, millis},
     product::ProductSet,
-    standing::Doing,
+    rides::{Beside, Leg, Live, StopOrder},
+    sharing::{self, At, FirstParty, SecondParty},
     zone::ZoneNo,
 };
 
@@ -43,6 +47,12 @@ pub struct Asker<'a> {
     pub pickup: Snap,
     /// What would serve them.
     pub products: ProductSet,
+    /// Where the rider goes; `None` when nobody knows.
+    pub dropoff: Option<Snap>,
+    /// How many riders.
+    pub seats: u32,
+    /// They may share a car of so many seats with another party.
+    pub shares: Option<u32>,
     /// How long they have waited, milliseconds.
     pub waited_ms: u32,
     /// Who is not asked (again).
@@ -74,6 +84,7 @@ pub struct Plan {
 /// A driver whose ride is about to end.
 struct Finishing {
     driver: DriverKey,
+    trip: TripId,
     at: Snap,
     frees_in_ms: u32,
 }
@@ -85,6 +96,22 @@ struct Candidate {
     time_ms: u32,
     frees_in_ms: u32,
     queue_place: u32,
+    drive_ms: u32,
+    beside: Option<Beside>,
+}
+
+impl Candidate {
+    /// A driver who is free.
+    fn free(driver: DriverKey, time_ms: u32) -> Self {
+        Self {
+            driver,
+            time_ms,
+            frees_in_ms: 0,
+            queue_place: 0,
+            drive_ms: time_ms,
+            beside: None,
+        }
+    }
 }
 
 /// Who could come to a request.
@@ -94,6 +121,8 @@ struct Candidates {
     has_more: bool,
     /// They queue in the request's zone.
     is_queue: bool,
+    /// Those who could come only for some rides, and not for this one.
+    stopped: Vec<(DriverKey, Gate)>,
 }
 
 impl Scene<'_> {
@@ -136,25 +165,34 @@ impl Scene<'_> {
         }
     }
 
-    /// Drivers whose ride ends soon enough to be waited for.
+    /// Drivers with one ride that ends soon enough for the next to be given to them.
     fn finishing(&self, policy: &Policy) -> Vec<Finishing> {
         let ahead_ms = millis(policy.chain_ahead);
         if ahead_ms == 0 {
             return Vec::new();
         }
-        let finishing = self.fleet.iter().filter_map(|(driver, state)| {
-            if !state.standing.on_shift || !matches!(state.standing.doing, Doing::OnTrip(_)) {
-                return None;
-            }
-            let at = self.ground.snap(state.places?.dropoff?).ok()?;
-            let to_dropoff = self.ground.nearest.travel(&state.fix?.snap, &at)?;
-            let frees_in_ms = to_dropoff.duration_ms;
-            (u64::from(frees_in_ms) <= ahead_ms).then_some(Finishing {
-                driver,
-                at,
-                frees_in_ms,
-            })
-        });
+        let nearest = &self.ground.nearest;
+        let near_end = |(driver, state): (DriverKey, &fleet::Driver)| {
+            let live = state.standing.only_ride()?;
+            let is_aboard = live.leg == Leg::ToDropoff && state.destination.is_none();
+            let dropoff = live.party.places?.dropoff.filter(|_| is_aboard)?;
+            let fix = state.fix?;
+            let least_ms = nearest.travel_ms_min(fix.snap.point, dropoff);
+            (u64::from(least_ms) <= ahead_ms).then_some((driver, live.ride.trip, fix.snap, dropoff))
+        };
+        let near_end: Vec<_> = self.fleet.riding().filter_map(near_end).collect();
+        let finishing = near_end
+            .into_par_iter()
+            .filter_map(|(driver, trip, from, dropoff)| {
+                let at = self.ground.snap(dropoff).ok()?;
+                let frees_in_ms = nearest.travel(&from, &at)?.duration_ms;
+                (u64::from(frees_in_ms) <= ahead_ms).then_some(Finishing {
+                    driver,
+                    trip,
+                    at,
+                    frees_in_ms,
+                })
+            });
         finishing.collect()
     }
 
@@ -181,40 +219,178 @@ impl Scene<'_> {
         };
         let nearest = &self.ground.nearest;
         let found = nearest.find(self.fleet.index(), self.fleet.ids(), &query);
-        let has_more = found.len() == most;
-        let free = found.iter().map(|&Found { driver, time_ms }| Candidate {
-            driver,
-            time_ms,
-            frees_in_ms: 0,
-            queue_place: 0,
-        });
-        let mut those: Vec<Candidate> = free.collect();
+        let mut candidates = Candidates {
+            has_more: found.len() == most,
+            those: Vec::new(),
+            is_queue: false,
+            stopped: Vec::new(),
+        };
+        let free = |&Found { driver, time_ms }: &Found| Candidate::free(driver, time_ms);
+        candidates.those.extend(found.iter().map(free));
+        self.add_homebound(asker, reach_ms, &mut candidates);
+        self.add_sharing(asker, reach_ms, &mut candidates);
+        self.add_finishing(asker, reach_ms, finishing, &mut candidates);
+        candidates
+    }
+
+    /// Adds those whose ride is about to end.
+    fn add_finishing(
+        &self,
+        asker: &Asker<'_>,
+        reach_ms: u32,
+        finishing: &[Finishing],
+        candidates: &mut Candidates,
+    ) {
+        let nearest = &self.ground.nearest;
+        let shared: BTreeSet<DriverKey> = candidates
+            .those
+            .iter()
+            .filter(|candidate| candidate.beside.is_some())
+            .map(|candidate| candidate.driver)
+            .collect();
         let soon = |finishing: &&Finishing| {
-            let driver = self.fleet.driver(finishing.driver);
             let (from, to) = (finishing.at.point, asker.pickup.point);
-            driver.products.meets(asker.products)
-                && !asker.excluded.contains(self.fleet.id(finishing.driver))
+            self.may_serve(finishing.driver, asker)
+                && !shared.contains(&finishing.driver)
                 && nearest.travel_ms_min(from, to) <= reach_ms
         };
         let soon: Vec<&Finishing> = finishing.iter().filter(soon).collect();
-        if !soon.is_empty() {
-            let places: Vec<Snap> = soon.iter().map(|finishing| finishing.at).collect();
-            let times = nearest.times_to(&asker.pickup, &places);
-            those.extend(soon.iter().zip(times).filter_map(|(finishing, drive_ms)| {
-                let time_ms = finishing.frees_in_ms.saturating_add(drive_ms?);
-                (time_ms <= reach_ms).then_some(Candidate {
-                    driver: finishing.driver,
-                    time_ms,
-                    frees_in_ms: finishing.frees_in_ms,
-                    queue_place: 0,
-                })
-            }));
+        if soon.is_empty() {
+            return;
         }
-        Candidates {
-            those,
-            has_more,
-            is_queue: false,
+        let places: Vec<Snap> = soon.iter().map(|finishing| finishing.at).collect();
+        let times = nearest.times_to(&asker.pickup, &places);
+        let those = soon.iter().zip(times).filter_map(|(finishing, drive_ms)| {
+            let drive_ms = drive_ms?;
+            let time_ms = finishing.frees_in_ms.saturating_add(drive_ms);
+            (time_ms <= reach_ms).then_some(Candidate {
+                frees_in_ms: finishing.frees_in_ms,
+                drive_ms,
+                beside: Some(Beside {
+                    trip: finishing.trip,
+                    shared: false,
+                    order: StopOrder::default(),
+                }),
+                ..Candidate::free(finishing.driver, time_ms)
+            })
+        });
+        candidates.those.extend(those);
+    }
+
+    /// Adds those who have a party in the car, or on their way, that this one can join.
+    fn add_sharing(&self, asker: &Asker<'_>, reach_ms: u32, candidates: &mut Candidates) {
+        let (Some(seats_max), Some(dropoff)) = (asker.shares, asker.dropoff) else {
+            return;
+        };
+        let nearest = &self.ground.nearest;
+        let near = |(driver, state): (DriverKey, &fleet::Driver)| {
+            let live = state.standing.only_ride()?;
+            let may =
+                live.party.shares && state.destination.is_none() && self.may_serve(driver, asker);
+            let fix = state.fix.filter(|_| may)?;
+            let least_ms = nearest.travel_ms_min(fix.snap.point, asker.pickup.point);
+            (least_ms <= reach_ms).then_some((least_ms, driver, *live, fix.snap))
+        };
+        let mut cars: Vec<_> = self.fleet.riding().filter_map(near).collect();
+        cars.sort_unstable_by_key(|&(least_ms, driver, ..)| (least_ms, self.fleet.id(driver)));
+        cars.truncate(self.ground.config.sharing.cars_max);
+        for (_, driver, live, car) in cars {
+            let Some(time_ms) = self.times_between(&live, car, asker.pickup, dropoff) else {
+                continue;
+            };
+            let aboard = live
+                .party
+                .boarded_at
+                .filter(|_| live.leg == Leg::ToDropoff)
+                .map(|at| (self.now - at).num_milliseconds().max(0));
+            let first = FirstParty {
+                seats: live.party.seats,
+                aboard_ms: aboard.map(|ms| u32::try_from(ms).unwrap_or(u32::MAX)),
+            };
+            let second = SecondParty {
+                seats: asker.seats,
+                reach_ms,
+            };
+            let rules = &self.ground.config.sharing;
+            match sharing::insert(first, second, seats_max, rules, time_ms) {
+                Ok(insertion) => candidates.those.push(Candidate {
+                    drive_ms: insertion.extra_ms,
+                    beside: Some(Beside {
+                        trip: live.ride.trip,
+                        shared: true,
+                        order: insertion.order,
+                    }),
+                    ..Candidate::free(driver, insertion.pickup_ms)
+                }),
+                Err(gate) => candidates.stopped.push((driver, gate)),
+            }
         }
+    }
+
+    /// Driving times between a car and the stops of its party and another; `None` when nobody knows
+    /// where its party goes.
+    fn times_between(
+        &self,
+        live: &Live,
+        car: Snap,
+        pickup: Snap,
+        dropoff: Snap,
+    ) -> Option<impl Fn(At, At) -> Option<u32>> {
+        use StopKind::{Dropoff, Pickup};
+        let places = live.party.places?;
+        let first_in = self.ground.snap(places.pickup).ok()?;
+        let first_out = self.ground.snap(places.dropoff?).ok()?;
+        let stops = [
+            (At::Car, car),
+            (At::First(Pickup), first_in),
+            (At::First(Dropoff), first_out),
+            (At::Second(Pickup), pickup),
+            (At::Second(Dropoff), dropoff),
+        ];
+        let from: Vec<Snap> = stops.iter().map(|&(_, snap)| snap).collect();
+        let columns: Vec<Vec<Option<u32>>> = from
+            .iter()
+            .skip(1)
+            .map(|to| self.ground.nearest.times_to(to, &from))
+            .collect();
+        let place = move |at: At| stops.iter().position(|&(own, _)| own == at);
+        Some(move |from: At, to: At| columns[place(to)?.checked_sub(1)?][place(from)?])
+    }
+
+    /// Adds those who are free for rides to where they want to get.
+    fn add_homebound(&self, asker: &Asker<'_>, reach_ms: u32, candidates: &mut Candidates) {
+        let nearest = &self.ground.nearest;
+        let detour_ms = millis(self.ground.config.destination_detour_max);
+        for (driver, state) in self.fleet.homebound() {
+            let (Some(fix), Some(home)) = (state.fix, state.destination) else {
+                continue;
+            };
+            let is_near = nearest.travel_ms_min(fix.snap.point, asker.pickup.point) <= reach_ms;
+            if !is_near || !self.may_serve(driver, asker) {
+                continue;
+            }
+            let way = || {
+                let (dropoff, home) = (asker.dropoff?, self.ground.snap(home).ok()?);
+                let to_pickup = nearest.travel(&fix.snap, &asker.pickup)?.duration_ms;
+                let ride = nearest.travel(&asker.pickup, &dropoff)?.duration_ms;
+                let from = [fix.snap, asker.pickup, dropoff];
+                let times = nearest.times_to(&home, &from);
+                let (straight, before, after) = (times[0]?, times[1]?, times[2]?);
+                let with = u64::from(to_pickup) + u64::from(ride) + u64::from(after);
+                let leads_there = after < before && with <= u64::from(straight) + detour_ms;
+                (to_pickup <= reach_ms && leads_there).then_some(to_pickup)
+            };
+            match way() {
+                Some(time_ms) => candidates.those.push(Candidate::free(driver, time_ms)),
+                None => candidates.stopped.push((driver, Gate::GoingHome)),
+            }
+        }
+    }
+
+    /// Whether a driver serves what is asked for, and was not asked before.
+    fn may_serve(&self, driver: DriverKey, asker: &Asker<'_>) -> bool {
+        let products = self.fleet.driver(driver).products;
+        products.meets(asker.products) && !asker.excluded.contains(self.fleet.id(driver))
     }
 
     /// The first of those who queue in a zone and could come; `None` when nobody could.
@@ -227,12 +403,8 @@ impl Scene<'_> {
     ) -> Option<Candidates> {
         let queuing = self.fleet.iter().filter_map(|(driver, state)| {
             let (own, since) = state.queue?;
-            let id = self.fleet.id(driver);
-            let could = own == zone
-                && state.standing.is_idle()
-                && state.products.meets(asker.products)
-                && !asker.excluded.contains(id);
-            could.then_some((since, id, driver, state.fix?.snap))
+            let could = own == zone && state.is_open() && self.may_serve(driver, asker);
+            could.then_some((since, self.fleet.id(driver), driver, state.fix?.snap))
         });
         let mut queue: Vec<_> = queuing.collect();
         queue.sort_unstable_by_key(|&(since, id, ..)| (since, id));
@@ -245,10 +417,8 @@ impl Scene<'_> {
             .filter_map(|(queue_place, (&(_, _, driver, _), time_ms))| {
                 let time_ms = time_ms.filter(|&time_ms| time_ms <= reach_ms)?;
                 Some(Candidate {
-                    driver,
-                    time_ms,
-                    frees_in_ms: 0,
                     queue_place,
+                    ..Candidate::free(driver, time_ms)
                 })
             })
             .collect();
@@ -256,6 +426,7 @@ impl Scene<'_> {
             those,
             has_more,
             is_queue: true,
+            stopped: Vec::new(),
         })
     }
 
@@ -291,6 +462,8 @@ impl Scene<'_> {
                 time_ms: candidate.time_ms,
                 frees_in_ms: candidate.frees_in_ms,
                 queue_place: candidate.queue_place,
+                drive_ms: candidate.drive_ms,
+                beside: candidate.beside,
             }));
         }
         pairs.sort_unstable();
@@ -325,16 +498,20 @@ impl Scene<'_> {
 
     /// Drivers near a request who could not come, and why.
     fn gated(&self, asker: &Asker<'_>, candidates: &Candidates) -> Vec<(DriverKey, Gate)> {
-        let could: BTreeSet<DriverKey> =
-            candidates.those.iter().map(|those| those.driver).collect();
+        let known = candidates.those.iter().map(|those| those.driver);
+        let stopped = candidates.stopped.iter().take(GATED_BUSY_MAX);
+        let known: BTreeSet<DriverKey> = known
+            .chain(stopped.clone().map(|&(driver, _)| driver))
+            .collect();
         let declined = asker.excluded.iter().filter_map(|id| self.fleet.key(id));
         let mut gated: Vec<(DriverKey, Gate)> =
             declined.map(|driver| (driver, Gate::Declined)).collect();
+        gated.extend(stopped);
         let here = asker.pickup.point;
         let cells = self.fleet.index().cells_from(here);
         let near = cells.flat_map(|(_, drivers)| drivers.iter().copied());
         let is_new = |driver: &DriverKey| {
-            !could.contains(driver) && !asker.excluded.contains(self.fleet.id(*driver))
+            !known.contains(driver) && !asker.excluded.contains(self.fleet.id(*driver))
         };
         let idle = near.filter(is_new).take(GATED_IDLE_MAX);
         let idle = idle.map(|driver| {
@@ -352,10 +529,12 @@ impl Scene<'_> {
         gated.extend(idle);
         let busy = self.fleet.iter().filter_map(|(driver, state)| {
             let fix = state.fix.filter(|_| state.standing.on_shift)?;
-            let gate = match state.standing.doing {
-                Doing::EnRoute(_) | Doing::OnTrip(_) => Gate::OnTrip,
-                Doing::Held(_) => Gate::SetAside,
-                Doing::Nothing => return None,
+            let gate = if !state.standing.rides().is_empty() {
+                Gate::OnTrip
+            } else if state.standing.hold().is_some() {
+                Gate::SetAside
+            } else {
+                return None;
             };
             is_new(&driver).then(|| (nearness(here, fix.place), driver, gate))
         });

@@ -9,7 +9,7 @@ use super::{Choice, Round};
 use crate::policy::Policy;
 
 /// The form of the bytes; raised whenever a kept round would be read as something else.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// A round that was held.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,6 +126,8 @@ mod tests {
                     time_ms: 6,
                     frees_in_ms: 0,
                     queue_place: 0,
+                    drive_ms: 6,
+                    beside: None,
                 }],
                 gated: Vec::new(),
             },

@@ -50,6 +50,8 @@ fn round(times_s: &[&[u32]]) -> Round {
                 time_ms: time_s * 1000,
                 frees_in_ms: 0,
                 queue_place: 0,
+                drive_ms: time_s * 1000,
+                beside: None,
             });
         }
     }
@@ -200,6 +202,7 @@ impl Town {
                 available: true,
                 products: Some(ProductSet::ANY),
                 vehicle: None,
+                destination: None,
             };
             fleet.shift(key, change, NOW);
             let fix = Fix {
@@ -230,6 +233,9 @@ impl Town {
             trip: trip(number as u32),
             pickup: self.pickups[number],
             products: ProductSet::ANY,
+            dropoff: None,
+            seats: 1,
+            shares: None,
             waited_ms: 0,
             excluded: &self.excluded[number],
         };
@@ -261,6 +267,7 @@ impl Town {
             let driver = &whole.drivers[pair.driver as usize].id;
             let time_ms = times[pair.request as usize][pair.driver as usize];
             pair.time_ms = time_ms.unwrap_or(u32::MAX);
+            pair.drive_ms = pair.time_ms;
             time_ms.is_some() && !self.excluded[pair.request as usize].contains(driver)
         });
         whole
@@ -335,7 +342,7 @@ fn those_nearby_who_could_not_come_are_kept_with_the_reason() {
     };
     let (offered, refused) = (key(&town, 3), town.excluded[0].first().cloned().unwrap());
     let hold = Hold::Offer(trip(9), jitney_proto::ids::OfferId(Uuid::from_u128(1)));
-    assert!(town.fleet.hold(offered, hold));
+    assert!(town.fleet.hold(offered, hold, None));
     let plan = town.plan(&Policy::immediate());
     let gate = |id: &DriverId| {
         let place = plan

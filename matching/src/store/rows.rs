@@ -10,9 +10,9 @@ use sqlx::{Row, postgres::PgRow};
 use uuid::Uuid;
 
 use crate::{
-    fleet::{Places, Vehicle},
+    fleet::Vehicle,
     offer::Offer,
-    standing::{Leg, Ride},
+    rides::{Beside, Leg, Live, Party, Places, Ride, Rides, Second, StopOrder},
 };
 
 /// A driver's soft state.
@@ -30,10 +30,9 @@ pub struct DriverRow {
     pub shift_no: i64,
     /// Where they are, which way, and since when.
     pub position: Option<(LatLon, Option<f32>, DateTime<Utc>)>,
+    /// Where they want to get to.
+    pub destination: Option<LatLon>,
 }
-
-/// A driver's live trip, as far as it has come.
-pub type RideRow = (Ride, Leg, Option<Places>);
 
 pub(super) fn leg_name(leg: Leg) -> &'static str {
     match leg {
@@ -62,13 +61,28 @@ pub(super) fn read_driver(row: &PgRow) -> Result<DriverRow, sqlx::Error> {
         available: row.try_get("available")?,
         shift_no: row.try_get("shift_no")?,
         position,
+        destination: read_place(row, "destination_latitude", "destination_longitude")?,
     })
 }
 
-pub(super) fn read_ride(row: &PgRow) -> Result<Option<RideRow>, sqlx::Error> {
-    let trip: Option<Uuid> = row.try_get("trip_id")?;
-    let since: Option<DateTime<Utc>> = row.try_get("trip_since")?;
-    let leg: Option<String> = row.try_get("leg")?;
+pub(super) fn read_rides(row: &PgRow) -> Result<Rides, sqlx::Error> {
+    let second = match read_live(row, "second_")? {
+        Some(live) => Some(Second {
+            live,
+            shared: row.try_get("shared")?,
+            order: read_order(row)?,
+        }),
+        None => None,
+    };
+    Ok(Rides::kept(read_live(row, "")?, second))
+}
+
+/// A ride in the columns of that prefix.
+fn read_live(row: &PgRow, prefix: &str) -> Result<Option<Live>, sqlx::Error> {
+    let named = |column: &str| format!("{prefix}{column}");
+    let trip: Option<Uuid> = row.try_get(named("trip_id").as_str())?;
+    let since: Option<DateTime<Utc>> = row.try_get(named("trip_since").as_str())?;
+    let leg: Option<String> = row.try_get(named("leg").as_str())?;
     let (Some(trip), Some(since), Some(leg)) = (trip, since, leg) else {
         return Ok(None);
     };
@@ -77,17 +91,35 @@ pub(super) fn read_ride(row: &PgRow) -> Result<Option<RideRow>, sqlx::Error> {
     } else {
         Leg::ToPickup
     };
-    let dropoff = read_place(row, "dropoff_latitude", "dropoff_longitude")?;
-    let places = read_place(row, "pickup_latitude", "pickup_longitude")?
-        .map(|pickup| Places { pickup, dropoff });
-    Ok(Some((
-        Ride {
+    let place = |which: &str| {
+        let (latitude, longitude) = (format!("{which}_latitude"), format!("{which}_longitude"));
+        read_place(row, &named(&latitude), &named(&longitude))
+    };
+    let dropoff = place("dropoff")?;
+    let places = place("pickup")?.map(|pickup| Places { pickup, dropoff });
+    let seats: Option<i32> = row.try_get(named("seats").as_str())?;
+    let shares: Option<bool> = row.try_get(named("shares").as_str())?;
+    Ok(Some(Live {
+        ride: Ride {
             trip: TripId(trip),
             since,
         },
         leg,
-        places,
-    )))
+        party: Party {
+            places,
+            seats: seats
+                .and_then(|seats| u32::try_from(seats).ok())
+                .unwrap_or(1),
+            shares: shares.unwrap_or(false),
+            boarded_at: row.try_get(named("boarded_at").as_str())?,
+        },
+    }))
+}
+
+fn read_order(row: &PgRow) -> Result<StopOrder, sqlx::Error> {
+    let name: String = row.try_get("stop_order")?;
+    // The database knows the same names.
+    Ok(StopOrder::named(&name).unwrap_or_default())
 }
 
 pub(super) fn read_offer(row: &PgRow) -> Result<Offer, sqlx::Error> {
@@ -105,6 +137,16 @@ pub(super) fn read_offer(row: &PgRow) -> Result<Offer, sqlx::Error> {
     let pickup = read_place(row, "pickup_latitude", "pickup_longitude")?
         .ok_or_else(|| sqlx::Error::ColumnNotFound("pickup_latitude".to_owned()))?;
     let dropoff = read_place(row, "dropoff_latitude", "dropoff_longitude")?;
+    let beside: Option<Uuid> = row.try_get("beside_trip_id")?;
+    let beside = match beside {
+        Some(trip) => Some(Beside {
+            trip: TripId(trip),
+            shared: row.try_get("shared")?,
+            order: read_order(row)?,
+        }),
+        None => None,
+    };
+    let seats: i32 = row.try_get("seats")?;
     Ok(Offer {
         id: OfferId(row.try_get("offer_id")?),
         trip: TripId(row.try_get("trip_id")?),
@@ -113,6 +155,8 @@ pub(super) fn read_offer(row: &PgRow) -> Result<Offer, sqlx::Error> {
         product: name("product")?.parse().map_err(decode)?,
         places: Places { pickup, dropoff },
         fare,
+        seats: u32::try_from(seats).unwrap_or(1),
+        beside,
         to_pickup: Travel {
             duration_ms: number("pickup_duration_ms")?,
             distance_m: number("pickup_distance_m")?,

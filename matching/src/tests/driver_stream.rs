@@ -112,7 +112,7 @@ async fn an_unknown_product_closes_the_stream_with_its_reason() {
     app.say(Say::Availability(wire::Availability {
         available: true,
         products,
-        vehicle: None,
+        ..Default::default()
     }))
     .await;
     assert_eq!(

@@ -29,7 +29,7 @@ impl Town {
 
     /// The first rounds of a trip, oldest first, once there are so many. Time passes until they are kept,
     /// so there may be later ones.
-    async fn rounds(&self, number: u32, count: usize) -> Vec<wire::Round> {
+    pub async fn rounds(&self, number: u32, count: usize) -> Vec<wire::Round> {
         for _ in 0..100 {
             let mut rounds = self.rounds_of(&trip(number)).await;
             if rounds.len() >= count {
@@ -41,7 +41,7 @@ impl Town {
         panic!("there are no {count} rounds of trip {number}");
     }
 
-    async fn explain(&self, round_id: &str) -> Result<wire::ExplainRoundResponse, Status> {
+    pub async fn explain(&self, round_id: &str) -> Result<wire::ExplainRoundResponse, Status> {
         let request = wire::ExplainRoundRequest {
             round_id: round_id.into(),
         };
@@ -49,7 +49,7 @@ impl Town {
         answer.map(tonic::Response::into_inner)
     }
 
-    async fn replay(
+    pub async fn replay(
         &self,
         round_id: &str,
         policy: &str,

@@ -59,6 +59,7 @@ async fn shifts_by_call() {
             plate: "X".into(),
             description: String::new(),
         }),
+        destination_filter: None,
     };
     let mut app = town.connect("anna", wire::Hello::default()).await;
     app.welcome().await;
@@ -250,7 +251,7 @@ async fn the_service_area_is_the_map_and_the_products() {
         .iter()
         .map(|product| product.product.as_str())
         .collect();
-    assert_eq!(products, ["economy", "comfort", "van"]);
+    assert_eq!(products, ["economy", "comfort", "van", "shared"]);
     let north_east = area.area.unwrap().north_east.unwrap();
     assert!((north_east.latitude - corner(9, 9).latitude).abs() < 1e-6);
 }

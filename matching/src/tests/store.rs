@@ -12,6 +12,7 @@ use sqlx::PgPool;
 use super::support::{Town, trip};
 use crate::{
     fleet::Vehicle,
+    rides::Rides,
     store::{DriverRow, Store},
 };
 
@@ -35,11 +36,13 @@ async fn late_writes_do_not_undo_newer_ones() {
         available,
         shift_no,
         position: Some((LatLon::new(lat, 7.0).unwrap(), Some(90.0), at(second))),
+        destination: LatLon::new(f64::from(i32::from(available)), 1.0).ok(),
     };
     let rest = DriverRow {
         products: Vec::new(),
         vehicle: None,
         position: None,
+        destination: None,
         ..row(0, false, 0, 0.0)
     };
     let ben = DriverRow {
@@ -62,7 +65,13 @@ async fn late_writes_do_not_undo_newer_ones() {
         .unwrap();
     store.save_drivers(Vec::new()).await.unwrap();
     let loaded = store.load_drivers().await.unwrap();
-    assert_eq!(loaded, [(row(6, false, 60, 3.0), None), (ben, None)]);
+    assert_eq!(
+        loaded,
+        [
+            (row(6, false, 60, 3.0), Rides::default()),
+            (ben, Rides::default())
+        ]
+    );
 }
 
 async fn run(pool: &PgPool, statement: &'static str) {
@@ -130,7 +139,7 @@ async fn a_shift_that_was_not_written_down_is_answered_so_and_written_later() {
         driver_id: "anna".into(),
         available: true,
         products: vec!["van".into()],
-        vehicle: None,
+        ..Default::default()
     };
     town.client()
         .set_availability(town.request(jitney_platform::auth::Role::Operator, "olga", set))

@@ -360,6 +360,7 @@ impl App {
             available: true,
             products,
             vehicle,
+            destination_filter: None,
         }))
         .await;
         self.updated().await;

@@ -130,7 +130,7 @@ fn schema() -> (BTreeSet<String>, BTreeSet<String>) {
 
 /// Every table of the migrations: its schema, its name, its columns.
 pub(super) fn tables() -> Vec<(String, String, Vec<String>)> {
-    let mut found = Vec::new();
+    let mut found: Vec<(String, String, Vec<String>)> = Vec::new();
     for service in ["trips", "billing", "matching"] {
         let folder = root().join(service).join("migrations");
         let mut files: Vec<_> = fs::read_dir(folder)
@@ -150,6 +150,18 @@ pub(super) fn tables() -> Vec<(String, String, Vec<String>)> {
                         .then(|| column.to_owned())
                 });
                 found.push((service.to_owned(), name.to_owned(), columns.collect()));
+            }
+            for change in text.split("\nALTER TABLE ").skip(1) {
+                let mut words = change.split_whitespace();
+                let name = words.next().unwrap();
+                if (words.next(), words.next()) == (Some("ADD"), Some("COLUMN")) {
+                    let is_it = |(schema, table, _): &&mut (String, String, _)| {
+                        schema == service && table == name
+                    };
+                    let table = found.iter_mut().find(is_it);
+                    let column = words.next().unwrap().to_owned();
+                    table.expect("the table was made before").2.push(column);
+                }
             }
         }
     }

@@ -58,7 +58,7 @@ pub fn apply(trip: &Trip, accept: &Accept, context: &Context) -> Result<Transiti
     }
     change.effects = vec![
         Effect::CloseOffer(accept.offer_id, OfferState::Accepted),
-        Effect::Claim(driver_id.clone()),
+        Effect::Claim(driver_id.clone(), offer.beside),
     ];
     Ok(Transition::Changed(change))
 }

@@ -23,6 +23,9 @@ pub fn apply(trip: &Trip, arrive: &Arrive, context: &Context) -> Result<Transiti
     let Some(to) = target(trip, Kind::Arrive)? else {
         return Ok(Transition::Unchanged);
     };
+    if context.has_earlier_ride {
+        return Err(Refusal::EarlierRide);
+    }
     let by = By::driver(&arrive.driver_id);
     let mut change = change(trip, to, TripEventKind::DriverArrived, by, context);
     change.trip.arrived_at = Some(context.now);

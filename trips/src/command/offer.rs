@@ -9,7 +9,7 @@ use jitney_proto::{
 use super::Kind;
 use crate::{
     state::{Context, Effect, Refusal, Transition, change, target},
-    trip::{By, Offer, OfferState, Trip},
+    trip::{Beside, By, Offer, OfferState, Trip},
 };
 
 /// Matching makes an offer.
@@ -21,6 +21,8 @@ pub struct Make {
     pub driver_id: DriverId,
     /// Until when it may be accepted.
     pub expires_at: DateTime<Utc>,
+    /// The driver's live trip that it comes on top of.
+    pub beside: Option<Beside>,
 }
 
 /// Matching's offer ended without an assignment.
@@ -48,6 +50,7 @@ pub fn make(trip: &Trip, make: &Make, context: &Context) -> Result<Transition, R
         driver_id: make.driver_id.clone(),
         expires_at: make.expires_at,
         state: OfferState::Pending,
+        beside: make.beside,
     };
     let mut change = change(trip, to, TripEventKind::Offered, By::system(), context);
     change.driver_id = Some(make.driver_id.clone());

@@ -26,6 +26,8 @@ pub struct Request {
     pub pickup: Place,
     /// Where the rider goes.
     pub dropoff: Place,
+    /// How many ride along, the rider included.
+    pub seats: u32,
     /// The up-front fare.
     pub fare: Money,
     /// Driving distance as quoted, metres.
@@ -50,6 +52,7 @@ pub fn apply(request: &Request, context: &Context, dice: &mut impl rand::Rng) ->
         product: request.product.clone(),
         pickup: request.pickup,
         dropoff: request.dropoff,
+        seats: request.seats,
         fare: request.fare,
         distance_m: request.distance_m,
         duration_ms: request.duration_ms,

@@ -45,6 +45,7 @@ fn context() -> Context {
         now: at(100),
         named_offer: None,
         gave_back: false,
+        has_earlier_ride: false,
         pin_tries_max: 3,
         search_timeout: TimeDelta::seconds(60),
     }
@@ -61,6 +62,7 @@ fn requested() -> Trip {
         product: "economy".parse().unwrap(),
         pickup: place,
         dropoff: place,
+        seats: 2,
         fare: Money::new(890, "EUR".parse().unwrap()),
         distance_m: 4000,
         duration_ms: 600_000,
@@ -85,6 +87,7 @@ fn offer_in(state: OfferState) -> Offer {
         driver_id: anna(),
         expires_at: at(120),
         state,
+        beside: None,
     }
 }
 
@@ -140,6 +143,7 @@ fn command_for(kind: Kind, trip: &Trip) -> (Command, Context) {
                 offer_id: offer_id(),
                 driver_id,
                 expires_at: at(120),
+                beside: None,
             };
             Command::Offer(make)
         }

@@ -8,7 +8,7 @@ use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use super::{
-    Outcome, Rules, fresh_id,
+    Outcome, Rules, claims, fresh_id,
     rows::{self, OfferRow, TripRow},
 };
 use crate::{
@@ -19,9 +19,6 @@ use crate::{
     statements,
     trip::{Offer, OfferState, Trip},
 };
-
-/// The epoch a claim carries while one process owns every shard.
-const EPOCH: i64 = 1;
 
 /// The inner error is a refusal that is to be committed: its try is counted.
 pub(super) async fn judge_and_write(
@@ -35,6 +32,10 @@ pub(super) async fn judge_and_write(
         now: rules.now,
         named_offer,
         gave_back: gave_back(connection, &trip, command).await?,
+        has_earlier_ride: match command {
+            Command::Arrive(_) => claims::has_earlier_ride(connection, trip.trip_id).await?,
+            _ => false,
+        },
         pin_tries_max: rules.pin_tries_max,
         search_timeout: rules.search_timeout,
     };
@@ -126,8 +127,13 @@ async fn has_accepted(
 /// event for the others.
 pub(super) async fn write(connection: &mut PgConnection, change: &Change) -> Result<(), Error> {
     let trip = &change.trip;
+    let mut beside = None;
     for effect in &change.effects {
-        carry(connection, effect, change).await?;
+        if let Effect::Claim(driver_id, offered) = effect {
+            beside = claims::claim(connection, trip.trip_id, driver_id, *offered).await?;
+        } else {
+            carry(connection, effect, change).await?;
+        }
     }
     let written = match change.from {
         None => rows::insert(trip).execute(&mut *connection).await?,
@@ -156,7 +162,7 @@ pub(super) async fn write(connection: &mut PgConnection, change: &Change) -> Res
         aggregate_type: events::AGGREGATE,
         aggregate_id: trip.trip_id.0,
         kind: events::name(change.event),
-        payload: events::event(EventId(event_id), change).encode_to_vec(),
+        payload: events::event(EventId(event_id), change, beside).encode_to_vec(),
         version: trip.version,
     };
     outbox::append(connection, event).await?;
@@ -178,6 +184,8 @@ async fn carry(
                 .bind(offer.driver_id.as_str())
                 .bind(offer.expires_at)
                 .bind(at)
+                .bind(offer.beside.map(|beside| beside.trip_id.0))
+                .bind(offer.beside.is_some_and(|beside| beside.shared))
                 .execute(connection)
                 .await?;
         }
@@ -203,26 +211,11 @@ async fn carry(
                 .execute(connection)
                 .await?;
         }
-        Effect::Claim(driver_id) => {
-            sqlx::query(statements::CLAIM_DRIVER)
-                .bind(driver_id.as_str())
-                .bind(trip_id)
-                .bind(EPOCH)
-                .execute(connection)
-                .await?;
-        }
         Effect::Release(driver_id) => {
-            let result = sqlx::query(statements::RELEASE_DRIVER)
-                .bind(driver_id.as_str())
-                .bind(trip_id)
-                .execute(connection)
-                .await?;
-            if result.rows_affected() != 1 {
-                return Err(Error::Defect(
-                    "a driver on a live trip was not claimed".to_owned(),
-                ));
-            }
+            claims::release(connection, change.trip.trip_id, driver_id).await?;
         }
+        // Its outcome is part of the event: see `write`.
+        Effect::Claim(..) => {}
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ use crate::{
 };
 
 mod change;
+mod claims;
 pub mod keys;
 pub mod list;
 pub mod quotes;

@@ -37,6 +37,8 @@ pub struct Price {
     pub fare: Money,
     /// Until when it holds.
     pub expires_at: DateTime<Utc>,
+    /// How many riders the product has seats for.
+    pub seats_max: u32,
 }
 
 /// A quote as it is kept.
@@ -56,6 +58,8 @@ pub struct Quote {
     pub fare: Money,
     /// Whether it still holds, by the database's clock.
     pub holds: bool,
+    /// How many riders the product has seats for; `None` for quotes made before that was kept.
+    pub seats_max: Option<u32>,
 }
 
 #[derive(FromRow)]
@@ -73,6 +77,7 @@ struct QuoteRow {
     fare_minor: i64,
     fare_currency: String,
     holds: bool,
+    seats_max: Option<i32>,
 }
 
 impl Store {
@@ -99,6 +104,10 @@ impl Store {
             .map(|price| price.fare.currency.to_string())
             .collect();
         let expiries: Vec<DateTime<Utc>> = prices.iter().map(|price| price.expires_at).collect();
+        let seats: Vec<i32> = prices
+            .iter()
+            .map(|price| i32::try_from(price.seats_max).unwrap_or(i32::MAX))
+            .collect();
         sqlx::query(statements::INSERT_QUOTES)
             .bind(asked_by)
             .bind(way.pickup.latitude)
@@ -114,6 +123,7 @@ impl Store {
             .bind(minor)
             .bind(currencies)
             .bind(expiries)
+            .bind(seats)
             .execute(self.pool())
             .await?;
         Ok(())
@@ -152,6 +162,7 @@ impl Store {
                 row.fare_currency.parse().map_err(|_| odd("currency"))?,
             ),
             holds: row.holds,
+            seats_max: row.seats_max.map(|seats| seats.max(0).cast_unsigned()),
         })
     }
 

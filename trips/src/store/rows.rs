@@ -16,7 +16,9 @@ use crate::{
     error::Error,
     state::State,
     statements,
-    trip::{Actor, AssignedDriver, By, LogEntry, Offer, OfferState, PaymentState, Place, Trip},
+    trip::{
+        Actor, AssignedDriver, Beside, By, LogEntry, Offer, OfferState, PaymentState, Place, Trip,
+    },
 };
 
 /// A row of `trip`.
@@ -52,6 +54,7 @@ pub(super) struct TripRow {
     arrived_at: Option<DateTime<Utc>>,
     started_at: Option<DateTime<Utc>>,
     ended_at: Option<DateTime<Utc>>,
+    seats: i32,
 }
 
 /// The offer beside a trip, as `read_trip` and the lists join it.
@@ -60,6 +63,8 @@ pub(super) struct JoinedOffer {
     offer_driver_id: Option<String>,
     offer_expires_at: Option<DateTime<Utc>>,
     offer_state: Option<String>,
+    offer_beside_trip_id: Option<Uuid>,
+    offer_shared: Option<bool>,
 }
 
 /// A row of `offer`.
@@ -69,6 +74,8 @@ pub(super) struct OfferRow {
     driver_id: String,
     expires_at: DateTime<Utc>,
     state: String,
+    beside_trip_id: Option<Uuid>,
+    shared: bool,
 }
 
 /// A row of `trip_transition`.
@@ -124,6 +131,7 @@ impl TripRow {
                 latitude: self.dropoff_latitude,
                 longitude: self.dropoff_longitude,
             },
+            seats: self.seats.max(1).cast_unsigned(),
             fare: Money::new(self.fare_minor, id("currency", &self.fare_currency)?),
             distance_m: self.distance_m,
             duration_ms: self.duration_ms,
@@ -151,6 +159,8 @@ pub(super) fn joined(row: &PgRow) -> Result<Trip, Error> {
         offer_driver_id,
         offer_expires_at,
         offer_state,
+        offer_beside_trip_id,
+        offer_shared,
     } = JoinedOffer::from_row(row)?;
     let offer = match (
         trip.offer_id,
@@ -164,6 +174,8 @@ pub(super) fn joined(row: &PgRow) -> Result<Trip, Error> {
                 driver_id,
                 expires_at,
                 state,
+                beside_trip_id: offer_beside_trip_id,
+                shared: offer_shared.unwrap_or(false),
             }
             .offer()?,
         ),
@@ -180,6 +192,10 @@ impl OfferRow {
             expires_at: self.expires_at,
             state: OfferState::from_name(&self.state)
                 .ok_or_else(|| odd("offer state", &self.state))?,
+            beside: self.beside_trip_id.map(|trip_id| Beside {
+                trip_id: TripId(trip_id),
+                shared: self.shared,
+            }),
         })
     }
 }
@@ -225,6 +241,7 @@ pub(super) fn insert(trip: &Trip) -> Statement<'_> {
         .bind(trip.reservation_id.map(|id| id.0))
         .bind(trip.search_until)
         .bind(trip.created_at)
+        .bind(trip.seats.cast_signed())
 }
 
 /// The statement that writes a trip's next version.

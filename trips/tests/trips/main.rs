@@ -8,6 +8,8 @@ mod offers;
 mod pins;
 mod recovery;
 mod schema;
+mod seats;
+mod second_rides;
 mod soak;
 mod support;
 mod watch;

@@ -86,6 +86,32 @@ async fn the_lists_are_the_programs() {
     assert_eq!(listed(&pool, "offer_state_known").await, offers);
 }
 
+/// What the version before second rides writes, on this schema.
+#[tokio::test]
+async fn the_version_before_claims_and_frees_drivers() {
+    let (_database, pool) = schema().await;
+    let claim = || async {
+        sqlx::query(
+            "INSERT INTO driver_claims (driver_id, trip_id, epoch)
+             VALUES ('anna', gen_random_uuid(), 1)",
+        )
+        .execute(&pool)
+        .await
+    };
+    claim().await.expect("a free driver is claimed");
+    let error = claim().await.expect_err("and nobody else claims them");
+    assert_eq!(
+        jitney_platform::db::violated_constraint(&error),
+        Some("driver_claims_pkey")
+    );
+    let freed = sqlx::query("DELETE FROM driver_claims WHERE driver_id = 'anna'")
+        .execute(&pool)
+        .await
+        .expect("freed");
+    assert_eq!(freed.rows_affected(), 1);
+    claim().await.expect("claimed again");
+}
+
 #[test]
 fn the_outbox_is_the_platforms() {
     let migration = include_str!("../../migrations/0002_outbox.sql");

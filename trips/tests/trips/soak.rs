@@ -63,7 +63,10 @@ async fn all(city: &City) -> Vec<Trip> {
 }
 
 async fn live(city: &City, mut dice: ChaCha8Rng) {
-    for _ in 0..40 {
+    for number in 0..40 {
+        if number % 4 == 0 {
+            city.check().await;
+        }
         let outcome = act(city, &mut dice).await;
         if let Err(status) = outcome {
             let code = Code::of(&status).unwrap_or_else(|| panic!("{status:?}"));
@@ -121,9 +124,30 @@ async fn act(city: &City, dice: &mut ChaCha8Rng) -> Result<(), Status> {
     match choice {
         2 | 3 => {
             if let Some(search) = city.matching.open_searches(id).pop() {
-                search
-                    .offer(driver, std::time::Duration::from_secs(15))
-                    .await;
+                // Mostly beside what somebody drives; sometimes beside anything, or as if they were free.
+                let driven: Vec<(&str, &str)> = live
+                    .iter()
+                    .filter_map(|trip| {
+                        let theirs = trip.driver.as_ref()?;
+                        Some((theirs.driver_id.as_str(), trip.trip_id.as_str()))
+                    })
+                    .collect();
+                let beside = match dice.random_range(0..6) {
+                    0 | 1 => None,
+                    2 => live
+                        .choose(dice)
+                        .map(|trip| (driver, trip.trip_id.as_str())),
+                    _ => driven.choose(dice).copied(),
+                };
+                match beside {
+                    Some((driver, beside)) => {
+                        search.offer_beside(driver, beside, dice.random()).await;
+                    }
+                    None => {
+                        let ttl = std::time::Duration::from_secs(15);
+                        search.offer(driver, ttl).await;
+                    }
+                }
             }
             Ok(())
         }
@@ -162,7 +186,13 @@ async fn settle(city: &City) {
         .iter()
         .filter(|trip| trip.state() == TripState::Completed)
         .count();
-    println!("{} trips, {completed} completed", trips.len());
+    let second = city
+        .count("SELECT count(*) FROM offer WHERE state = 'ACCEPTED' AND beside_trip_id IS NOT NULL")
+        .await;
+    println!(
+        "{} trips, {completed} completed, {second} taken beside another",
+        trips.len()
+    );
     assert_eq!(
         city.billing.captures() as usize,
         completed,

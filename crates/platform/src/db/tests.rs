@@ -321,28 +321,6 @@ async fn nothing_takes_for_ever() {
 }
 
 #[tokio::test]
-async fn transactions_are_read_committed_whatever_the_server_prefers() {
-    let test = TestDatabase::new().await;
-    let pool = test.database().open("meters", &counters()).await.unwrap();
-    sqlx::query(
-        "DO $$ BEGIN EXECUTE format(
-            'ALTER DATABASE %I SET default_transaction_isolation = ''repeatable read''',
-            current_database());
-         END $$",
-    )
-    .execute(&pool)
-    .await
-    .unwrap();
-    let pool = test.database().connect("meters").await.unwrap();
-    let mut transaction = pool.begin().await.unwrap();
-    let level: String = sqlx::query_scalar("SHOW transaction_isolation")
-        .fetch_one(&mut *transaction)
-        .await
-        .unwrap();
-    assert_eq!(level, "read committed");
-}
-
-#[tokio::test]
 async fn closing_waits_for_what_is_under_way_and_ends_every_connection() {
     let test = TestDatabase::new().await;
     let database = test.database();

@@ -243,6 +243,11 @@ impl Driver {
                             return Err(Stop::Doubt);
                         }
                     }
+                    // A ride on top of this one: drivers here take one at a time.
+                    Some(Heard::Offer(offer)) if !offer.beside_trip_id.is_empty() => {
+                        self.world.chronicle.facts().offers.received += 1;
+                        self.decline(&offer, "one ride at a time").await;
+                    }
                     Some(_) => {}
                     None => return Err(Stop::Closing),
                 },

@@ -6,6 +6,7 @@ use jitney_matching::{
     fleet::DriverKey,
     ping::{PingRefusal, Sighting},
 };
+use jitney_proto::matching::v1::StopKind;
 use jitney_roads::{LatLon, RoadNetwork, Route, Snap};
 
 use crate::movement::{Drive, Position};
@@ -72,8 +73,14 @@ pub(crate) struct Cab {
     pub on_shift: bool,
     /// Wants to be off shift once the ride is over.
     pub leaves: bool,
-    /// The ride they have, by its request.
-    pub ride: Option<u32>,
+    /// Rides they have.
+    pub rides: u32,
+    /// Parties in the car.
+    pub aboard: u32,
+    /// The stop they drive to, or are at: whose, by the request, and what for.
+    pub goal: Option<(u32, StopKind)>,
+    /// Riders are getting in.
+    pub is_boarding: bool,
     /// Counts drives, so that the end of one that was broken off is told from the end of the next.
     pub drive_no: u32,
     /// Counts changes of the pinging rhythm, for the same reason.
@@ -103,7 +110,10 @@ impl Cab {
             motion: Motion::Parked(place),
             on_shift: false,
             leaves: false,
-            ride: None,
+            rides: 0,
+            aboard: 0,
+            goal: None,
+            is_boarding: false,
             drive_no: 0,
             ping_no: 0,
             next_ping_ms: 0,

@@ -29,7 +29,7 @@ use jitney_proto::{
     },
     time::moment,
 };
-use jitney_roads::{PairSearch, RoadNetwork, Route, Snap};
+use jitney_roads::{PairSearch, RoadNetwork, Route, Snap, Travel};
 use tokio::sync::Notify;
 
 use super::{
@@ -77,14 +77,20 @@ enum Stage {
 struct OpenOffer {
     offer: OfferId,
     expires_at: DateTime<Utc>,
+    /// The driver's ride that it comes on top of, and whether the car is shared.
+    beside: Option<(TripId, bool)>,
 }
 
-struct Rider {
+pub(super) struct Rider {
     stage: Stage,
     temper: Temper,
     assigned_ms: i64,
     set_out_ms: i64,
     boarded_ms: i64,
+    /// How long and how far their ride is without detours.
+    pub(super) quoted: Travel,
+    /// They share the car with another party for a while.
+    shares: bool,
 }
 
 /// The city.
@@ -103,7 +109,7 @@ pub(crate) struct City<'a> {
     wake_ms: Option<i64>,
     agenda: Agenda,
     pub(super) log: EventLog,
-    riders: Vec<Rider>,
+    pub(super) riders: Vec<Rider>,
     /// Riders who are searching.
     searching: BTreeSet<u32>,
     unended: usize,
@@ -119,6 +125,7 @@ impl<'a> City<'a> {
         scenario: &'a Scenario,
         habits: &'a Habits,
         matching: jitney_matching::Config,
+        product: &str,
         drivers: u32,
     ) -> anyhow::Result<Self> {
         let ground = Arc::new(Ground::new(matching, Arc::clone(&scenario.roads)));
@@ -126,8 +133,8 @@ impl<'a> City<'a> {
         let dispatch = Dispatch::new(Arc::clone(&ground), scenario.seed, Arc::clone(&rouse));
         let (product, wanted) = ground
             .catalogue
-            .named_or_first("")
-            .map_err(|_| anyhow::anyhow!("matching has no products"))?;
+            .named_or_first(product)
+            .map_err(|_| anyhow::anyhow!("matching has no product {product:?}"))?;
         let seed = scenario.seed;
         let riders = (0..).zip(&scenario.requests).map(|(number, _)| Rider {
             stage: Stage::Coming,
@@ -135,6 +142,11 @@ impl<'a> City<'a> {
             assigned_ms: 0,
             set_out_ms: 0,
             boarded_ms: 0,
+            quoted: Travel {
+                duration_ms: 0,
+                distance_m: 0,
+            },
+            shares: false,
         });
         let mut city = Self {
             riders: riders.collect(),
@@ -313,6 +325,10 @@ impl<'a> City<'a> {
             offer,
             expires_at: moment(expires_at, "expires_at")
                 .map_err(|_| anyhow::anyhow!("an offer without a sound end"))?,
+            beside: match made.beside_trip_id.as_str() {
+                "" => None,
+                trip => Some((trip.parse()?, made.shared)),
+            },
         };
         if let Stage::Searching { open: slot, .. } = &mut self.riders[number as usize].stage {
             ensure!(slot.is_none(), "request {number} is offered twice at once");
@@ -391,6 +407,12 @@ impl<'a> City<'a> {
         let mut rest = [0; 10];
         rest[6..].copy_from_slice(&request.to_be_bytes());
         TripId(uuid::Builder::from_unix_timestamp_millis(millis, &rest).into_uuid())
+    }
+
+    /// The request of a trip.
+    fn request_of(trip: TripId) -> u32 {
+        // As the id was made.
+        trip.0.as_u128() as u32
     }
 
     fn is_roused(&self) -> bool {

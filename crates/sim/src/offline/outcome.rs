@@ -13,6 +13,10 @@ pub struct Rides {
     pub requested: u64,
     /// Driven to their end.
     pub served: u64,
+    /// Given to a driver who had another ride to end first.
+    pub chained: u64,
+    /// Given to a driver whose car they shared with another party.
+    pub joined: u64,
     /// The rider gave up while a driver was looked for.
     pub gave_up: u64,
     /// The rider called the ride off while the driver was on the way.
@@ -94,6 +98,8 @@ pub struct Outcome {
     pub pickup: Spans,
     /// The drive to the kerb alone.
     pub pickup_drive: Spans,
+    /// By how much longer those who shared a car were in it than alone, in percent of that.
+    pub detour_percent: f64,
     /// Driven without a rider, kilometres.
     pub empty_km: f64,
     /// Driven with one, kilometres.
@@ -130,6 +136,9 @@ pub(crate) struct Tally {
     pub assign_waits_ms: Vec<i64>,
     pub pickup_waits_ms: Vec<i64>,
     pub pickup_drives_ms: Vec<i64>,
+    /// How long those who shared a car were in it, and would have been alone.
+    pub shared_ms: i64,
+    pub shared_quoted_ms: i64,
     pub empty_mm: u64,
     pub loaded_mm: u64,
 }
@@ -157,6 +166,10 @@ impl Tally {
             assignment: spans(self.assign_waits_ms),
             pickup: spans(self.pickup_waits_ms),
             pickup_drive: spans(self.pickup_drives_ms),
+            detour_percent: ratio(
+                (self.shared_ms - self.shared_quoted_ms) as f64 * 100.0,
+                self.shared_quoted_ms as f64,
+            ),
             empty_km: self.empty_mm as f64 / 1e6,
             loaded_km: self.loaded_mm as f64 / 1e6,
             utilisation: ratio(

@@ -1,13 +1,18 @@
 //! Small cities, and what must hold in each whatever its policy: every request ends exactly once, a
-//! driver has one rider at a time, kilometres add up, and the same seed is the same city.
+//! driver has one ride at a time unless the policy or the product says otherwise, kilometres add up,
+//! and the same seed is the same city.
 #![allow(clippy::unwrap_used)]
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use jitney_matching::policy::Policy;
 use jitney_roads::{RoadNetwork, testmap};
 
-use super::{city::City, log::Happening, *};
+use super::{city::City, habits::ms, log::Happening, *};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -58,6 +63,7 @@ fn trials() -> Trials {
     matching.policies.insert("chained".to_owned(), chained);
     Trials {
         matching,
+        product: String::new(),
         habits: restless(),
         policies: vec![
             "immediate".to_owned(),
@@ -73,7 +79,7 @@ fn lived<'a>(scenario: &'a Scenario, trials: &'a Trials, policy: &str, drivers: 
         policy: policy.to_owned(),
         ..trials.matching.clone()
     };
-    let mut city = City::new(scenario, &trials.habits, matching, drivers).unwrap();
+    let mut city = City::new(scenario, &trials.habits, matching, &trials.product, drivers).unwrap();
     city.live().unwrap();
     city
 }
@@ -114,37 +120,46 @@ fn every_request_ends_once_and_a_driver_has_one_rider_at_a_time() {
         for drivers in [1, 8, 25] {
             let city = lived(&scenario, &trials, policy, drivers);
             let mut ends: BTreeMap<i64, Happening> = BTreeMap::new();
-            let mut busy: BTreeMap<i64, i64> = BTreeMap::new();
+            let mut busy: BTreeMap<i64, BTreeSet<i64>> = BTreeMap::new();
+            let rides_max = if policy == "chained" { 2 } else { 1 };
             let mut kinds: BTreeMap<u8, u64> = BTreeMap::new();
             for (_, what, about) in &city.log.entries {
                 *kinds.entry(*what as u8).or_default() += 1;
                 match what {
                     Happening::Accepted => {
-                        assert_eq!(busy.insert(about[1], about[0]), None, "{about:?}");
+                        let rides = busy.entry(about[1]).or_default();
+                        assert!(
+                            rides.insert(about[0]) && rides.len() <= rides_max,
+                            "{about:?}"
+                        );
                     }
                     Happening::AtKerb | Happening::Boarded => {
-                        assert_eq!(busy[&about[1]], about[0]);
+                        assert!(busy[&about[1]].contains(&about[0]));
                     }
                     Happening::OfferMade => {
-                        assert!(!busy.contains_key(&about[1]), "offered while busy");
+                        let rides = busy.get(&about[1]).map_or(0, BTreeSet::len);
+                        assert!(rides < rides_max, "offered while busy");
                     }
                     Happening::Completed
                     | Happening::CalledOff
                     | Happening::GaveUp
                     | Happening::NoDriver => {
                         assert_eq!(ends.insert(about[0], *what), None);
-                        busy.retain(|_, request| *request != about[0]);
+                        busy.values_mut().for_each(|rides| {
+                            rides.remove(&about[0]);
+                        });
                     }
                     _ => {}
                 }
             }
             assert_eq!(ends.len(), scenario.request_count());
-            assert!(busy.is_empty());
+            assert!(busy.values().all(BTreeSet::is_empty));
             let outcome = city.outcome();
             let rides = &outcome.rides;
             assert_eq!(rides.requested, scenario.request_count() as u64);
             let ended = rides.served + rides.gave_up + rides.called_off + rides.expired;
             assert_eq!(ended, rides.requested);
+            assert_eq!(rides.chained > 0, rides_max == 2, "{policy} {drivers}");
             assert_eq!(outcome.pings.refused, 0);
             let offers = &outcome.offers;
             let over = offers.accepted + offers.declined + offers.expired + offers.withdrawn;
@@ -158,6 +173,46 @@ fn every_request_ends_once_and_a_driver_has_one_rider_at_a_time() {
             }
         }
     }
+}
+
+#[test]
+fn parties_share_cars_within_their_bounds() {
+    let scenario = town(|_| {});
+    let shared = Trials {
+        product: "shared".to_owned(),
+        ..trials()
+    };
+    let city = lived(&scenario, &shared, "batched", 8);
+    let rules = &shared.matching.sharing;
+    let boarding_ms = 2 * ms(shared.habits.boarding_time);
+    let (mut aboard, mut together) = (BTreeMap::new(), 0);
+    for (at_ms, what, about) in &city.log.entries {
+        match what {
+            Happening::Boarded => {
+                aboard.insert(about[0], (*at_ms, about[1]));
+                let in_car = aboard.values().filter(|(_, car)| *car == about[1]).count();
+                assert!(in_car <= 2);
+                together += usize::from(in_car == 2);
+            }
+            Happening::Completed => {
+                let (boarded_ms, _) = aboard.remove(&about[0]).unwrap();
+                let alone_ms = i64::from(city.riders[about[0] as usize].quoted.duration_ms);
+                let detour_ms = alone_ms * i64::from(rules.detour_percent) / 100;
+                let most_ms = alone_ms + detour_ms.max(ms(rules.detour_min)) + boarding_ms;
+                assert!(
+                    at_ms - boarded_ms <= most_ms,
+                    "request {} is driven about",
+                    about[0]
+                );
+            }
+            _ => {}
+        }
+    }
+    assert!(together > 0 && aboard.is_empty());
+    let with = city.outcome();
+    assert!(with.rides.joined as usize >= together && with.detour_percent > 0.0);
+    let alone = run(&scenario, &trials(), "batched", 8).unwrap();
+    assert!(with.rides.served > alone.rides.served, "{with:?} {alone:?}");
 }
 
 #[test]

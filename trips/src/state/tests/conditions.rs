@@ -128,6 +128,7 @@ fn a_second_offer_while_one_is_open_is_refused() {
         offer_id: OfferId(Uuid::from_u128(9)),
         driver_id: anna(),
         expires_at: at(130),
+        beside: None,
     };
     let refusal = Refusal::IllegalTransition {
         state: State::Offered,

@@ -57,6 +57,7 @@ fn refused(trip: &Trip, command: &Command, context: &Context) {
     if is_drivers && trip.driver.is_none() {
         let context = Context {
             gave_back: false,
+            has_earlier_ride: false,
             ..context.clone()
         };
         assert_eq!(
@@ -101,7 +102,7 @@ fn a_claim_is_made_and_freed_with_the_driver() {
             let Ok(Transition::Changed(change)) = apply(&trip, &command, &context) else {
                 continue;
             };
-            let claims = change.effects.contains(&Effect::Claim(anna()));
+            let claims = change.effects.contains(&Effect::Claim(anna(), None));
             let frees = change.effects.contains(&Effect::Release(anna()));
             let (before, after) = (state.has_claim(), change.trip.state.has_claim());
             assert_eq!(

@@ -50,6 +50,11 @@ impl Barrier {
         .await;
     }
 
+    /// Takes back what was written, and with it lets everybody through.
+    pub async fn undo(self) {
+        self.holder.rollback().await.expect("the locks go");
+    }
+
     /// Lets everybody through.
     pub async fn open(self) {
         self.holder.commit().await.expect("the locks go");

@@ -75,14 +75,28 @@ impl Search {
         offer_id
     }
 
+    /// Makes an offer on top of another trip of the driver's; its id.
+    pub async fn offer_beside(&self, driver: &str, trip_id: &str, shared: bool) -> String {
+        let offer_id = Uuid::now_v7().to_string();
+        let ttl = Duration::from_secs(15);
+        self.make(&offer_id, driver, ttl, (trip_id, shared)).await;
+        offer_id
+    }
+
     /// Makes an offer of this id.
     pub async fn offer_again(&self, offer_id: &str, driver: &str, ttl: Duration) {
+        self.make(offer_id, driver, ttl, ("", false)).await;
+    }
+
+    async fn make(&self, offer_id: &str, driver: &str, ttl: Duration, beside: (&str, bool)) {
         let expires_at = jitney_platform::clock::Clock::system().now() + ttl;
         self.say(Event::OfferMade(OfferMade {
             offer_id: offer_id.to_owned(),
             driver_id: driver.to_owned(),
             expires_at: Some(timestamp(expires_at)),
             pickup_duration_ms: 60_000,
+            beside_trip_id: beside.0.to_owned(),
+            shared: beside.1,
         }))
         .await;
     }
@@ -382,6 +396,7 @@ played! { {
             product: product.to_owned(),
             title: product.to_owned(),
             seats: 4,
+            shared: false,
         });
         let products = products.to_vec();
         Ok(Response::new(GetServiceAreaResponse {

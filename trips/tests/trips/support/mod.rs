@@ -223,6 +223,21 @@ impl City {
         offer_id
     }
 
+    /// A trip that is offered to a driver on top of another trip of theirs, and the offer.
+    pub async fn offered_beside(
+        &self,
+        rider: &str,
+        driver: &str,
+        beside: &str,
+        shared: bool,
+    ) -> (Trip, String) {
+        let trip = self.searching(rider).await;
+        let search = self.matching.search(&trip.trip_id).await;
+        let offer_id = search.offer_beside(driver, beside, shared).await;
+        let trip = self.in_state(&trip.trip_id, TripState::Offered).await;
+        (trip, offer_id)
+    }
+
     /// A trip a driver has taken.
     pub async fn assigned(&self, rider: &str, driver: &str) -> Trip {
         let (trip, offer_id) = self.offered(rider, driver).await;
@@ -283,7 +298,8 @@ impl City {
             .await
             .expect("the invariants");
         for broken in [
-            "drivers_on_two_trips",
+            "drivers_on_three_trips",
+            "second_claims_astray",
             "claims_without_trip",
             "trips_without_claim",
             "trips_off_their_log",
@@ -302,8 +318,12 @@ const INVARIANTS: &str = "
         SELECT trip_id, driver_id FROM trip
         WHERE state IN ('ASSIGNED', 'DRIVER_ARRIVED', 'IN_PROGRESS'))
     SELECT
-        (SELECT count(*) FROM (SELECT driver_id FROM live GROUP BY driver_id HAVING count(*) > 1) d)
-            AS drivers_on_two_trips,
+        (SELECT count(*) FROM (SELECT driver_id FROM live GROUP BY driver_id HAVING count(*) > 2) d)
+            AS drivers_on_three_trips,
+        (SELECT count(*) FROM driver_claims s JOIN trip t USING (trip_id) JOIN offer o USING (offer_id)
+            LEFT JOIN driver_claims f ON f.driver_id = s.driver_id AND f.slot = 0
+            WHERE s.slot = 1 AND (f.trip_id IS DISTINCT FROM o.beside_trip_id OR s.shared <> o.shared))
+            AS second_claims_astray,
         (SELECT count(*) FROM driver_claims c LEFT JOIN live l USING (trip_id, driver_id)
             WHERE l.trip_id IS NULL) AS claims_without_trip,
         (SELECT count(*) FROM live l LEFT JOIN driver_claims c USING (trip_id, driver_id)

@@ -55,6 +55,9 @@ pub fn run(
             trip: TripId(Uuid::from_u128(number)),
             pickup: *pickup,
             products: ProductSet::ANY,
+            dropoff: None,
+            seats: 1,
+            shares: None,
             waited_ms: 0,
             excluded: &nobody,
         };

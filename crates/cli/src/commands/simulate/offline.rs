@@ -51,6 +51,9 @@ pub struct Args {
     /// Dispatch policies to hold against the first of them, for the same people.
     #[arg(long, requires = "offline", value_delimiter = ',')]
     compare: Vec<String>,
+    /// The product everybody asks for; without it, the first one.
+    #[arg(long, requires = "offline", default_value = "")]
+    product: String,
     /// Whether roads are slower when the day is busy; without it, when there is more than an hour.
     #[arg(long, requires = "offline", num_args = 0..=1, default_missing_value = "true")]
     traffic_by_hour: Option<bool>,
@@ -120,6 +123,7 @@ pub fn run(args: &Args, shared: Shared, config: &Config) -> anyhow::Result<ExitC
     }
     let trials = Trials {
         matching: config.matching.clone(),
+        product: args.product.clone(),
         habits,
         policies,
         drivers: shared.drivers,

@@ -3,27 +3,27 @@
 use anyhow::{Context, ensure};
 use chrono::{DateTime, TimeDelta, Utc};
 use jitney_matching::{
-    fleet::{Places, ShiftChange},
+    fleet::ShiftChange,
     news::What,
     offer::OfferEnd,
     outbound::outbound,
     ping::Sighting,
+    rides::{Beside, Leg, Live, Party, Places, Ride, StopOrder},
     search::Errand,
-    standing::{Leg, Ride},
 };
 use jitney_proto::{
     common::v1::Point,
-    ids::{DriverId, OfferId},
-    matching::v1::Ping,
+    ids::{DriverId, OfferId, TripId},
+    matching::v1::{Ping, StopKind},
     trips::v1::TripState,
 };
-use jitney_roads::Snap;
+use jitney_roads::{Snap, Travel};
 use rand::RngExt;
 
 use super::{Answer, City, Event, Happening, STREAM_MAX, Stage, ms};
 use crate::{
     chance::{Purpose, chance},
-    offline::cab::{Cab, Journey, Motion},
+    offline::cab::{Cab, Journey},
 };
 
 impl City<'_> {
@@ -73,7 +73,7 @@ impl City<'_> {
                 self.log
                     .add(self.now_ms, Happening::ShiftBegins, &[i64::from(number)]);
             }
-        } else if cab.ride.is_some() {
+        } else if cab.rides > 0 {
             cab.leaves = true;
         } else {
             self.go_off_shift(number);
@@ -82,6 +82,7 @@ impl City<'_> {
             available: begins,
             products: Some(self.wanted),
             vehicle: None,
+            destination: None,
         };
         self.dispatch.shift(key, change, now);
     }
@@ -163,6 +164,9 @@ impl City<'_> {
             wanted: self.wanted,
             places: self.places(number),
             pickup: request.pickup,
+            dropoff: Some(request.dropoff),
+            seats: 1,
+            shares: self.ground.catalogue.shares(self.product.as_str()),
             fare: None,
             reservation: None,
             give_up_at: self.moment(request.at_ms) + timeout,
@@ -207,6 +211,7 @@ impl City<'_> {
         if open.offer != offer || open.expires_at < now {
             return Ok(());
         }
+        let beside = open.beside;
         let about = [i64::from(number), i64::from(cab)];
         if let Answer::Declines(_) = self.habits.answer(self.scenario.seed, cab, number) {
             self.tally.offers.declined += 1;
@@ -217,26 +222,54 @@ impl City<'_> {
         }
         self.tally.offers.accepted += 1;
         self.log.add(self.now_ms, Happening::Accepted, &about);
-        self.assigned(cab, number)
+        self.assigned(cab, number, beside)
     }
 
-    /// A driver has the ride, and sets out.
-    fn assigned(&mut self, number: u32, request: u32) -> anyhow::Result<()> {
+    /// A driver has the ride, and sets out, or drives on if there is another stop first. As the trip
+    /// service does, a ride is given beside another only while that one is live.
+    fn assigned(
+        &mut self,
+        number: u32,
+        request: u32,
+        beside: Option<(TripId, bool)>,
+    ) -> anyhow::Result<()> {
         let now_ms = self.now_ms;
+        let is_live = |&(trip, _): &(TripId, bool)| {
+            let driver = self.dispatch.fleet().driver_of(trip);
+            driver.is_some_and(|key| key.0 == number)
+        };
+        let beside = beside.filter(is_live);
         let cab = &mut self.cabs[number as usize];
         ensure!(
-            cab.ride.is_none() && cab.on_shift && !cab.is_driving(),
+            cab.on_shift && cab.rides == u32::from(beside.is_some()),
             "driver {number} is given request {request} while busy"
         );
         let rider = &mut self.riders[request as usize];
         rider.stage = Stage::Assigned(number);
         rider.assigned_ms = now_ms;
-        rider.set_out_ms = now_ms;
         let regret_ms = rider.temper.regret_ms;
-        cab.ride = Some(request);
-        cab.engaged_since_ms = now_ms;
+        if cab.rides == 0 {
+            cab.engaged_since_ms = now_ms;
+        }
+        cab.rides += 1;
         self.searching.remove(&request);
-        self.riding(number, request, Leg::ToPickup);
+        match beside {
+            Some((other, true)) => {
+                self.tally.rides.joined += 1;
+                let other = Self::request_of(other);
+                for party in [request, other] {
+                    self.riders[party as usize].shares = true;
+                }
+            }
+            Some((_, false)) => self.tally.rides.chained += 1,
+            None => {}
+        }
+        let beside = beside.map(|(trip, shared)| Beside {
+            trip,
+            shared,
+            order: StopOrder::default(),
+        });
+        self.riding(number, request, Leg::ToPickup, beside);
         let live = self.dispatch.fleet().driver_of(self.trip(request));
         ensure!(
             live.is_some_and(|key| key.0 == number),
@@ -247,11 +280,7 @@ impl City<'_> {
         }
         let at_ms = self.scenario.requests[request as usize].at_ms;
         self.tally.assign_waits_ms.push(now_ms - at_ms);
-        let goal = self.scenario.requests[request as usize].pickup;
-        if !self.set_out(number, goal)? {
-            self.give_back(number, request);
-        }
-        Ok(())
+        self.head_on(number)
     }
 
     /// There is no way after all: the trip service looks for somebody else.
@@ -266,7 +295,7 @@ impl City<'_> {
                 state: TripState::Searching,
             },
         );
-        self.freed(number);
+        self.ride_over(number);
         let driver = self
             .dispatch
             .fleet()
@@ -275,7 +304,7 @@ impl City<'_> {
         self.search(request, vec![driver], now);
     }
 
-    fn riding(&mut self, cab: u32, request: u32, leg: Leg) {
+    fn riding(&mut self, cab: u32, request: u32, leg: Leg, beside: Option<Beside>) {
         let since = self.moment(self.riders[request as usize].assigned_ms);
         let driver = self
             .dispatch
@@ -283,14 +312,68 @@ impl City<'_> {
             .id(self.cabs[cab as usize].key)
             .clone();
         let trip = self.trip(request);
-        let places = Some(self.places(request));
-        let what = What::Riding {
-            driver,
+        let live = Live {
             ride: Ride { trip, since },
             leg,
-            places,
+            party: Party {
+                places: Some(self.places(request)),
+                seats: 1,
+                shares: self.ground.catalogue.shares(self.product.as_str()),
+                boarded_at: (leg == Leg::ToDropoff).then(|| self.now()),
+            },
+        };
+        let what = What::Riding {
+            driver,
+            live,
+            beside,
         };
         self.tell(request, what);
+    }
+
+    /// Drives to the next stop, as matching has planned it. Rides whose next stop cannot be reached are
+    /// given back.
+    fn head_on(&mut self, number: u32) -> anyhow::Result<()> {
+        loop {
+            let cab = &self.cabs[number as usize];
+            let driver = self.dispatch.fleet().driver(cab.key);
+            let stops = driver.standing.rides().stops();
+            let next = stops
+                .first()
+                .map(|stop| (Self::request_of(stop.trip), stop.kind));
+            if cab.is_boarding || (cab.is_driving() && cab.goal == next) {
+                return Ok(());
+            }
+            self.pull_over(number);
+            self.cabs[number as usize].goal = next;
+            let Some((request, kind)) = next else {
+                return Ok(());
+            };
+            let ends = self.scenario.requests[request as usize];
+            let place = if kind == StopKind::Pickup {
+                self.riders[request as usize].set_out_ms = self.now_ms;
+                ends.pickup
+            } else {
+                ends.dropoff
+            };
+            if self.set_out(number, place)? {
+                return Ok(());
+            }
+            // There was a way for the ride when the scenario was made.
+            ensure!(kind == StopKind::Pickup, "request {request} has no way");
+            self.give_back(number, request);
+        }
+    }
+
+    /// Stops if it drives; gives the millimetres driven.
+    fn pull_over(&mut self, number: u32) {
+        let cab = &mut self.cabs[number as usize];
+        let is_loaded = cab.aboard > 0;
+        let driven_mm = cab.stop(&self.scenario.roads, self.now_ms, is_loaded);
+        if is_loaded {
+            self.tally.loaded_mm += driven_mm;
+        } else {
+            self.tally.empty_mm += driven_mm;
+        }
     }
 
     /// Drives off; whether there is a way.
@@ -335,90 +418,105 @@ impl City<'_> {
         if cab.drive_no != drive_no {
             return Ok(());
         }
-        let request = cab.ride.context("a car drives for nobody")?;
-        let rider = &mut self.riders[request as usize];
-        let asked_ms = self.scenario.requests[request as usize].at_ms;
+        let (request, kind) = cab.goal.context("a car drives for nobody")?;
+        self.pull_over(number);
         let about = [i64::from(request), i64::from(number)];
-        match rider.stage {
-            Stage::Assigned(_) => {
-                self.tally.empty_mm += cab.stop(&self.scenario.roads, now_ms, false);
+        match kind {
+            StopKind::Pickup => {
+                let rider = &self.riders[request as usize];
+                let asked_ms = self.scenario.requests[request as usize].at_ms;
                 self.tally.pickup_waits_ms.push(now_ms - asked_ms);
                 self.tally.pickup_drives_ms.push(now_ms - rider.set_out_ms);
                 self.log.add(now_ms, Happening::AtKerb, &about);
-                self.riding(number, request, Leg::ToPickup);
+                self.cabs[number as usize].is_boarding = true;
+                self.riding(number, request, Leg::ToPickup, None);
                 let boarded = Event::Boarded {
                     cab: number,
                     request,
                 };
                 self.agenda
                     .put(now_ms + ms(self.habits.boarding_time), boarded);
+                Ok(())
             }
-            Stage::Aboard => {
-                let ridden_mm = cab.stop(&self.scenario.roads, now_ms, true);
-                self.tally.loaded_mm += ridden_mm;
-                let habits = self.habits;
+            _ => {
+                let (cab, habits) = (&mut self.cabs[number as usize], self.habits);
+                let rider = &self.riders[request as usize];
+                let Travel {
+                    duration_ms,
+                    distance_m,
+                } = rider.quoted;
                 cab.income += habits.fare_base
-                    + habits.fare_per_km * (ridden_mm / 1000) as i64 / 1000
-                    + habits.fare_per_minute * (now_ms - rider.boarded_ms) / 60_000;
+                    + habits.fare_per_km * i64::from(distance_m) / 1000
+                    + habits.fare_per_minute * i64::from(duration_ms) / 60_000;
+                cab.aboard -= 1;
+                if rider.shares {
+                    self.tally.shared_ms += now_ms - rider.boarded_ms;
+                    self.tally.shared_quoted_ms += i64::from(duration_ms);
+                }
                 self.tally.rides.served += 1;
-                self.end(request, Happening::Completed)?;
-                self.freed(number);
-                self.tell(
-                    request,
-                    What::Over {
-                        state: TripState::Completed,
-                    },
-                );
+                self.over(number, request, Happening::Completed, TripState::Completed)
             }
-            _ => anyhow::bail!("driver {number} arrives for request {request}, which is over"),
         }
-        Ok(())
     }
 
     pub(super) fn boarded(&mut self, number: u32, request: u32) -> anyhow::Result<()> {
         let about = [i64::from(request), i64::from(number)];
         self.log.add(self.now_ms, Happening::Boarded, &about);
+        let ends = self.scenario.requests[request as usize];
+        let route = self.route(&ends.pickup, &ends.dropoff);
         let rider = &mut self.riders[request as usize];
+        let cab = &mut self.cabs[number as usize];
         ensure!(
-            matches!(rider.stage, Stage::Assigned(cab) if cab == number)
-                && self.cabs[number as usize].ride == Some(request),
+            matches!(rider.stage, Stage::Assigned(own) if own == number)
+                && cab.goal == Some((request, StopKind::Pickup)),
             "request {request} boards a car that is not theirs"
         );
+        rider.quoted = route.context("a ride without a way")?.travel;
         rider.stage = Stage::Aboard;
         rider.boarded_ms = self.now_ms;
-        self.riding(number, request, Leg::ToDropoff);
-        let goal = self.scenario.requests[request as usize].dropoff;
-        // There was a way when the scenario was made.
-        ensure!(self.set_out(number, goal)?, "request {request} has no way");
-        Ok(())
+        cab.aboard += 1;
+        cab.is_boarding = false;
+        self.riding(number, request, Leg::ToDropoff, None);
+        self.head_on(number)
     }
 
     pub(super) fn regret(&mut self, request: u32) -> anyhow::Result<()> {
         let Stage::Assigned(number) = self.riders[request as usize].stage else {
             return Ok(());
         };
-        let cab = &mut self.cabs[number as usize];
-        if !matches!(cab.motion, Motion::Driving(_)) {
+        let cab = &self.cabs[number as usize];
+        if cab.is_boarding && cab.goal == Some((request, StopKind::Pickup)) {
             return Ok(()); // The car is there; they go with it.
         }
-        self.tally.empty_mm += cab.stop(&self.scenario.roads, self.now_ms, false);
         self.tally.rides.called_off += 1;
-        self.end(request, Happening::CalledOff)?;
-        self.freed(number);
-        self.tell(
-            request,
-            What::Over {
-                state: TripState::Cancelled,
-            },
-        );
-        Ok(())
+        self.over(number, request, Happening::CalledOff, TripState::Cancelled)
     }
 
-    /// A driver's ride is over.
-    fn freed(&mut self, number: u32) {
+    /// A ride is over, and its driver goes on to the next stop if there is one.
+    fn over(
+        &mut self,
+        number: u32,
+        request: u32,
+        how: Happening,
+        state: TripState,
+    ) -> anyhow::Result<()> {
+        self.end(request, how)?;
+        if self.cabs[number as usize].rides == 1 {
+            self.pull_over(number);
+        }
+        self.ride_over(number);
+        self.tell(request, What::Over { state });
+        self.head_on(number)
+    }
+
+    /// One of a driver's rides is over.
+    fn ride_over(&mut self, number: u32) {
         let to_ms = self.scenario.to_ms;
         let cab = &mut self.cabs[number as usize];
-        cab.ride = None;
+        cab.rides -= 1;
+        if cab.rides > 0 {
+            return;
+        }
         cab.engaged_ms += (self.now_ms.min(to_ms) - cab.engaged_since_ms).max(0);
         if cab.leaves {
             self.go_off_shift(number);
@@ -428,7 +526,7 @@ impl City<'_> {
     /// The end: whoever is still on shift goes home.
     pub(super) fn close_books(&mut self, number: usize) -> anyhow::Result<()> {
         let cab = &mut self.cabs[number];
-        ensure!(cab.ride.is_none(), "driver {number} still has a ride");
+        ensure!(cab.rides == 0, "driver {number} still has a ride");
         if cab.on_shift {
             cab.shift_ms += (self.scenario.to_ms.min(self.now_ms) - cab.shift_since_ms).max(0);
         }
