@@ -70,6 +70,8 @@ codes! {
     HoldNotOpen = "HOLD_NOT_OPEN", FailedPrecondition;
     /// More is to be captured than was held.
     CaptureAboveHold = "CAPTURE_ABOVE_HOLD", FailedPrecondition;
+    /// The map cannot be opened; the one in use stays.
+    MapUnusable = "MAP_UNUSABLE", FailedPrecondition;
     /// The thing exists already, made by another request.
     AlreadyExists = "ALREADY_EXISTS", AlreadyExists;
     /// The stream must begin with another message.

@@ -5,6 +5,7 @@
 //! - `searches.rs`: the search for a driver and its offers.
 //! - `rounds.rs`: the rounds that decide them.
 //! - `bookings.rs`: drivers set aside for riders.
+//! - `map.rs`: another map.
 //! - `news.rs`: what the trip service says.
 //!
 //! The rule that keeps these apart from each other is [`Standing`](crate::standing::Standing): a driver
@@ -13,6 +14,7 @@
 
 mod bookings;
 mod drivers;
+mod map;
 mod news;
 mod rounds;
 mod searches;
@@ -44,11 +46,13 @@ use crate::{
 };
 
 pub use bookings::BookingRequest;
+pub use map::{Moved, Resnapped};
 pub use rounds::Decided;
 use rounds::Rounds;
 pub use searches::Due;
 
-/// What does not change while the service runs.
+/// What changes only as a whole: the map, and what was set up for it. A [`Snap`](jitney_roads::Snap) means
+/// nothing on another ground.
 pub struct Ground {
     /// What the operator set.
     pub config: Config,
@@ -138,6 +142,11 @@ impl Dispatch {
             rouse,
             ground,
         }
+    }
+
+    /// What all of this stands on.
+    pub fn ground(&self) -> &Arc<Ground> {
+        &self.ground
     }
 
     /// The drivers.

@@ -51,6 +51,9 @@ pub enum Refusal {
     /// The rider has as many reservations as one may have.
     #[error("the rider has {0} open reservations already")]
     TooManyReservations(usize),
+    /// The configured map is none, and the one in use stays.
+    #[error("the map cannot be opened, the one in use stays: {0}")]
+    MapUnusable(String),
     /// The database did not take it.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
@@ -87,6 +90,7 @@ impl From<Refusal> for Status {
             Refusal::NoDriver(_) => Code::NoDriver.status(message),
             Refusal::KeyReused => Code::IdempotencyKeyReused.status(message),
             Refusal::TooManyReservations(_) => Code::Overloaded.status(message),
+            Refusal::MapUnusable(_) => Code::MapUnusable.status(message),
             Refusal::Database(error) => jitney_platform::status::database(&error),
         }
     }

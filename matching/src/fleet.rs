@@ -234,6 +234,31 @@ impl Fleet {
         self.to_save(key);
     }
 
+    /// Everybody stands on another map from now on, where `fix_of` says; without a position there they
+    /// have none. How many lost theirs. The database keeps the positions it has: the old map may come
+    /// back.
+    pub fn move_to(
+        &mut self,
+        roads: &RoadNetwork,
+        cell_m: f64,
+        mut fix_of: impl FnMut(DriverKey, &Fix) -> Option<Fix>,
+    ) -> usize {
+        self.index = Index::new(roads, cell_m);
+        self.homebound.clear();
+        let mut lost = 0;
+        for number in 0..self.drivers.len() {
+            let key = DriverKey(number as u32);
+            let Some(fix) = self.drivers[number].fix else {
+                continue;
+            };
+            let moved = fix_of(key, &fix);
+            lost += usize::from(moved.is_none());
+            self.drivers[number].fix = moved;
+            self.changed(key);
+        }
+        lost
+    }
+
     /// A driver is in that zone, or in none: they queue there from now on, or go on to.
     pub fn queue(&mut self, key: DriverKey, zone: Option<ZoneNo>, now: DateTime<Utc>) {
         let driver = &mut self.drivers[key.index()];

@@ -3,6 +3,7 @@
 
 mod booking;
 mod driver_stream;
+mod map;
 mod match_stream;
 mod nearby;
 mod report;
@@ -78,7 +79,7 @@ impl MatchingService for Handlers {
             ..
         } = request;
         let change = shift_change(
-            &self.service.ground,
+            &self.service.ground(),
             available,
             &products,
             vehicle,
@@ -143,7 +144,7 @@ impl MatchingService for Handlers {
     ) -> Result<Response<wire::ApplyTripEventResponse>, Status> {
         let news = News::read(
             request.get_ref().event.as_ref(),
-            &self.service.ground.catalogue,
+            &self.service.catalogue,
             self.service.clock.now(),
         )?;
         let applied = self.service.hear(news).await?;
@@ -163,7 +164,7 @@ impl MatchingService for Handlers {
         &self,
         request: Request<wire::ComputeRouteRequest>,
     ) -> Result<Response<wire::ComputeRouteResponse>, Status> {
-        let route = route::compute(&self.service.ground, request.get_ref())?;
+        let route = route::compute(&self.service.ground(), request.get_ref())?;
         Ok(Response::new(wire::ComputeRouteResponse {
             route: Some(route),
         }))
@@ -173,7 +174,7 @@ impl MatchingService for Handlers {
         &self,
         request: Request<wire::ComputeMatrixRequest>,
     ) -> Result<Response<wire::ComputeMatrixResponse>, Status> {
-        let ground = Arc::clone(&self.service.ground);
+        let ground = self.service.ground();
         let matrix = move || route::matrix(&ground, request.get_ref());
         let computed = tokio::task::spawn_blocking(matrix).await;
         let computed = computed.map_err(jitney_platform::status::internal)?;
@@ -235,6 +236,13 @@ impl MatchingService for Handlers {
             .map(Response::new)
     }
 
+    async fn reload_map(
+        &self,
+        _: Request<wire::ReloadMapRequest>,
+    ) -> Result<Response<wire::ReloadMapResponse>, Status> {
+        map::reload(&self.service).await.map(Response::new)
+    }
+
     type WatchFleetStream = BoxStream<'static, Result<wire::WatchFleetResponse, Status>>;
 
     async fn watch_fleet(
@@ -248,7 +256,7 @@ impl MatchingService for Handlers {
         &self,
         _: Request<wire::GetServiceAreaRequest>,
     ) -> Result<Response<wire::GetServiceAreaResponse>, Status> {
-        Ok(Response::new(route::service_area(&self.service.ground)))
+        Ok(Response::new(route::service_area(&self.service.ground())))
     }
 }
 

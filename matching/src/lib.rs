@@ -72,12 +72,17 @@ pub const SCHEMA: &str = "matching";
 /// What makes the schema.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
+/// Opens the configured map, at every call anew. It may take as long as an import.
+pub type OpenMap = Arc<dyn Fn() -> anyhow::Result<RoadNetwork> + Send + Sync>;
+
 /// What the service is built on.
 pub struct Needs {
     /// Clock, database, keys, shutdown.
     pub platform: Platform,
     /// The city.
     pub roads: Arc<RoadNetwork>,
+    /// Opens the city's map again.
+    pub open_map: OpenMap,
     /// Where chance comes from: ids, aliases, blur. Keep it secret where riders see nearby drivers.
     pub seed: u64,
 }
@@ -97,11 +102,12 @@ impl Matching {
         let Needs {
             platform,
             roads,
+            open_map,
             seed,
         } = needs;
         let pool = platform.database.open(SCHEMA, &MIGRATOR).await?;
         let ground = Arc::new(Ground::new(config, roads));
-        let service = Service::restore(ground, seed, Store::new(pool), &platform)
+        let service = Service::restore(ground, open_map, seed, Store::new(pool), &platform)
             .await
             .context("the fleet cannot be restored from the database")?;
         let service = Arc::new(service);

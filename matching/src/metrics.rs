@@ -23,6 +23,8 @@ struct Counters {
     customization: Histogram<f64>,
     rounds_lost: Counter<u64>,
     round_requests: Counter<u64>,
+    map_reloads: Counter<u64>,
+    map_changed: Counter<u64>,
 }
 
 static COUNTERS: LazyLock<Counters> = LazyLock::new(|| {
@@ -81,6 +83,16 @@ static COUNTERS: LazyLock<Counters> = LazyLock::new(|| {
             "jitney.matching.round_requests",
             "{request}",
             "Requests in dispatch rounds, by outcome",
+        ),
+        map_reloads: counter(
+            "jitney.matching.map_reloads",
+            "{reload}",
+            "Times the map was opened again, by outcome",
+        ),
+        map_changed: counter(
+            "jitney.matching.map_changed",
+            "{item}",
+            "What was in flight when the map was changed, by kind",
         ),
         reservations: counter(
             "jitney.matching.reservations",
@@ -181,4 +193,20 @@ pub fn traffic_refused(reason: &'static str, count: u64) {
 /// New travel times were swapped in.
 pub fn traffic_swapped(took: Duration) {
     COUNTERS.customization.record(took.as_secs_f64(), &[]);
+}
+
+/// The map was opened again: "changed", "unchanged" or "unusable".
+pub fn map_reloaded(outcome: &'static str) {
+    COUNTERS
+        .map_reloads
+        .add(1, &[KeyValue::new("outcome", outcome)]);
+}
+
+/// The map was changed while these were in flight.
+pub fn map_changed(kind: &'static str, count: usize) {
+    if count > 0 {
+        COUNTERS
+            .map_changed
+            .add(count as u64, &[KeyValue::new("kind", kind)]);
+    }
 }

@@ -23,12 +23,15 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::{
-    dispatch::{Dispatch, Due, Ground},
+    Config, OpenMap,
+    dispatch::{Dispatch, Due, Ground, Moved, Resnapped},
     error::Refusal,
     fleet::ShiftChange,
+    metrics,
     news::News,
     offer::Offer,
     privacy::Veil,
+    product::Catalogue,
     store::Store,
     traffic::LiveTraffic,
 };
@@ -55,19 +58,34 @@ pub fn going_away() -> Status {
     Code::Unavailable.status("the server is going away; connect again")
 }
 
+/// The map that is driven on and the traffic on it.
+#[derive(Clone)]
+pub struct City {
+    /// The map, and what was set up for it.
+    pub ground: Arc<Ground>,
+    /// How fast its roads are driven.
+    pub traffic: Arc<LiveTraffic>,
+}
+
 /// The running service.
 pub struct Service {
-    /// What does not change.
-    pub ground: Arc<Ground>,
+    /// What the operator set.
+    pub config: Config,
+    /// The products.
+    pub catalogue: Catalogue,
     /// What riders see of drivers.
     pub veil: Veil,
     /// Where the time comes from.
     pub clock: Clock,
-    /// How fast the roads are driven.
-    pub traffic: Arc<LiveTraffic>,
     /// Cancelled when the process is to stop.
     pub shutdown: CancellationToken,
     dispatch: RwLock<Dispatch>,
+    /// What `dispatch` stands on: changed under its lock only.
+    city: RwLock<City>,
+    /// Opens the configured map.
+    pub(crate) open_map: OpenMap,
+    /// Held by whoever changes the map.
+    pub(crate) map_turn: tokio::sync::Mutex<()>,
     store: Store,
     rouse: Arc<Notify>,
     trip_locks: Vec<tokio::sync::Mutex<()>>,
@@ -83,6 +101,7 @@ impl Service {
     /// The database's, and when a thread cannot be started.
     pub async fn restore(
         ground: Arc<Ground>,
+        open_map: OpenMap,
         seed: u64,
         store: Store,
         platform: &Platform,
@@ -109,17 +128,9 @@ impl Service {
         for offer in offers {
             dispatch.restore_offer(offer, now);
         }
-        let config = &ground.config;
-        let mut kept = Vec::new();
-        if config.traffic.enabled {
-            kept = store.load_traffic(ground.roads.id()).await?;
-        }
-        let traffic = LiveTraffic::restore(&ground, &kept)?;
-        if !kept.is_empty() {
-            traffic.follow(&ground, &[], now);
-        }
+        let traffic = LiveTraffic::load(&ground, &store, now).await?;
+        let config = ground.config.clone();
         Ok(Self {
-            traffic: Arc::new(traffic),
             veil: Veil::new(seed, config.alias_period, config.blur_max_m),
             clock: platform.clock.clone(),
             shutdown: platform.shutdown.clone(),
@@ -130,8 +141,55 @@ impl Service {
                 .map(|_| tokio::sync::Mutex::new(()))
                 .collect(),
             doubtful: Mutex::default(),
-            ground,
+            catalogue: ground.catalogue.clone(),
+            config,
+            city: RwLock::new(City {
+                ground,
+                traffic: Arc::new(traffic),
+            }),
+            open_map,
+            map_turn: tokio::sync::Mutex::default(),
         })
+    }
+
+    /// The map that is driven on now, and its traffic.
+    pub fn city(&self) -> City {
+        self.city
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The map that is driven on now.
+    pub fn ground(&self) -> Arc<Ground> {
+        self.city().ground
+    }
+
+    /// Looks places up on the map, without the lock, and changes things by them; once more if the map
+    /// was changed in between.
+    pub fn on_the_map<T, R>(
+        &self,
+        look_up: impl Fn(&Ground) -> T,
+        change: impl FnOnce(&mut Dispatch, T) -> R,
+    ) -> R {
+        loop {
+            let ground = self.ground();
+            let looked_up = look_up(&ground);
+            let mut dispatch = self.change();
+            if Arc::ptr_eq(dispatch.ground(), &ground) {
+                return change(&mut dispatch, looked_up);
+            }
+            metrics::map_changed("call", 1);
+        }
+    }
+
+    /// Puts everything on another map, in one go.
+    pub(crate) fn move_to(&self, city: City, resnapped: &Resnapped) -> Moved {
+        let now = self.clock.now();
+        let mut dispatch = self.change();
+        let moved = dispatch.move_to(Arc::clone(&city.ground), resnapped, now);
+        *self.city.write().unwrap_or_else(PoisonError::into_inner) = city;
+        moved
     }
 
     /// To look.
@@ -160,13 +218,11 @@ impl Service {
         platform
             .tasks
             .spawn(async move { service.write_down().await });
-        let ground = Arc::clone(&self.ground);
-        platform.tasks.spawn_blocking(move || {
-            let roads = ground.nearest.roads();
-            let tightened = Arc::new(roads.tightened());
-            ground.nearest.swap_if(&roads, tightened);
-        });
-        if self.ground.config.traffic.enabled {
+        let ground = self.ground();
+        platform
+            .tasks
+            .spawn_blocking(move || ground.nearest.tighten());
+        if self.config.traffic.enabled {
             let service = Arc::clone(self);
             platform
                 .tasks
@@ -297,13 +353,16 @@ impl Service {
 
     /// Has travel times follow the traffic, and writes down what was learnt, once more at the end.
     async fn follow_traffic(&self) {
-        let config = &self.ground.config.traffic;
+        let config = &self.config.traffic;
         let save_interval = crate::config::delta(config.save_interval);
         let mut save_at = self.clock.now() + save_interval;
         while self.pause(config.interval).await {
             let now = self.clock.now();
-            let observations = self.change().take_observations();
-            let (ground, traffic) = (Arc::clone(&self.ground), Arc::clone(&self.traffic));
+            let (city, observations) = {
+                let mut dispatch = self.change();
+                (self.city(), dispatch.take_observations())
+            };
+            let City { ground, traffic } = city;
             let followed =
                 tokio::task::spawn_blocking(move || traffic.follow(&ground, &observations, now))
                     .await;
@@ -318,9 +377,10 @@ impl Service {
         self.save_traffic().await;
     }
 
-    async fn save_traffic(&self) {
-        let changed = self.traffic.look().take_changed();
-        let map = self.ground.roads.id();
+    pub(crate) async fn save_traffic(&self) {
+        let City { ground, traffic } = self.city();
+        let changed = traffic.look().take_changed();
+        let map = ground.roads.id();
         if let Err(error) = self.store.save_traffic(map, &changed).await {
             // It fades anyway, and what is seen next is written next.
             tracing::warn!(%error, arcs = changed.len(), "the traffic could not be written down");
@@ -335,8 +395,8 @@ impl Service {
             self.change().sweep(now);
             if now >= tidy_at {
                 tidy_at = now + crate::config::delta(TIDY_INTERVAL);
-                let memory = self.ground.config.trip_memory;
-                let config = &self.ground.config;
+                let config = &self.config;
+                let memory = config.trip_memory;
                 let tidied = async {
                     self.store.tidy(now - LEFTOVER_MAX, memory).await?;
                     let rounds_from = now - crate::config::delta(config.rounds_kept);
@@ -356,7 +416,7 @@ impl Service {
 
     /// Writes the fleet's changes down, and once more at the end.
     async fn write_down(&self) {
-        while self.pause(self.ground.config.flush_interval).await {
+        while self.pause(self.config.flush_interval).await {
             self.flush().await;
         }
         self.change().close_streams(&going_away());

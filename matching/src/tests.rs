@@ -3,6 +3,7 @@
 
 mod bookings;
 mod driver_stream;
+mod maps;
 mod offers;
 mod restart;
 mod rounds;

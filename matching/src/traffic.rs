@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 use jitney_roads::{ArcTraffic, RoadNetwork, Snap, Traffic, TrafficRules, Useless};
 use serde::{Deserialize, Serialize};
 
-use crate::{dispatch::Ground, fleet::DriverKey, metrics, ping::Fix};
+use crate::{dispatch::Ground, fleet::DriverKey, metrics, ping::Fix, store::Store};
 
 /// Positions that follow each other faster belong to one drive, milliseconds: in less time the error of
 /// a phone's position counts for too much of the way.
@@ -179,6 +179,30 @@ impl LiveTraffic {
                 .thread_name(|_| "customizing".to_owned())
                 .build()?,
         })
+    }
+
+    /// The traffic as the store kept it for that map, and the map driven on by it.
+    ///
+    /// # Errors
+    /// The database's, and as [`LiveTraffic::restore`].
+    pub async fn load(
+        ground: &Arc<Ground>,
+        store: &Store,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<Self> {
+        let mut kept = Vec::new();
+        if ground.config.traffic.enabled {
+            kept = store.load_traffic(ground.roads.id()).await?;
+        }
+        let ground = Arc::clone(ground);
+        tokio::task::spawn_blocking(move || {
+            let traffic = Self::restore(&ground, &kept)?;
+            if !kept.is_empty() {
+                traffic.follow(&ground, &[], now);
+            }
+            Ok(traffic)
+        })
+        .await?
     }
 
     /// What is known.

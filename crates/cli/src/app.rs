@@ -151,6 +151,10 @@ impl App {
                 let needs = jitney_matching::Needs {
                     platform: platform.clone(),
                     roads: parts.roads.context("matching needs a road map")?,
+                    open_map: {
+                        let config = config.clone();
+                        Arc::new(move || crate::program::open_roads(&config))
+                    },
                     seed: config
                         .seed
                         .unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0),

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use chrono::{DateTime, TimeDelta, Utc};
 use jitney_proto::ids::TripId;
 
-use super::Dispatch;
+use super::{Dispatch, Ground};
 use crate::{
     metrics,
     offer::Offer,
@@ -22,12 +22,13 @@ const WAITING_MAX: usize = 1_000;
 const FRUITLESS_INTERVAL: TimeDelta = TimeDelta::seconds(10);
 
 /// A round that was decided, to be carried out by [`Dispatch::settle`].
-#[derive(Debug)]
 pub struct Decided {
     /// The round.
     pub plan: Plan,
     /// The policy it was decided under.
     pub policy: Arc<NamedPolicy>,
+    /// The map it was decided on.
+    pub ground: Arc<Ground>,
 }
 
 /// Rounds that were held and have yet to be kept.
@@ -104,13 +105,23 @@ impl Dispatch {
         Decided {
             plan: scene.plan(&self.policy.policy, &askers),
             policy: Arc::clone(&self.policy),
+            ground: Arc::clone(&self.ground),
         }
     }
 
     /// Draws up the offers that were decided on. Where something has changed since, the search looks
     /// again soon, as does one that got nobody. The round is kept either way.
     pub fn settle(&mut self, decided: Decided, now: DateTime<Utc>) -> Vec<Offer> {
-        let Decided { plan, policy } = decided;
+        let Decided {
+            plan,
+            policy,
+            ground,
+        } = decided;
+        if !Arc::ptr_eq(&ground, &self.ground) {
+            // Its searches are still due, and look on the new map at once.
+            metrics::map_changed("round", 1);
+            return Vec::new();
+        }
         if plan.round.requests.is_empty() {
             return Vec::new();
         }

@@ -6,7 +6,11 @@ use tonic::Status;
 
 use super::read_id;
 use crate::{
-    dispatch::BookingRequest, error::Refusal, reservation::Wish, service::Service, wire as words,
+    dispatch::{BookingRequest, Ground},
+    error::Refusal,
+    reservation::Wish,
+    service::Service,
+    wire as words,
 };
 
 /// Characters of an idempotency key, at most.
@@ -18,38 +22,35 @@ pub fn book(
     caller: &Caller,
     request: wire::MatchDriverRequest,
 ) -> Result<wire::MatchDriverResponse, Status> {
-    let ground = &service.ground;
     let rider = rider(caller, &request.rider_id)?;
     if request.idempotency_key.len() > KEY_MAX {
         let problem = format!("must be at most {KEY_MAX} bytes");
         return Err(Refusal::bad_field("idempotency_key", problem).into());
     }
-    let (product, wanted) = ground.catalogue.named_or_first(&request.product)?;
-    let pickup = words::on_road(
-        &ground.roads,
-        ground.config.snap_distance_max_m,
-        request.pickup.as_ref(),
-        "pickup",
-    )?;
+    let (product, wanted) = service.catalogue.named_or_first(&request.product)?;
+    let place = words::place(request.pickup.as_ref(), "pickup")?;
     let wish = Wish {
-        pickup: words::place(request.pickup.as_ref(), "pickup")?,
+        pickup: place,
         product: request.product,
     };
     let open_max = match caller.role {
-        Role::Rider => ground.config.reservations_per_rider_max,
+        Role::Rider => service.config.reservations_per_rider_max,
         Role::Driver | Role::Operator | Role::Service => 0,
     };
     let key = request.idempotency_key;
-    let request = BookingRequest {
-        rider,
-        key,
-        wish,
-        pickup,
-        product,
-        wanted,
-        open_max,
-    };
-    let booking = service.change().book(request, service.clock.now())?;
+    let look_up = |ground: &Ground| ground.snap(place);
+    let booking = service.on_the_map(look_up, |dispatch, pickup| {
+        let request = BookingRequest {
+            rider,
+            key,
+            wish,
+            pickup: pickup.map_err(|error| Refusal::off_road("pickup", &error))?,
+            product,
+            wanted,
+            open_max,
+        };
+        dispatch.book(request, service.clock.now())
+    })?;
     let vehicle = booking.vehicle.map(|vehicle| wire::Vehicle {
         plate: vehicle.plate,
         description: vehicle.description,

@@ -13,6 +13,7 @@ use tracing::Instrument;
 
 use super::shift_change;
 use crate::{
+    dispatch::Ground,
     error::Refusal,
     fleet::DriverKey,
     outbound::{Outbound, OutboundStream, outbound},
@@ -32,7 +33,7 @@ pub fn open(
     driver: DriverId,
     inbound: Streaming<StreamDriverRequest>,
 ) -> OutboundStream<wire::StreamDriverResponse> {
-    let (out, stream) = outbound(service.ground.config.stream_queue_max);
+    let (out, stream) = outbound(service.config.stream_queue_max);
     let connection = Connection {
         service,
         driver,
@@ -68,7 +69,7 @@ impl Connection {
 
     /// Waits for the first message; `None` when the app leaves without one.
     async fn hello(&mut self) -> Result<Option<(DriverKey, ConnectionNo)>, Status> {
-        let patience = self.service.ground.config.hello_max;
+        let patience = self.service.config.hello_max;
         let first = tokio::select! {
             message = self.inbound.message() => message,
             () = self.out.closed() => return Ok(None),
@@ -141,9 +142,9 @@ impl Connection {
                 vehicle,
                 destination_filter,
             }) => {
-                let ground = &self.service.ground;
+                let ground = self.service.ground();
                 let filter = destination_filter;
-                let change = shift_change(ground, available, &products, vehicle, filter)?;
+                let change = shift_change(&ground, available, &products, vehicle, filter)?;
                 self.service.shift(&self.driver, change).await?;
                 Ok(())
             }
@@ -155,18 +156,16 @@ impl Connection {
             let problem = format!("must be at most {PINGS_MAX} in a batch");
             return Err(Refusal::bad_field("pings.pings", problem).into());
         }
-        let ground = &self.service.ground;
-        let reach_m = ground.config.snap_distance_max_m;
-        // Looking for the road is the long part, and needs no lock.
-        let sightings: Vec<_> = pings
-            .pings
-            .iter()
-            .map(|ping| Sighting::read(ping, &ground.roads, reach_m))
-            .collect();
-        let now = self.service.clock.now();
-        self.service
-            .change()
-            .pings(key, pings.batch, &sightings, now);
+        let reach_m = self.service.config.snap_distance_max_m;
+        // Looking for the road is the long part.
+        let look_up = |ground: &Ground| -> Vec<_> {
+            let read = |ping| Sighting::read(ping, &ground.roads, reach_m);
+            pings.pings.iter().map(read).collect()
+        };
+        self.service.on_the_map(look_up, |dispatch, sightings| {
+            let now = self.service.clock.now();
+            dispatch.pings(key, pings.batch, &sightings, now);
+        });
         Ok(())
     }
 }

@@ -10,6 +10,7 @@ use tonic::Status;
 
 use super::{read_id, read_id_if_any};
 use crate::{
+    dispatch::Ground,
     error::Refusal,
     outbound::{OutboundStream, outbound},
     rides::Places,
@@ -26,7 +27,6 @@ pub fn open(
     service: &Service,
     request: wire::RequestMatchRequest,
 ) -> Result<OutboundStream<wire::RequestMatchResponse>, Status> {
-    let errand = read_errand(service, &request)?;
     let excluded = request
         .excluded_driver_ids
         .iter()
@@ -35,9 +35,13 @@ pub fn open(
     let open_offer = read_id_if_any(&request.open_offer_id, "open_offer_id")?;
     let (out, stream) = outbound(QUEUE_MAX);
     let now = service.clock.now();
-    service
-        .change()
-        .request(errand, excluded, open_offer, out.clone(), now);
+    service.on_the_map(
+        |ground| read_errand(ground, &request),
+        |dispatch, errand| {
+            dispatch.request(errand?, excluded, open_offer, out.clone(), now);
+            Ok::<_, Status>(())
+        },
+    )?;
     // Asked after the search was entered, so that a stop in between closes it one way or the other.
     if service.shutdown.is_cancelled() {
         out.close(going_away());
@@ -45,8 +49,7 @@ pub fn open(
     Ok(stream)
 }
 
-fn read_errand(service: &Service, request: &wire::RequestMatchRequest) -> Result<Errand, Status> {
-    let ground = &service.ground;
+fn read_errand(ground: &Ground, request: &wire::RequestMatchRequest) -> Result<Errand, Status> {
     let trip: TripId = read_id(&request.trip_id, "trip_id")?;
     let rider: RiderId = read_id(&request.rider_id, "rider_id")?;
     let (product, wanted) = ground.catalogue.named_or_first(&request.product)?;

@@ -1,5 +1,7 @@
 //! NearbyDrivers.
 
+use std::sync::Arc;
+
 use jitney_platform::auth::Caller;
 use jitney_proto::matching::v1 as wire;
 use tonic::Status;
@@ -22,8 +24,7 @@ pub fn nearby(
     caller: &Caller,
     request: &wire::NearbyDriversRequest,
 ) -> Result<Vec<wire::NearbyDriver>, Status> {
-    let ground = &service.ground;
-    let config = &ground.config;
+    let config = &service.config;
     let limit = if request.limit == 0 {
         LIMIT_DEFAULT.min(config.nearby_max)
     } else {
@@ -33,33 +34,30 @@ pub fn nearby(
         let problem = format!("must be at most {}", config.nearby_max);
         return Err(Refusal::bad_field("limit", problem).into());
     }
-    let reach_m = config.snap_distance_max_m;
-    let target = words::on_road(
-        &ground.roads,
-        reach_m,
-        request.location.as_ref(),
-        "location",
-    )?;
+    let place = words::place(request.location.as_ref(), "location")?;
     let products = if request.product.is_empty() {
         ProductSet::ANY
     } else {
-        ground.catalogue.named_or_first(&request.product)?.1
+        service.catalogue.named_or_first(&request.product)?.1
     };
-    let query = Query {
-        target,
-        products,
-        count: limit as usize,
-        within_ms: u32::MAX,
-        excludes: &|_| false,
-    };
-    let found: Vec<_> = {
+    let (ground, target, found) = {
         let dispatch = service.look();
+        let ground = Arc::clone(dispatch.ground());
+        let target = ground.snap(place);
+        let target = target.map_err(|error| Refusal::off_road("location", &error))?;
+        let query = Query {
+            target,
+            products,
+            count: limit as usize,
+            within_ms: u32::MAX,
+            excludes: &|_| false,
+        };
         let fleet = dispatch.fleet();
         let found = ground
             .nearest
             .find(fleet.index(), fleet.ids(), &query)
             .into_iter();
-        found
+        let found: Vec<_> = found
             .filter_map(|found| {
                 let driver = fleet.driver(found.driver);
                 Some((
@@ -69,7 +67,8 @@ pub fn nearby(
                     driver.products,
                 ))
             })
-            .collect()
+            .collect();
+        (ground, target, found)
     };
     // The distances are asked for without the lock: the drivers may have moved on, the answer is of
     // one moment.
@@ -94,7 +93,7 @@ pub fn nearby(
             location: Some(words::point(place)),
             duration_ms,
             distance_meters,
-            products: ground
+            products: service
                 .catalogue
                 .ids(products)
                 .map(ToString::to_string)

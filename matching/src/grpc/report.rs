@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use jitney_proto::{ids::DriverId, matching::v1 as wire};
 use tonic::{Status, Streaming};
 
 use crate::{
+    dispatch::{Dispatch, Ground},
     error::Refusal,
     metrics,
     ping::{PingRefusal, Sighting},
@@ -39,20 +41,28 @@ pub async fn report(
 }
 
 fn take_in(service: &Service, message: &wire::ReportLocationsRequest, tally: &mut Tally) {
-    let ground = &service.ground;
-    let reach_m = ground.config.snap_distance_max_m;
-    // Looking for the road is the long part, and needs no lock.
-    let sightings: Vec<Vec<Result<Sighting, PingRefusal>>> = message
-        .drivers
-        .iter()
-        .map(|driver| {
+    let reach_m = service.config.snap_distance_max_m;
+    // Looking for the road is the long part.
+    let look_up = |ground: &Ground| -> Vec<Vec<Result<Sighting, PingRefusal>>> {
+        let of = |driver: &wire::DriverPings| {
             let read = |ping| Sighting::read(ping, &ground.roads, reach_m);
             driver.pings.iter().map(read).collect()
-        })
-        .collect();
-    let now = service.clock.now();
-    let mut dispatch = service.change();
-    for (driver, sightings) in message.drivers.iter().zip(&sightings) {
+        };
+        message.drivers.iter().map(of).collect()
+    };
+    service.on_the_map(look_up, |dispatch, sightings| {
+        take_sightings(dispatch, message, &sightings, service.clock.now(), tally);
+    });
+}
+
+fn take_sightings(
+    dispatch: &mut Dispatch,
+    message: &wire::ReportLocationsRequest,
+    sightings: &[Vec<Result<Sighting, PingRefusal>>],
+    now: DateTime<Utc>,
+    tally: &mut Tally,
+) {
+    for (driver, sightings) in message.drivers.iter().zip(sightings) {
         let id: Option<DriverId> = driver.driver_id.parse().ok();
         let Some(key) = id.and_then(|id| dispatch.known(&id).ok()) else {
             tally.refuse(UNKNOWN_DRIVER, sightings.len());

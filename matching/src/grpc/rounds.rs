@@ -70,7 +70,7 @@ pub async fn replay(
     let (name, policy) = if request.policy.is_empty() {
         (&record.policy_name, &record.policy)
     } else {
-        let policies = &service.ground.config.policies;
+        let policies = &service.config.policies;
         policies
             .get_key_value(&request.policy)
             .ok_or_else(|| unknown_policy(service, &request.policy))?
@@ -103,7 +103,7 @@ pub async fn replay(
 
 /// The policies, and the one in use.
 pub fn policies(service: &Service) -> wire::GetPolicyResponse {
-    let policies = service.ground.config.policies.iter();
+    let policies = service.config.policies.iter();
     wire::GetPolicyResponse {
         policy: service.look().policy().name.clone(),
         policies: policies
@@ -117,7 +117,7 @@ pub async fn use_policy(
     service: &Service,
     request: &wire::UsePolicyRequest,
 ) -> Result<wire::UsePolicyResponse, Status> {
-    if !service.ground.config.policies.contains_key(&request.policy) {
+    if !service.config.policies.contains_key(&request.policy) {
         return Err(unknown_policy(service, &request.policy).into());
     }
     service.use_policy(&request.policy).await?;
@@ -134,13 +134,7 @@ async fn kept(service: &Service, id: &str) -> Result<Record, Status> {
 }
 
 fn unknown_policy(service: &Service, name: &str) -> Refusal {
-    let known: Vec<&str> = service
-        .ground
-        .config
-        .policies
-        .keys()
-        .map(String::as_str)
-        .collect();
+    let known: Vec<&str> = service.config.policies.keys().map(String::as_str).collect();
     let problem = format!("{name:?} is not configured; there are {}", known.join(", "));
     Refusal::bad_field("policy", problem)
 }

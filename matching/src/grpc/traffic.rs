@@ -1,10 +1,15 @@
 //! TrafficSnapshot: how fast the roads are driven, for a map.
 
 use jitney_proto::{matching::v1 as wire, time::timestamp};
-use jitney_roads::{ArcId, BoundingBox, LatLon};
+use jitney_roads::{ArcId, BoundingBox, LatLon, RoadNetwork};
 use tonic::Status;
 
-use crate::{error::Refusal, service::Service, traffic::millis, wire as words};
+use crate::{
+    error::Refusal,
+    service::{City, Service},
+    traffic::millis,
+    wire as words,
+};
 
 /// Of which so many whole cars' worth is known, at least.
 const WEIGHT_MIN: f64 = 0.25;
@@ -14,7 +19,7 @@ pub fn snapshot(
     service: &Service,
     request: &wire::TrafficSnapshotRequest,
 ) -> Result<wire::TrafficSnapshotResponse, Status> {
-    let ground = &service.ground;
+    let City { ground, traffic } = service.city();
     let config = &ground.config.traffic;
     let area = request.area.as_ref().map(area).transpose()?;
     let limit = match request.limit as usize {
@@ -28,7 +33,7 @@ pub fn snapshot(
     let now = service.clock.now();
     let mut roads = Vec::new();
     if config.enabled {
-        let traffic = service.traffic.look();
+        let traffic = traffic.look();
         let is_inside = |arc: ArcId| {
             let ends = [ground.roads.arc(arc).tail, ground.roads.arc(arc).head];
             area.is_none_or(|area| {
@@ -45,7 +50,7 @@ pub fn snapshot(
         observed.truncate(limit);
         roads.extend(observed.into_iter().map(|(arc, weight)| {
             let slowness = traffic.slowness(arc, millis(now));
-            road(service, arc, slowness, weight)
+            road(&ground.roads, arc, slowness, weight)
         }));
     }
     Ok(wire::TrafficSnapshotResponse {
@@ -56,8 +61,7 @@ pub fn snapshot(
     })
 }
 
-fn road(service: &Service, arc: ArcId, slowness: f64, weight: f64) -> wire::TrafficRoad {
-    let roads = &service.ground.roads;
+fn road(roads: &RoadNetwork, arc: ArcId, slowness: f64, weight: f64) -> wire::TrafficRoad {
     let forward = roads.arc(arc).forward;
     let segment = roads.segment(roads.arc(arc).segment);
     let mut line: Vec<_> = segment

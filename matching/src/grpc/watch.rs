@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::BoxStream};
 use jitney_proto::{matching::v1 as wire, matching::v1::DriverState, time::timestamp};
-use jitney_roads::{BoundingBox, LatLon, Snap};
+use jitney_roads::{BoundingBox, LatLon};
 use tokio::sync::watch::Receiver;
 use tonic::Status;
 
@@ -26,14 +26,14 @@ pub fn driver(
     request: &wire::WatchDriverRequest,
 ) -> Result<Messages<wire::WatchDriverResponse>, Status> {
     let id = read_id(&request.driver_id, "driver_id")?;
-    let ground = &service.ground;
+    let ground = service.ground();
     let reach_m = ground.config.snap_distance_max_m;
     let target = request
         .target
         .as_ref()
         .map(|target| {
-            let snap = words::on_road(&ground.roads, reach_m, Some(target), "target")?;
-            Ok::<_, Refusal>((words::place(Some(target), "target")?, snap))
+            words::on_road(&ground.roads, reach_m, Some(target), "target")?;
+            words::place(Some(target), "target")
         })
         .transpose()?;
     let (key, moved) = {
@@ -63,7 +63,7 @@ pub fn driver(
 struct DriverWatch {
     service: Arc<Service>,
     key: DriverKey,
-    target: Option<(LatLon, Snap)>,
+    target: Option<LatLon>,
     moved: Receiver<()>,
 }
 
@@ -74,21 +74,21 @@ impl DriverWatch {
                 () = self.service.shutdown.cancelled() => return Err(going_away()),
                 changed = self.moved.changed() => changed.map_err(|_| going_away())?,
             }
-            let (fix, stops) = {
+            let (ground, fix, stops) = {
                 let dispatch = self.service.look();
                 let driver = dispatch.fleet().driver(self.key);
-                (driver.fix, driver.standing.rides().stops())
+                let ground = Arc::clone(dispatch.ground());
+                (ground, driver.fix, driver.standing.rides().stops())
             };
             let Some(fix) = fix else {
                 continue;
             };
-            let ground = &self.service.ground;
-            let to_target = self.target.and_then(|(place, target)| {
+            let to_target = self.target.and_then(|place| {
                 // On the way to a stop there may be others.
                 let last = stops.iter().position(|stop| stop.place == Some(place));
                 match last {
                     Some(last @ 1..) => ground.travel_along(fix.snap, &stops[..=last]),
-                    _ => ground.nearest.travel(&fix.snap, &target),
+                    _ => ground.nearest.travel(&fix.snap, &ground.snap(place).ok()?),
                 }
             });
             return Ok(wire::WatchDriverResponse {

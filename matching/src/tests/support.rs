@@ -1,8 +1,12 @@
 //! A small town to test in: ten by ten corners, 200 m apart, at 10 m/s. People are placed at corners,
 //! so driving from `(x, y)` to `(0, 0)` takes about `20·(x + y)` seconds.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt;
 use jitney_platform::{
@@ -22,7 +26,7 @@ use jitney_proto::{
     time::timestamp,
     trips::v1::{TripEvent, TripEventKind, TripState},
 };
-use jitney_roads::testmap;
+use jitney_roads::{RoadNetwork, testmap};
 use tokio::sync::mpsc;
 use tonic::{Request, Status, Streaming};
 
@@ -40,6 +44,16 @@ pub struct Town {
     hand: ManualClock,
     channel: Channel,
     config: Config,
+    plan: Plan,
+}
+
+/// The configured map: corners eastwards and northwards; `None` cannot be opened.
+type Plan = Arc<Mutex<Option<(u32, u32)>>>;
+
+fn survey(plan: &Plan) -> anyhow::Result<RoadNetwork> {
+    let size = *plan.lock().unwrap();
+    let (columns, rows) = size.context("the map is burnt")?;
+    Ok(testmap::grid(columns, rows, 200.0))
 }
 
 impl Town {
@@ -53,14 +67,21 @@ impl Town {
         let (clock, hand) = Clock::manual(start);
         let keys = Arc::new(TokenKeys::generate());
         let platform = Platform::new(clock, database.database(), keys);
-        let channel = serve(&platform, &config).await;
+        let plan = Arc::new(Mutex::new(Some((10, 10))));
+        let channel = serve(&platform, &config, &plan).await;
         Self {
             database,
             platform,
             hand,
             channel,
             config,
+            plan,
         }
+    }
+
+    /// Puts another map, or none, into the place of the one that is configured.
+    pub fn replace_map(&self, size: Option<(u32, u32)>) {
+        *self.plan.lock().unwrap() = size;
     }
 
     /// Stops the service, whether orderly or as if it had been killed, and starts it again.
@@ -70,6 +91,7 @@ impl Town {
             platform,
             hand,
             config,
+            plan,
             ..
         } = self;
         if orderly {
@@ -79,13 +101,14 @@ impl Town {
         let (clock, hand) = Clock::manual(hand.now());
         let keys = platform.keys.clone();
         let platform = Platform::new(clock, database.database(), keys);
-        let channel = serve(&platform, &config).await;
+        let channel = serve(&platform, &config, &plan).await;
         Self {
             database,
             platform,
             hand,
             channel,
             config,
+            plan,
         }
     }
 
@@ -256,11 +279,13 @@ impl Town {
     }
 }
 
-async fn serve(platform: &Platform, config: &Config) -> Channel {
-    let roads = Arc::new(testmap::grid(10, 10, 200.0));
+async fn serve(platform: &Platform, config: &Config, plan: &Plan) -> Channel {
+    let roads = Arc::new(survey(plan).unwrap());
+    let plan = Arc::clone(plan);
     let needs = Needs {
         platform: platform.clone(),
         roads,
+        open_map: Arc::new(move || survey(&plan)),
         seed: 7,
     };
     let matching = Matching::build(config.clone(), needs).await.unwrap();

@@ -413,4 +413,5 @@ played! { {
     replay_round(wire::ReplayRoundRequest) -> wire::ReplayRoundResponse;
     get_policy(wire::GetPolicyRequest) -> wire::GetPolicyResponse;
     use_policy(wire::UsePolicyRequest) -> wire::UsePolicyResponse;
+    reload_map(wire::ReloadMapRequest) -> wire::ReloadMapResponse;
 }
