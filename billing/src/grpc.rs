@@ -5,18 +5,21 @@ use jitney_platform::auth::{Caller, Role};
 use jitney_proto::{
     Code,
     billing::v1::{self as pb, billing_service_server::BillingService, get_balance_request::Owner},
+    common::v1::Point,
     ids::{DriverId, IdError, ProductId, RiderId, TripId},
     money::{Currency, Money},
-    time::timestamp,
+    time::{moment, timestamp},
 };
 use tonic::{Request, Response, Status};
 
 use crate::{
-    Billing,
+    Billing, Error,
     fare::FareLines,
-    hold::{Authorize, CaptureOf, Hold, HoldState},
+    hold::{Authorize, CaptureOf, Hold, HoldState, Reason},
     idempotency::Key,
     ledger::Account,
+    place::Place,
+    quote::Asked,
     receipt::{Receipt, View},
 };
 
@@ -35,10 +38,20 @@ impl BillingService for Grpc {
         })?;
         not_negative("distance_meters", asked.distance_meters)?;
         not_negative("duration_ms", asked.duration_ms)?;
-        let (quote, expires_at) = self
-            .0
-            .quote(&product, asked.distance_meters, asked.duration_ms)
-            .await?;
+        let asked = Asked {
+            product,
+            distance_meters: asked.distance_meters,
+            duration_ms: asked.duration_ms,
+            pickup: place("pickup", asked.pickup)?,
+            dropoff: place("dropoff", asked.dropoff)?,
+            pickup_at: asked
+                .pickup_at
+                .map(|at| moment(&at, "pickup_at"))
+                .transpose()?,
+            extra_stops: asked.extra_stops.into(),
+            surge_percent: asked.surge_percent.into(),
+        };
+        let (quote, expires_at) = self.0.quote(&asked).await?;
         let quote = pb::FareQuote {
             quote_id: quote.id.into(),
             product: quote.product.into(),
@@ -46,6 +59,15 @@ impl BillingService for Grpc {
             lines: lines(&quote.lines, quote.currency),
             total: money(quote.total_minor, quote.currency),
             expires_at: Some(timestamp(expires_at)),
+            cancellation_fee: money(
+                quote.cancellation_fee.total().map_err(Error::from)?,
+                quote.currency,
+            ),
+            no_show_fee: money(
+                quote.no_show_fee.total().map_err(Error::from)?,
+                quote.currency,
+            ),
+            surge_percent: u32::try_from(quote.surge_percent).unwrap_or(u32::MAX),
         };
         Ok(Response::new(pb::QuoteFareResponse { quote: Some(quote) }))
     }
@@ -79,6 +101,7 @@ impl BillingService for Grpc {
         request: Request<pb::CaptureHoldRequest>,
     ) -> Result<Response<pb::CaptureHoldResponse>, Status> {
         let asked = request.into_inner();
+        let reason = reason(asked.reason());
         let key = key(asked.idempotency_key)?;
         let amount = match &asked.amount {
             Some(amount) => Some(Money::from_wire(amount, "amount")?),
@@ -88,10 +111,14 @@ impl BillingService for Grpc {
             "amount.minor_units",
             amount.map_or(0, |amount| amount.minor),
         )?;
+        if amount.is_some() && reason != Reason::Fare {
+            return Err(Code::InvalidRequest.bad_field("amount", "must be absent with a fee"));
+        }
         let asked = CaptureOf {
             trip_id: trip_id(&asked.trip_id)?,
             driver_id: driver_id(&asked.driver_id)?,
             amount,
+            reason,
         };
         let (held, charged) = self.0.store.capture(&key, &asked).await?;
         Ok(Response::new(pb::CaptureHoldResponse {
@@ -215,6 +242,24 @@ fn not_negative(field: &str, value: i64) -> Result<(), Status> {
     } else {
         Ok(())
     }
+}
+
+fn reason(reason: pb::CaptureReason) -> Reason {
+    match reason {
+        pb::CaptureReason::Unspecified | pb::CaptureReason::Fare => Reason::Fare,
+        pb::CaptureReason::CancellationFee => Reason::CancellationFee,
+        pb::CaptureReason::NoShowFee => Reason::NoShowFee,
+    }
+}
+
+/// A place, where there is one.
+fn place(field: &str, point: Option<Point>) -> Result<Option<Place>, Status> {
+    let Some(point) = point else {
+        return Ok(None);
+    };
+    let place = Place::new(point.latitude, point.longitude);
+    let not_there = || Code::InvalidRequest.bad_field(field, "is not a place on Earth");
+    place.ok_or_else(not_there).map(Some)
 }
 
 fn money(minor: i64, currency: Currency) -> Option<jitney_proto::common::v1::Money> {

@@ -81,8 +81,22 @@ pub struct CaptureOf {
     pub trip_id: TripId,
     /// Who drove.
     pub driver_id: DriverId,
-    /// How much; `None` for all that is held.
+    /// How much; `None` for all that is held, or for the whole fee.
     pub amount: Option<Money>,
+    /// What for.
+    pub reason: Reason,
+}
+
+/// What is captured for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reason {
+    /// The ride.
+    #[default]
+    Fare,
+    /// The quote's cancellation fee.
+    CancellationFee,
+    /// The quote's no-show fee.
+    NoShowFee,
 }
 
 /// What a money statement says. All but the last four are kept with the key and said again.

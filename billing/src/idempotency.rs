@@ -3,7 +3,7 @@
 use jitney_proto::ids::TripId;
 use sha2::{Digest, Sha256};
 
-use crate::hold::{Authorize, CaptureOf};
+use crate::hold::{Authorize, CaptureOf, Reason};
 
 /// The longest key, bytes.
 const KEY_BYTES_MAX: usize = 200;
@@ -59,14 +59,18 @@ pub fn hash_of_authorize(asked: &Authorize) -> RequestHash {
 }
 
 /// The hash of a request to capture. Asking for all that is held is not the same request as naming
-/// the amount.
+/// the amount, nor is a fee.
 pub fn hash_of_capture(asked: &CaptureOf) -> RequestHash {
     let (trip, driver) = (
         asked.trip_id.0.as_bytes(),
         asked.driver_id.as_str().as_bytes(),
     );
     match &asked.amount {
-        None => hash(&[trip, driver]),
+        None => match asked.reason {
+            Reason::Fare => hash(&[trip, driver]),
+            Reason::CancellationFee => hash(&[trip, driver, b"cancellation fee"]),
+            Reason::NoShowFee => hash(&[trip, driver, b"no-show fee"]),
+        },
         Some(amount) => hash(&[
             trip,
             driver,
@@ -112,6 +116,7 @@ mod tests {
             trip_id: "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap(),
             driver_id: "ben".parse().unwrap(),
             amount: None,
+            reason: Reason::Fare,
         };
         let amount = |minor, code: &str| Some(Money::new(minor, code.parse().unwrap()));
         let hashes = [
@@ -130,6 +135,14 @@ mod tests {
             }),
             hash_of_capture(&CaptureOf {
                 amount: amount(6, "EUR"),
+                ..asked.clone()
+            }),
+            hash_of_capture(&CaptureOf {
+                reason: Reason::CancellationFee,
+                ..asked.clone()
+            }),
+            hash_of_capture(&CaptureOf {
+                reason: Reason::NoShowFee,
                 ..asked.clone()
             }),
             hash(&[b"ab", b"c"]),

@@ -66,7 +66,7 @@ pub struct Posting {
 /// Who gets what of a fare; the parts sum to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Split {
-    /// What the driver earns.
+    /// What the driver earns: their share of the ride and what they paid on the way.
     pub driver_share_minor: i64,
     /// What the platform keeps: its share of the ride and the booking fee.
     pub platform_share_minor: i64,
@@ -84,8 +84,8 @@ impl Split {
         let ride = lines.ride()?;
         let kept = times(ride, platform_share_basis_points, BASIS_POINTS)?;
         Ok(Split {
-            driver_share_minor: ride - kept,
-            platform_share_minor: kept + lines.booking_fee_minor,
+            driver_share_minor: ride - kept + lines.drivers()?,
+            platform_share_minor: kept + lines.platforms()?,
             tax_minor: lines.tax_minor,
         })
     }
@@ -209,6 +209,7 @@ mod tests {
             minimum_top_up_minor: 0,
             booking_fee_minor: 100,
             tax_minor: 56,
+            ..FareLines::default()
         };
         // 20 % of 839 is 167.8 → 168.
         let capture = plan(&lines, 2_000, 995).unwrap();
@@ -273,14 +274,10 @@ mod tests {
     proptest! {
         #[test]
         fn postings_sum_to_zero(
-            lines in prop::array::uniform6(prop_oneof![0..3_i64, 0..3_000_i64, 0..=MAX_MINOR / 8]),
+            lines in prop::array::uniform13(prop_oneof![0..3_i64, 0..3_000_i64, 0..=MAX_MINOR / 16]),
             share in 0..=BASIS_POINTS, cut: u64,
         ) {
-            let [base, distance, time, top_up, fee, tax] = lines;
-            let lines = FareLines {
-                base_minor: base, distance_minor: distance, time_minor: time,
-                minimum_top_up_minor: top_up, booking_fee_minor: fee, tax_minor: tax,
-            };
+            let lines = FareLines::of_amounts(&lines).unwrap();
             let total = lines.total().unwrap();
             let part = (cut % (total as u64 + 1)) as i64;
             for amount in [total, part] {

@@ -17,21 +17,23 @@ pub mod hold;
 pub mod idempotency;
 pub mod jobs;
 pub mod ledger;
+pub mod place;
 pub mod quote;
 pub mod receipt;
 pub mod store;
+pub mod surcharge;
 pub mod tariff;
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use jitney_platform::{Platform, clock::Clock};
-use jitney_proto::{billing::v1::billing_service_server::BillingServiceServer, ids::ProductId};
+use jitney_proto::billing::v1::billing_service_server::BillingServiceServer;
 
 pub use config::Config;
 pub use error::Error;
 
-use quote::Quote;
+use quote::{Asked, Quote};
 use store::{HoldTerms, Store};
 
 /// The Postgres schema.
@@ -141,16 +143,11 @@ impl Billing {
     ///
     /// # Errors
     /// When the tariff has no such product, the fare is too large, or the database fails.
-    pub async fn quote(
-        &self,
-        product: &ProductId,
-        distance_meters: i64,
-        duration_ms: i64,
-    ) -> Result<(Quote, DateTime<Utc>), Error> {
+    pub async fn quote(&self, asked: &Asked) -> Result<(Quote, DateTime<Utc>), Error> {
         let now = self.clock.now();
         let tariff = tariff::in_force(&self.config.tariffs, now)?;
         let currency = self.config.currency;
-        let quote = Quote::under(tariff, currency, product, distance_meters, duration_ms, now)?;
+        let quote = Quote::under(tariff, currency, asked, now)?;
         let expires_at = self
             .store
             .add_quote(&quote, self.config.quote_validity)

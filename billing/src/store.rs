@@ -16,7 +16,7 @@ use tracing::{Instrument, Span};
 use crate::{
     Error, SCHEMA,
     fare::FareLines,
-    hold::{Authorize, CaptureOf, Hold, Refusal},
+    hold::{Authorize, CaptureOf, Hold, Reason, Refusal},
     idempotency::{self, Key},
     ledger::{Account, AccountTotal, Capture, Soundness},
     quote::Quote,
@@ -129,7 +129,7 @@ impl Store {
         quote: &Quote,
         validity: Duration,
     ) -> Result<DateTime<Utc>, Error> {
-        let lines = &quote.lines;
+        let (cancellation, no_show) = (&quote.cancellation_fee, &quote.no_show_fee);
         let expires_at = sqlx::query_scalar(statements::ADD_QUOTE)
             .bind(quote.id.0)
             .bind(quote.product.as_str())
@@ -137,15 +137,15 @@ impl Store {
             .bind(quote.distance_meters)
             .bind(quote.duration_ms)
             .bind(quote.currency.as_str())
-            .bind(lines.base_minor)
-            .bind(lines.distance_minor)
-            .bind(lines.time_minor)
-            .bind(lines.minimum_top_up_minor)
-            .bind(lines.booking_fee_minor)
-            .bind(lines.tax_minor)
+            .bind(quote.lines.amounts().as_slice())
             .bind(quote.total_minor)
             .bind(quote.platform_share_basis_points)
             .bind(milliseconds(validity))
+            .bind(i32::try_from(quote.surge_percent).unwrap_or(i32::MAX))
+            .bind(cancellation.cancellation_fee_minor)
+            .bind(cancellation.tax_minor)
+            .bind(no_show.no_show_fee_minor)
+            .bind(no_show.tax_minor)
             .fetch_one(&self.pool)
             .instrument(span("add_quote"))
             .await?;
@@ -189,7 +189,6 @@ impl Store {
         let hash = idempotency::hash_of_capture(asked);
         for _ in 0..ATTEMPTS_MAX {
             let (authorised, amount, capture) = self.plan(asked).await?;
-            let lines = &capture.lines;
             let mut accounts = Vec::with_capacity(capture.postings.len());
             let mut owners = Vec::with_capacity(capture.postings.len());
             let mut amounts = Vec::with_capacity(capture.postings.len());
@@ -205,12 +204,7 @@ impl Store {
                 .bind(asked.driver_id.as_str())
                 .bind(amount)
                 .bind(authorised)
-                .bind(lines.base_minor)
-                .bind(lines.distance_minor)
-                .bind(lines.time_minor)
-                .bind(lines.minimum_top_up_minor)
-                .bind(lines.booking_fee_minor)
-                .bind(lines.tax_minor)
+                .bind(capture.lines.amounts().as_slice())
                 .bind(capture.split.driver_share_minor)
                 .bind(capture.split.platform_share_minor)
                 .bind(accounts)
@@ -248,10 +242,13 @@ impl Store {
             .instrument(span("capture_facts"))
             .await?;
         let authorised = facts.as_ref().map_or(0, |facts| facts.authorised);
-        let amount = asked
-            .amount
-            .as_ref()
-            .map_or(authorised, |amount| amount.minor);
+        let whole = facts.as_ref().map(|facts| facts.lines(asked.reason));
+        let whole = whole.transpose()?.unwrap_or_default();
+        let amount = match &asked.amount {
+            Some(amount) => amount.minor,
+            // A fee is at most what is held; a fare was held as it is.
+            None => whole.total()?.min(authorised),
+        };
         let capture = match facts {
             Some(facts) if (0..=authorised).contains(&amount) => {
                 let rider = facts
@@ -259,7 +256,7 @@ impl Store {
                     .parse()
                     .map_err(|_| unreadable("a rider's id"))?;
                 let share = facts.platform_share_basis_points;
-                Capture::plan(&facts.lines(), share, amount, &rider, &asked.driver_id)?
+                Capture::plan(&whole, share, amount, &rider, &asked.driver_id)?
             }
             _ => Capture::default(),
         };
@@ -349,23 +346,30 @@ struct CaptureFacts {
     rider_id: String,
     authorised: i64,
     platform_share_basis_points: i64,
-    base_minor: i64,
-    distance_minor: i64,
-    time_minor: i64,
-    minimum_top_up_minor: i64,
-    booking_fee_minor: i64,
-    tax_minor: i64,
+    cancellation_fee_minor: i64,
+    cancellation_tax_minor: i64,
+    no_show_fee_minor: i64,
+    no_show_tax_minor: i64,
+    lines: Vec<i64>,
 }
 
 impl CaptureFacts {
-    fn lines(&self) -> FareLines {
-        FareLines {
-            base_minor: self.base_minor,
-            distance_minor: self.distance_minor,
-            time_minor: self.time_minor,
-            minimum_top_up_minor: self.minimum_top_up_minor,
-            booking_fee_minor: self.booking_fee_minor,
-            tax_minor: self.tax_minor,
+    /// What is charged for that reason, whole.
+    fn lines(&self, reason: Reason) -> Result<FareLines, Error> {
+        match reason {
+            Reason::Fare => {
+                FareLines::of_amounts(&self.lines).ok_or_else(|| unreadable("a quote's lines"))
+            }
+            Reason::CancellationFee => Ok(FareLines {
+                cancellation_fee_minor: self.cancellation_fee_minor,
+                tax_minor: self.cancellation_tax_minor,
+                ..FareLines::default()
+            }),
+            Reason::NoShowFee => Ok(FareLines {
+                no_show_fee_minor: self.no_show_fee_minor,
+                tax_minor: self.no_show_tax_minor,
+                ..FareLines::default()
+            }),
         }
     }
 }

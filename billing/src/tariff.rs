@@ -11,10 +11,20 @@ use jitney_proto::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::fare::MAX_MINOR;
+use crate::{
+    fare::MAX_MINOR,
+    surcharge::{FareZone, Night},
+};
 
 /// A whole in basis points.
 pub const BASIS_POINTS: i64 = 10_000;
+
+/// The largest percentage that a night may add.
+const PERCENT_MAX: i64 = 1_000;
+/// The largest cap of a surge, percent.
+const SURGE_PERCENT_MAX: i64 = 1_000;
+/// A day in milliseconds.
+const DAY_MS: i64 = 86_400_000;
 
 /// The prices of every product from one moment on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,8 +36,31 @@ pub struct Tariff {
     pub effective_from: DateTime<Utc>,
     /// Tax on top of everything else, basis points: 600 is 6 %.
     pub tax_basis_points: i64,
+    /// What scarcity may make of a fare at most, percent; 100 leaves every fare as it is.
+    #[serde(default = "no_surge", skip_serializing_if = "is_no_surge")]
+    pub surge_percent_max: i64,
+    /// When rides cost more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub night: Option<Night>,
+    /// Where rides cost more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub zones: Vec<FareZone>,
     /// The prices, by product.
     pub products: BTreeMap<ProductId, Rates>,
+}
+
+// What a tariff does not say is left out of its canonical form: tariffs that were kept before there was
+// such a field keep their hash.
+fn no_surge() -> i64 {
+    100
+}
+
+fn is_no_surge(percent: &i64) -> bool {
+    *percent == 100
+}
+
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 /// The prices of one product.
@@ -46,6 +79,21 @@ pub struct Rates {
     pub booking_fee_minor: i64,
     /// What the platform keeps of the ride itself, without booking fee and tax, basis points.
     pub platform_share_basis_points: i64,
+    /// Per minute that the driver waits at the pick-up, minor units.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub waiting_per_minute_minor: i64,
+    /// How long they wait for nothing, milliseconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub waiting_free_ms: i64,
+    /// Per stop between pick-up and drop-off, minor units.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub extra_stop_minor: i64,
+    /// What calling the ride off late costs, before tax, minor units.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cancellation_fee_minor: i64,
+    /// What not coming costs, before tax, minor units.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub no_show_fee_minor: i64,
 }
 
 /// Why a list of tariffs is refused. The text names the field.
@@ -95,6 +143,27 @@ pub enum TariffError {
         value: i64,
         /// The most it may hold.
         most: i64,
+    },
+    /// A zone that is none.
+    #[error("billing.tariffs: zone {id:?} of {version:?} {problem}")]
+    Zone {
+        /// The tariff.
+        version: String,
+        /// The zone.
+        id: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A cap that is below the fare itself.
+    #[error(
+        "billing.tariffs: surge_percent_max of {version:?} must be between 100 and \
+         {SURGE_PERCENT_MAX}, not {value}"
+    )]
+    Surge {
+        /// The tariff.
+        version: String,
+        /// What it holds.
+        value: i64,
     },
 }
 
@@ -149,6 +218,34 @@ fn validate_numbers(tariff: &Tariff) -> Result<(), TariffError> {
         tariff.tax_basis_points,
         BASIS_POINTS,
     )?;
+    if !(100..=SURGE_PERCENT_MAX).contains(&tariff.surge_percent_max) {
+        return Err(TariffError::Surge {
+            version: tariff.version.clone(),
+            value: tariff.surge_percent_max,
+        });
+    }
+    if let Some(night) = &tariff.night {
+        within("night.percent".to_owned(), night.percent, PERCENT_MAX)?;
+    }
+    for (place, zone) in tariff.zones.iter().enumerate() {
+        let broken = |problem| TariffError::Zone {
+            version: tariff.version.clone(),
+            id: zone.id.clone(),
+            problem,
+        };
+        if let Some(problem) = zone.area.problem() {
+            return Err(broken(problem));
+        }
+        if tariff.zones[..place]
+            .iter()
+            .any(|other| other.id == zone.id)
+        {
+            return Err(broken("is there twice"));
+        }
+        let (id, pickup, dropoff) = (&zone.id, zone.pickup_minor, zone.dropoff_minor);
+        within(format!("zones.{id}.pickup_minor"), pickup, MAX_MINOR)?;
+        within(format!("zones.{id}.dropoff_minor"), dropoff, MAX_MINOR)?;
+    }
     for (product, rates) in &tariff.products {
         for (name, value, most) in [
             ("base_minor", rates.base_minor, MAX_MINOR),
@@ -161,6 +258,19 @@ fn validate_numbers(tariff: &Tariff) -> Result<(), TariffError> {
                 rates.platform_share_basis_points,
                 BASIS_POINTS,
             ),
+            (
+                "waiting_per_minute_minor",
+                rates.waiting_per_minute_minor,
+                MAX_MINOR,
+            ),
+            ("waiting_free_ms", rates.waiting_free_ms, DAY_MS),
+            ("extra_stop_minor", rates.extra_stop_minor, MAX_MINOR),
+            (
+                "cancellation_fee_minor",
+                rates.cancellation_fee_minor,
+                MAX_MINOR,
+            ),
+            ("no_show_fee_minor", rates.no_show_fee_minor, MAX_MINOR),
         ] {
             within(format!("products.{product}.{name}"), value, most)?;
         }
@@ -210,6 +320,11 @@ pub fn built_in() -> Tariff {
         minimum_minor: minimum,
         booking_fee_minor: booking_fee,
         platform_share_basis_points: 2_000,
+        waiting_per_minute_minor: per_minute,
+        waiting_free_ms: 120_000,
+        extra_stop_minor: booking_fee,
+        cancellation_fee_minor: minimum / 2,
+        no_show_fee_minor: minimum,
     };
     let product = |name: &str| {
         name.parse::<ProductId>()
@@ -219,6 +334,9 @@ pub fn built_in() -> Tariff {
         version: "standard-2".to_owned(),
         effective_from: DateTime::UNIX_EPOCH,
         tax_basis_points: 600,
+        surge_percent_max: 150,
+        night: None,
+        zones: Vec::new(),
         products: BTreeMap::from([
             (product("economy"), rates(150, 85, 20, 450, 100)),
             (product("comfort"), rates(220, 115, 28, 650, 120)),

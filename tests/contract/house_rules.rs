@@ -163,6 +163,13 @@ fn money_is_never_a_float() {
             continue;
         }
         let text = fs::read_to_string(&path).unwrap();
+        // Degrees and metres have a file of their own, without an amount in it.
+        if shown(&path).ends_with("billing/src/place.rs") {
+            for banned in ["minor", "Money", "i64"] {
+                assert!(!text.contains(banned), "place.rs: contains {banned}");
+            }
+            continue;
+        }
         for banned in ["f64", "f32", "double precision", " real,", "numeric("] {
             assert!(
                 !text.contains(banned),

@@ -9,7 +9,7 @@ use futures::{FutureExt, future::BoxFuture};
 use jitney_platform::outbox::{DeliveryError, OutboxEvent};
 use jitney_proto::{
     Code,
-    billing::v1::{CaptureHoldRequest, HoldState, VoidHoldRequest},
+    billing::v1::{CaptureHoldRequest, CaptureReason, HoldState, VoidHoldRequest},
     ids::TripId,
     matching::v1::ApplyTripEventRequest,
     trips::v1::{TripEvent, TripEventKind},
@@ -75,6 +75,7 @@ async fn capture(
         driver_id,
         amount: None,
         idempotency_key: format!("{trip_id}:capture"),
+        reason: CaptureReason::Fare.into(),
     };
     settled(
         app.call(billing.capture_hold(request))

@@ -188,6 +188,7 @@ async fn price(
         pickup_eta_ms,
         tariff_version: fare.tariff_version.clone(),
         expires_at: fare.expires_at,
+        surge_percent: fare.surge_percent,
     };
     Ok(Some((price, quote)))
 }
@@ -198,6 +199,9 @@ async fn fare(app: &App, way: &Way, product: &ProductId) -> Result<FareQuote, Er
         product: product.to_string(),
         distance_meters: way.distance_m,
         duration_ms: way.duration_ms,
+        pickup: Some(way.pickup.into()),
+        dropoff: Some(way.dropoff.into()),
+        ..QuoteFareRequest::default()
     };
     app.call(billing.quote_fare(request))
         .await

@@ -1,14 +1,20 @@
 -- add_quote: keeps a price; when it was made and when it ends are the database's to say
--- $1 id, $2 product, $3 tariff version, $4 distance, $5 duration, $6 currency, $7-$12 the lines,
--- $13 total, $14 the platform's share, $15 validity in ms
+-- $1 id, $2 product, $3 tariff version, $4 distance, $5 duration, $6 currency, $7 the lines, in the
+-- order of `FareLines`, $8 total, $9 the platform's share, $10 validity in ms, $11 the surge,
+-- $12 the cancellation fee and $13 its tax, $14 the no-show fee and $15 its tax
 INSERT INTO fare_quote (
     id, product, tariff_version, distance_meters, duration_ms, currency,
-    base_minor, distance_minor, time_minor, minimum_top_up_minor, booking_fee_minor, tax_minor,
-    total_minor, platform_share_basis_points, created_at, expires_at
+    base_minor, distance_minor, time_minor, minimum_top_up_minor, waiting_minor, night_minor,
+    extra_stop_minor, surge_minor, zone_fee_minor, booking_fee_minor, tax_minor,
+    total_minor, platform_share_basis_points, created_at, expires_at, surge_percent,
+    cancellation_fee_minor, cancellation_tax_minor, no_show_fee_minor, no_show_tax_minor
 )
 VALUES (
     $1, $2, $3, $4, $5, $6,
-    $7, $8, $9, $10, $11, $12,
-    $13, $14, now(), now() + $15::bigint * interval '1 millisecond'
+    ($7::bigint[])[1], ($7::bigint[])[2], ($7::bigint[])[3], ($7::bigint[])[4], ($7::bigint[])[5],
+    ($7::bigint[])[6], ($7::bigint[])[7], ($7::bigint[])[8], ($7::bigint[])[11], ($7::bigint[])[12],
+    ($7::bigint[])[13],
+    $8, $9, now(), now() + $10::bigint * interval '1 millisecond', $11,
+    $12, $13, $14, $15
 )
 RETURNING expires_at

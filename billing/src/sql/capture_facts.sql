@@ -2,8 +2,14 @@
 -- $1 trip
 SELECT
     charge.rider_id, charge.currency, charge.authorised, quote.platform_share_basis_points,
-    quote.base_minor, quote.distance_minor, quote.time_minor, quote.minimum_top_up_minor,
-    quote.booking_fee_minor, quote.tax_minor
+    quote.cancellation_fee_minor, quote.cancellation_tax_minor, quote.no_show_fee_minor,
+    quote.no_show_tax_minor,
+    -- In the order of `FareLines`.
+    ARRAY[
+        quote.base_minor, quote.distance_minor, quote.time_minor, quote.minimum_top_up_minor,
+        quote.waiting_minor, quote.night_minor, quote.extra_stop_minor, quote.surge_minor,
+        0::bigint, 0::bigint, quote.zone_fee_minor, quote.booking_fee_minor, quote.tax_minor
+    ] AS lines
 FROM trip_charge AS charge
 JOIN fare_quote AS quote ON quote.id = charge.quote_id
 WHERE charge.trip_id = $1

@@ -1,7 +1,7 @@
 -- capture_hold: takes a held fare once; writes receipt, entry and postings, and moves the balances
 -- $1 key, $2 request hash, $3 trip, $4 driver, $5 amount, $6 what was held when planned,
--- $7-$12 the lines, $13 the driver's share, $14 the platform's share,
--- $15 accounts, $16 owners, $17 amounts of the postings, $18 currency of the amount, or null
+-- $7 the lines, in the order of `FareLines`, $8 the driver's share, $9 the platform's share,
+-- $10 accounts, $11 owners, $12 amounts of the postings, $13 currency of the amount, or null
 --
 -- Answers one row, or none when there is no such charge. The charge is locked first and judged as
 -- it is then, by the clock of then; rider_exposure, account_balance (by account) and idempotency
@@ -20,7 +20,7 @@ judged AS (
     SELECT
         trip_id, at,
         CASE
-            WHEN currency <> $18::text THEN 'OTHER_CURRENCY'
+            WHEN currency <> $13::text THEN 'OTHER_CURRENCY'
             WHEN state <> 'HELD' OR expires_at <= at THEN 'HOLD_NOT_OPEN'
             WHEN $5 > authorised THEN 'ABOVE_HOLD'
             WHEN authorised <> $6 THEN 'CHANGED'
@@ -45,18 +45,25 @@ freed AS (
 told AS (
     INSERT INTO receipt (
         trip_id, rider_id, driver_id, product, tariff_version, currency,
-        base_minor, distance_minor, time_minor, minimum_top_up_minor, booking_fee_minor, tax_minor,
+        base_minor, distance_minor, time_minor, minimum_top_up_minor, waiting_minor, night_minor,
+        extra_stop_minor, surge_minor, cancellation_fee_minor, no_show_fee_minor, zone_fee_minor,
+        booking_fee_minor, tax_minor,
         total_minor, driver_share_minor, platform_share_minor, captured_at
     )
     SELECT
         taken.trip_id, taken.rider_id, taken.driver_id, quote.product, quote.tariff_version,
-        taken.currency, $7, $8, $9, $10, $11, $12, taken.captured, $13, $14, taken.closed_at
+        taken.currency,
+        ($7::bigint[])[1], ($7::bigint[])[2], ($7::bigint[])[3], ($7::bigint[])[4],
+        ($7::bigint[])[5], ($7::bigint[])[6], ($7::bigint[])[7], ($7::bigint[])[8],
+        ($7::bigint[])[9], ($7::bigint[])[10], ($7::bigint[])[11], ($7::bigint[])[12],
+        ($7::bigint[])[13],
+        taken.captured, $8, $9, taken.closed_at
     FROM taken JOIN fare_quote AS quote ON quote.id = taken.quote_id
     RETURNING *
 ),
 planned AS (
     SELECT account, owner_id, amount_minor, position
-    FROM unnest($15::text[], $16::text[], $17::bigint[])
+    FROM unnest($10::text[], $11::text[], $12::bigint[])
         WITH ORDINALITY AS posting (account, owner_id, amount_minor, position)
 ),
 -- Count and sum come from the very rows that `posted` writes: a CHECK refuses any sum but zero, and

@@ -3,6 +3,7 @@
 
 mod access;
 mod expiry;
+mod fees;
 mod races;
 mod repetition;
 mod schema;

@@ -238,6 +238,7 @@ async fn quotes_name_what_they_cannot_price() {
         product: product.to_owned(),
         distance_meters,
         duration_ms,
+        ..Default::default()
     };
     for product in ["", "helicopter", "a b"] {
         assert_eq!(

@@ -101,6 +101,7 @@ impl Sandbox {
             product: "economy".to_owned(),
             distance_meters,
             duration_ms: 600_000,
+            ..Default::default()
         };
         self.trips()
             .quote_fare(request)
@@ -188,6 +189,7 @@ impl Held {
             driver_id: "ben".to_owned(),
             amount: None,
             idempotency_key: key.to_owned(),
+            reason: pb::CaptureReason::Fare.into(),
         }
     }
 

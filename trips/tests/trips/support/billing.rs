@@ -149,6 +149,9 @@ impl BillingService for FakeBilling {
             expires_at: Some(timestamp(
                 jitney_platform::clock::Clock::system().now() + live,
             )),
+            cancellation_fee: euros(500),
+            no_show_fee: euros(600),
+            surge_percent: 100,
         };
         Ok(Response::new(QuoteFareResponse { quote: Some(quote) }))
     }
