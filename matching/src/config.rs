@@ -8,6 +8,7 @@ use jitney_roads::LatLon;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    demand::DemandConfig,
     policy::{Policy, default_policies, read_policies},
     traffic::TrafficConfig,
 };
@@ -112,6 +113,8 @@ pub struct Config {
 
     /// Live traffic.
     pub traffic: TrafficConfig,
+    /// The demand map.
+    pub demand: DemandConfig,
 
     /// How often drivers' positions are written to the database.
     #[serde(with = "humantime_serde")]
@@ -213,6 +216,7 @@ impl Default for Config {
             cell_m: 300.0,
             settle_budget: 1_500,
             traffic: TrafficConfig::default(),
+            demand: DemandConfig::default(),
             flush_interval: Duration::from_secs(1),
             trip_memory: Duration::from_secs(7 * 86_400),
         }
@@ -291,6 +295,9 @@ impl Config {
             if self.zones[..place].iter().any(|other| other.id == zone.id) {
                 return bad("zones", &format!("{} is there twice", zone.id));
             }
+        }
+        if let Some((key, problem)) = self.demand.problem() {
+            return bad(key, problem);
         }
         let lengths = [
             ("snap_distance_max_m", self.snap_distance_max_m),

@@ -31,6 +31,7 @@ use uuid::Uuid;
 use crate::{
     Config,
     config::delta,
+    demand::{Count, Demand},
     fleet::{DriverKey, Fleet},
     nearest::Nearest,
     ping::PingRules,
@@ -106,6 +107,8 @@ pub struct Dispatch {
     search_rules: SearchRules,
     ping_rules: PingRules,
     reservation_ttl: TimeDelta,
+    /// Where riders wait and cars are free.
+    demand: Demand,
     /// What drivers' positions tell of the traffic, until somebody takes it.
     observations: Observations,
     /// Rouses whoever advances the searches.
@@ -138,6 +141,7 @@ impl Dispatch {
             search_rules: SearchRules::of(config),
             ping_rules: PingRules::of(config),
             observations: Observations::new(&config.traffic),
+            demand: Demand::new(config.demand.clone()),
             reservation_ttl: delta(config.reservation_ttl),
             rouse,
             ground,
@@ -152,6 +156,27 @@ impl Dispatch {
     /// The drivers.
     pub fn fleet(&self) -> &Fleet {
         &self.fleet
+    }
+
+    /// Where riders wait and cars are free.
+    pub fn demand(&self) -> &Demand {
+        &self.demand
+    }
+
+    /// Counts for the demand map, when it is time to.
+    pub fn count_demand(&self, now: DateTime<Utc>) -> Option<Count> {
+        self.demand.is_due(now).then(|| {
+            let waiting = self.searches.values();
+            let waiting = waiting.map(|search| search.errand.places.pickup);
+            let idle = self.fleet.iter().filter(|(_, driver)| driver.is_open());
+            let idle = idle.filter_map(|(_, driver)| Some(driver.fix?.place));
+            self.demand.count(waiting, idle)
+        })
+    }
+
+    /// Takes a count in.
+    pub fn take_demand(&mut self, count: &Count, now: DateTime<Utc>) {
+        self.demand.take(count, now);
     }
 
     /// How many searches are under way.

@@ -2,6 +2,7 @@
 //! elsewhere, see [`crate::dispatch`].
 
 mod booking;
+mod demand;
 mod driver_stream;
 mod map;
 mod match_stream;
@@ -191,6 +192,13 @@ impl MatchingService for Handlers {
         let taken = tokio::task::spawn_blocking(snapshot).await;
         let taken = taken.map_err(jitney_platform::status::internal)?;
         Ok(Response::new(taken?))
+    }
+
+    async fn demand_map(
+        &self,
+        request: Request<wire::DemandMapRequest>,
+    ) -> Result<Response<wire::DemandMapResponse>, Status> {
+        demand::map(&self.service, request.get_ref()).map(Response::new)
     }
 
     async fn list_rounds(

@@ -12,6 +12,7 @@
 //! | how the nearest are found | [`nearest`] |
 //! | how a trip finds its driver | [`search`], [`offer`], [`dispatch`] |
 //! | how a round decides who is offered what | [`policy`], [`round`], [`assignment`], [`zone`], [`sharing`] |
+//! | where riders wait and cars are free | [`demand`] |
 //! | how fast the roads are driven now | [`traffic`] |
 //! | what an app that lost its connection is sent again | [`session`], [`outbound`] |
 //! | what survives a restart | [`store`] and the migrations |
@@ -24,6 +25,7 @@
 
 pub mod assignment;
 pub mod config;
+pub mod demand;
 pub mod dispatch;
 pub mod error;
 pub mod fleet;

@@ -393,6 +393,10 @@ impl Service {
         while self.pause(SWEEP_INTERVAL).await {
             let now = self.clock.now();
             self.change().sweep(now);
+            let count = self.look().count_demand(now);
+            if let Some(count) = count {
+                self.change().take_demand(&count, now);
+            }
             if now >= tidy_at {
                 tidy_at = now + crate::config::delta(TIDY_INTERVAL);
                 let config = &self.config;

@@ -8,7 +8,9 @@ use jitney_proto::{
     billing::v1::{FareQuote, QuoteFareRequest},
     common::v1::Route,
     ids::{ProductId, QuoteId},
-    matching::v1::{ComputeRouteRequest, GetServiceAreaRequest, NearbyDriversRequest},
+    matching::v1::{
+        ComputeRouteRequest, DemandMapRequest, GetServiceAreaRequest, NearbyDriversRequest,
+    },
     money::Money,
     time::moment,
     trips::v1::TripQuote,
@@ -53,7 +55,11 @@ pub struct Quotes {
 /// # Errors
 /// OUTSIDE_MAP, NO_ROUTE, UNKNOWN_PRODUCT; UNAVAILABLE when a service cannot be reached.
 pub async fn quote(app: &Arc<App>, wish: &Wish) -> Result<Quotes, Error> {
-    let (route, products) = tokio::try_join!(route(app, wish), products(app, wish))?;
+    let (ways, surge_percent) = tokio::join!(
+        async { tokio::try_join!(route(app, wish), products(app, wish)) },
+        surge(app, wish)
+    );
+    let (route, products) = ways?;
     let way = Way {
         pickup: wish.pickup,
         dropoff: wish.dropoff,
@@ -62,7 +68,7 @@ pub async fn quote(app: &Arc<App>, wish: &Wish) -> Result<Quotes, Error> {
     };
     let priced = products
         .iter()
-        .map(|product| price(app, &way, product, wish.product.is_some()));
+        .map(|product| price(app, &way, product, surge_percent, wish.product.is_some()));
     let (prices, quotes): (Vec<Price>, Vec<TripQuote>) =
         try_join_all(priced).await?.into_iter().flatten().unzip();
     app.store
@@ -163,10 +169,14 @@ async fn price(
     app: &App,
     way: &Way,
     offered: &Offered,
+    surge_percent: u32,
     is_wanted: bool,
 ) -> Result<Option<(Price, TripQuote)>, Error> {
     let product = &offered.product;
-    let (fare, pickup_eta_ms) = tokio::join!(fare(app, way, product), eta(app, way, product));
+    let (fare, pickup_eta_ms) = tokio::join!(
+        fare(app, way, product, surge_percent),
+        eta(app, way, product)
+    );
     let fare = match fare {
         Err(Error::Passed(status)) if Code::of(&status) == Some(Code::UnknownProduct) => {
             if is_wanted {
@@ -193,7 +203,12 @@ async fn price(
     Ok(Some((price, quote)))
 }
 
-async fn fare(app: &App, way: &Way, product: &ProductId) -> Result<FareQuote, Error> {
+async fn fare(
+    app: &App,
+    way: &Way,
+    product: &ProductId,
+    surge_percent: u32,
+) -> Result<FareQuote, Error> {
     let mut billing = app.billing.clone();
     let request = QuoteFareRequest {
         product: product.to_string(),
@@ -201,6 +216,7 @@ async fn fare(app: &App, way: &Way, product: &ProductId) -> Result<FareQuote, Er
         duration_ms: way.duration_ms,
         pickup: Some(way.pickup.into()),
         dropoff: Some(way.dropoff.into()),
+        surge_percent,
         ..QuoteFareRequest::default()
     };
     app.call(billing.quote_fare(request))
@@ -208,6 +224,22 @@ async fn fare(app: &App, way: &Way, product: &ProductId) -> Result<FareQuote, Er
         .map_err(|status| Error::of_call(BILLING, status))?
         .quote
         .ok_or_else(|| Error::Defect("billing answered without a quote".to_owned()))
+}
+
+/// What scarcity makes of fares where the rider waits, percent. Who cannot be asked makes nothing of it.
+async fn surge(app: &App, wish: &Wish) -> u32 {
+    let mut matching = app.matching.clone();
+    let request = DemandMapRequest {
+        at: Some(wish.pickup.into()),
+        area: None,
+    };
+    match app.call(matching.demand_map(request)).await {
+        Ok(answer) => answer.cells.first().map_or(100, |cell| cell.surge_percent),
+        Err(status) => {
+            tracing::warn!(code = ?status.code(), "quoted without a surge");
+            100
+        }
+    }
 }
 
 /// Time until the nearest idle driver could be at the pick-up. A price is worth having without it.

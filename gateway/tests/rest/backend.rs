@@ -339,6 +339,7 @@ fake! { MatchingService {
     replay_round(matching::ReplayRoundRequest) -> matching::ReplayRoundResponse;
     get_policy(matching::GetPolicyRequest) -> matching::GetPolicyResponse;
     use_policy(matching::UsePolicyRequest) -> matching::UsePolicyResponse;
+    demand_map(matching::DemandMapRequest) -> matching::DemandMapResponse;
     reload_map(matching::ReloadMapRequest) -> matching::ReloadMapResponse;
     get_service_area(matching::GetServiceAreaRequest) -> matching::GetServiceAreaResponse;
 }

@@ -84,7 +84,8 @@ fn road(roads: &RoadNetwork, arc: ArcId, slowness: f64, weight: f64) -> wire::Tr
     }
 }
 
-fn area(wanted: &jitney_proto::common::v1::BoundingBox) -> Result<BoundingBox, Refusal> {
+/// A request's area.
+pub fn area(wanted: &jitney_proto::common::v1::BoundingBox) -> Result<BoundingBox, Refusal> {
     let corner = |point, field: &str| -> Result<LatLon, Refusal> { words::place(point, field) };
     let area = BoundingBox {
         south_west: corner(wanted.south_west.as_ref(), "area.south_west")?,

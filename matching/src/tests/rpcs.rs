@@ -427,3 +427,77 @@ async fn a_back_end_reports_positions_of_many_drivers() {
         .await;
     assert_eq!(refused.unwrap_err().code(), tonic::Code::PermissionDenied);
 }
+
+#[tokio::test]
+async fn the_demand_map_shows_who_waits_and_who_is_idle() {
+    let config = crate::Config {
+        demand: crate::demand::DemandConfig {
+            surge: crate::demand::SurgeConfig {
+                percent_per_rider: 20,
+                ..Default::default()
+            },
+            ..Default::default()
+        },
+        ..crate::Config::default()
+    };
+    let town = Town::with(config).await;
+    let _anna = town.driver_at("anna", 9, 9).await;
+    // Nobody drives vans.
+    let mut searches = Vec::new();
+    for number in 1..=6 {
+        let request = wire::RequestMatchRequest {
+            product: "van".into(),
+            rider_id: format!("rita-{number}"),
+            ..town.match_request(number)
+        };
+        let anna = "anna".to_owned();
+        let excluded_driver_ids = vec![anna];
+        searches.push(
+            town.search_with(wire::RequestMatchRequest {
+                excluded_driver_ids,
+                ..request
+            })
+            .await,
+        );
+    }
+    town.pass(10).await;
+    let map = async |request| {
+        let request = town.request(Role::Driver, "anna", request);
+        let answer = town.client().demand_map(request).await;
+        answer.map(|answer| answer.into_inner().cells)
+    };
+    let all = map(wire::DemandMapRequest::default()).await.unwrap();
+    assert_eq!(all.len(), 2, "{all:?}");
+    let near = |x: f64, y: f64| (x - y).abs() < 1e-6;
+    assert!(
+        all.iter()
+            .any(|cell| near(cell.waiting, 6.0) && cell.idle_drivers < 1e-6)
+    );
+    assert!(
+        all.iter()
+            .any(|cell| near(cell.idle_drivers, 1.0) && cell.waiting < 1e-6)
+    );
+    let at = |x, y| wire::DemandMapRequest {
+        at: Some(corner(x, y)),
+        area: None,
+    };
+    // Six riders and, within reach, no driver.
+    let here = map(at(0, 0)).await.unwrap();
+    assert_eq!((here.len(), here[0].surge_percent), (1, 200));
+    let there = map(at(9, 9)).await.unwrap();
+    assert_eq!((there.len(), there[0].surge_percent), (1, 100));
+    let both = wire::DemandMapRequest {
+        area: Some(BoundingBox {
+            south_west: Some(corner(0, 0)),
+            north_east: Some(corner(1, 1)),
+        }),
+        ..at(0, 0)
+    };
+    assert_eq!(
+        Code::of(&map(both).await.unwrap_err()),
+        Some(Code::InvalidRequest)
+    );
+    let rider = town.as_rider("rita", wire::DemandMapRequest::default());
+    let refused = town.client().demand_map(rider).await.unwrap_err();
+    assert_eq!(Code::of(&refused), Some(Code::PermissionDenied));
+}

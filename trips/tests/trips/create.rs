@@ -35,6 +35,7 @@ async fn a_quote_has_every_product_unless_one_is_asked_for() {
     assert_eq!(all.route.unwrap().distance_meters, 4_200);
     let economy = &all.quotes[0];
     assert_eq!(economy.pickup_eta_ms, Some(90_000));
+    assert_eq!(economy.surge_percent, 125, "as matching's demand map says");
     assert_eq!(all.quotes[1].pickup_eta_ms, None, "nobody drives comfort");
     let lines: Vec<_> = economy.lines.iter().map(|line| line.kind()).collect();
     assert_eq!(lines, [FareLineKind::Base, FareLineKind::MinimumTopUp]);

@@ -132,6 +132,7 @@ impl BillingService for FakeBilling {
         request: Request<QuoteFareRequest>,
     ) -> Result<Response<QuoteFareResponse>, Status> {
         let state = self.here()?;
+        let request = request.into_inner();
         let live = state.quotes_live.unwrap_or(Duration::from_secs(300));
         let line = |kind: FareLineKind, minor| FareLine {
             kind: kind.into(),
@@ -139,7 +140,7 @@ impl BillingService for FakeBilling {
         };
         let quote = FareQuote {
             quote_id: Uuid::now_v7().to_string(),
-            product: request.into_inner().product,
+            product: request.product,
             tariff_version: "1".to_owned(),
             lines: vec![
                 line(FareLineKind::Base, 250),
@@ -151,7 +152,7 @@ impl BillingService for FakeBilling {
             )),
             cancellation_fee: euros(500),
             no_show_fee: euros(600),
-            surge_percent: 100,
+            surge_percent: request.surge_percent,
         };
         Ok(Response::new(QuoteFareResponse { quote: Some(quote) }))
     }

@@ -380,6 +380,24 @@ played! { {
         Ok(Response::new(ComputeRouteResponse { route: Some(route) }))
     }
 
+    /// Cars are scarce everywhere.
+    async fn demand_map(
+        &self,
+        request: Request<wire::DemandMapRequest>,
+    ) -> Result<Response<wire::DemandMapResponse>, Status> {
+        self.here()?;
+        assert!(request.into_inner().at.is_some(), "one place is asked for");
+        let cell = wire::DemandCell {
+            surge_percent: 125,
+            ..Default::default()
+        };
+        let cells = vec![cell];
+        Ok(Response::new(wire::DemandMapResponse {
+            cells,
+            ..Default::default()
+        }))
+    }
+
     async fn watch_fleet(
         &self,
         _: Request<WatchFleetRequest>,
