@@ -6,6 +6,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     let files = [
         "jitney/common/v1/access.proto",
+        "jitney/common/v1/document.proto",
         "jitney/common/v1/geo.proto",
         "jitney/common/v1/money.proto",
         "jitney/matching/v1/matching.proto",

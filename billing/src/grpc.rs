@@ -5,7 +5,7 @@ use jitney_platform::auth::{Caller, Role};
 use jitney_proto::{
     Code,
     billing::v1::{self as pb, billing_service_server::BillingService, get_balance_request::Owner},
-    common::v1::Point,
+    common::v1::{Document, Point},
     ids::{DriverId, IdError, ProductId, RiderId, TripId},
     money::{Currency, Money},
     time::{moment, timestamp},
@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     Billing, Error,
+    document::Sheet,
     fare::FareLines,
     hold::{Authorize, CaptureOf, Hold, HoldState, Reason},
     idempotency::Key,
@@ -145,13 +146,39 @@ impl BillingService for Grpc {
     ) -> Result<Response<pb::GetReceiptResponse>, Status> {
         let caller = Caller::of(&request)?;
         let trip_id = trip_id(&request.get_ref().trip_id)?;
-        let charged = self.0.store.receipt(trip_id).await?;
-        // A trip that was never charged and one of somebody else's read the same.
-        let seen = charged.and_then(|receipt| Some((View::of(&receipt, &caller)?, receipt)));
-        let (view, charged) =
-            seen.ok_or_else(|| Code::NotFound.status("there is no receipt for this trip"))?;
+        let (view, charged) = self.seen(&caller, trip_id).await?;
         Ok(Response::new(pb::GetReceiptResponse {
             receipt: Some(receipt(charged, view)),
+        }))
+    }
+
+    async fn get_receipt_document(
+        &self,
+        request: Request<pb::GetReceiptDocumentRequest>,
+    ) -> Result<Response<pb::GetReceiptDocumentResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let asked = request.get_ref();
+        let trip_id = trip_id(&asked.trip_id)?;
+        let format = pb::DocumentFormat::try_from(asked.format);
+        let unknown = |_| Code::InvalidRequest.bad_field("format", "is not known");
+        let format = format.map_err(unknown)?;
+        let (view, charged) = self.seen(&caller, trip_id).await?;
+        let sheet = Sheet::of_receipt(&charged, view);
+        let (content_type, ending, data) = match format {
+            pb::DocumentFormat::Unspecified | pb::DocumentFormat::Html => (
+                "text/html; charset=utf-8",
+                "html",
+                sheet.html().into_bytes(),
+            ),
+            pb::DocumentFormat::Pdf => ("application/pdf", "pdf", sheet.pdf()),
+        };
+        let document = Document {
+            content_type: content_type.to_owned(),
+            file_name: format!("receipt-{trip_id}.{ending}"),
+            data,
+        };
+        Ok(Response::new(pb::GetReceiptDocumentResponse {
+            document: Some(document),
         }))
     }
 
@@ -213,6 +240,16 @@ impl BillingService for Grpc {
             wrong_charges: found.wrong_charges,
             totals: totals.collect(),
         }))
+    }
+}
+
+impl Grpc {
+    /// A receipt and what the caller sees of it. A trip that was never charged and one of somebody
+    /// else's read the same.
+    async fn seen(&self, caller: &Caller, trip_id: TripId) -> Result<(View, Receipt), Status> {
+        let charged = self.0.store.receipt(trip_id).await?;
+        let seen = charged.and_then(|receipt| Some((View::of(&receipt, caller)?, receipt)));
+        seen.ok_or_else(|| Code::NotFound.status("there is no receipt for this trip"))
     }
 }
 

@@ -10,6 +10,7 @@
 //! Billing calls no other service.
 
 pub mod config;
+pub mod document;
 pub mod error;
 pub mod fare;
 pub mod grpc;

@@ -35,6 +35,7 @@ use uuid::Uuid;
 use crate::{
     auth::{Bearer, Gate},
     config::Config,
+    document,
     health::Readiness,
     limit::{self, Limits},
     problem::Problem,
@@ -283,6 +284,9 @@ impl Handler {
             .upstream
             .unary(&binding.rpc, request, self.config.call_timeout)
             .await?;
+        if let Some(field) = &binding.document {
+            return Ok(document::respond(&answer, field)?);
+        }
         let json = transcode::to_json(&answer)?;
         let headers = [
             (CONTENT_TYPE, HeaderValue::from_static("application/json")),

@@ -22,6 +22,7 @@ use tokio::net::TcpListener;
 
 pub mod auth;
 pub mod config;
+pub mod document;
 pub mod limit;
 pub mod problem;
 pub mod route;

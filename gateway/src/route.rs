@@ -16,7 +16,10 @@ use prost_reflect::{
     MethodDescriptor, OneofDescriptor, Value,
 };
 
-use crate::template::{Path, Step, Template};
+use crate::{
+    document,
+    template::{Path, Step, Template},
+};
 
 /// How messages travel between a caller and an rpc.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +81,8 @@ pub struct Binding {
     pub variables: Vec<Vec<FieldDescriptor>>,
     /// Where the body goes.
     pub body: Body,
+    /// The field that holds the file which is the answer; without one the answer is the message as JSON.
+    pub document: Option<FieldDescriptor>,
 }
 
 /// What was found for a verb and a path.
@@ -307,9 +312,12 @@ impl Binding {
             Some("*") => Body::Whole,
             Some(name) => Body::Field(body_field(&rpc.input, name)?),
         };
+        let document = text(rule, "response_body")
+            .map(|name| document_field(&rpc.output, &name))
+            .transpose()?;
         ensure!(
-            text(rule, "response_body").is_none(),
-            "response_body is not served: answers are whole messages"
+            document.is_none() || rpc.shape == Shape::Unary,
+            "a file is the answer of a call, not of a stream"
         );
         if matches!(method, Method::GET | Method::DELETE) {
             ensure!(body == Body::None, "{method} takes no body");
@@ -326,6 +334,7 @@ impl Binding {
             template,
             variables,
             body,
+            document,
         })
     }
 }
@@ -370,6 +379,22 @@ fn body_field(message: &MessageDescriptor, name: &str) -> Result<FieldDescriptor
     ensure!(
         matches!(field.kind(), Kind::Message(_)) && !field.is_list() && !field.is_map(),
         "body: {name:?} is not a message"
+    );
+    Ok(field)
+}
+
+/// The field of a response that holds the file which is the whole answer.
+fn document_field(message: &MessageDescriptor, name: &str) -> Result<FieldDescriptor> {
+    let field = message.get_field_by_name(name);
+    let field = field.with_context(|| format!("{} has no field {name:?}", message.full_name()))?;
+    let is_document = match field.kind() {
+        Kind::Message(kind) => kind.full_name() == document::MESSAGE && !field.is_list(),
+        _ => false,
+    };
+    ensure!(
+        is_document,
+        "response_body {name:?} is no {}: other answers are whole messages",
+        document::MESSAGE
     );
     Ok(field)
 }

@@ -154,6 +154,8 @@ fn a_rule_that_cannot_be_followed_fails_with_the_name_of_its_rpc() {
         ("", r#"post: "/a" body: "id""#, "is not a message"),
         ("", r#"get: "/a" body: "*""#, "GET takes no body"),
         ("", r#"get: "/a" response_body: "id""#, "response_body"),
+        ("", r#"get: "/a" response_body: "inner""#, "response_body"),
+        ("", r#"get: "/a" response_body: "nothing""#, "no field"),
         ("", r#"body: "*""#, "names none of"),
         ("", r#"custom { kind: "LOCK" path: "/a" }"#, "names none of"),
         (
@@ -224,6 +226,7 @@ proptest! {
             let body = Body::None;
             routes.add(Binding {
                 rpc: rpc.clone(), method: Method::GET, template, variables: Vec::new(), body,
+                document: None,
             }).unwrap();
         }
         for text in &paths {

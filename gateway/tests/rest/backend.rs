@@ -13,7 +13,7 @@ use jitney_platform::auth::Caller;
 use jitney_proto::{
     Code,
     billing::v1::{self as billing, billing_service_server::BillingService},
-    common::v1::Money,
+    common::v1::{Document, Money},
     matching::v1::{self as matching, matching_service_server::MatchingService},
     trips::v1::{self as trips, trips_service_server::TripsService},
 };
@@ -351,6 +351,27 @@ fake! { BillingService {
     ) -> Answer<billing::GetBalanceResponse> {
         self.note("GetBalance", &request)?;
         Ok(Response::new(billing::GetBalanceResponse::default()))
+    }
+
+    /// The id says what kind of file it is, and what is wrong with it.
+    async fn get_receipt_document(
+        &self,
+        request: Request<billing::GetReceiptDocumentRequest>,
+    ) -> Answer<billing::GetReceiptDocumentResponse> {
+        self.note("GetReceiptDocument", &request)?;
+        let (content_type, file_name) = match request.get_ref().trip_id.as_str() {
+            "none" => return Ok(Response::new(billing::GetReceiptDocumentResponse::default())),
+            "pdf" => ("application/pdf", "receipt.pdf"),
+            "odd-type" => ("image/svg+xml", "receipt.svg"),
+            "odd-name" => ("application/pdf", "a\"\r\nSet-Cookie: b"),
+            _ => ("text/html; charset=utf-8", "receipt.html"),
+        };
+        let document = Document {
+            content_type: content_type.to_owned(),
+            file_name: file_name.to_owned(),
+            data: b"\x00\xff<p>".to_vec(),
+        };
+        Ok(Response::new(billing::GetReceiptDocumentResponse { document: Some(document) }))
     }
 }
     quote_fare(billing::QuoteFareRequest) -> billing::QuoteFareResponse;

@@ -235,3 +235,33 @@ async fn an_operator_may_do_what_the_rule_says() {
         sandbox.seen()
     );
 }
+
+#[tokio::test]
+async fn a_document_is_the_answer_itself() {
+    let sandbox = Sandbox::start().await;
+    let get = |id: &str| sandbox.rider("GET", &format!("/v1/trips/{id}/receipt:document?format=2"));
+    for (id, content_type, name) in [
+        ("t-1", "text/html; charset=utf-8", "receipt.html"),
+        ("pdf", "application/pdf", "receipt.pdf"),
+    ] {
+        let answer = get(id).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let header = |name: &str| answer.headers()[name].to_str().unwrap().to_owned();
+        assert_eq!(header("content-type"), content_type);
+        assert_eq!(
+            header("content-disposition"),
+            format!("inline; filename=\"{name}\"")
+        );
+        assert!(header("content-security-policy").starts_with("default-src 'none';"));
+        assert_eq!(header("x-content-type-options"), "nosniff");
+        assert_eq!(header("cache-control"), "no-store");
+        assert_eq!(&*answer.bytes().await.unwrap(), b"\x00\xff<p>");
+    }
+    assert!(sandbox.seen().contains("format: Pdf"), "{}", sandbox.seen());
+    // What a browser might run, or take for a header, is not passed on; nor is nothing.
+    for id in ["odd-type", "odd-name", "none"] {
+        let (status, problem) = read(get(id)).await;
+        assert_eq!(status, 500, "{problem}");
+        assert!(!problem.to_string().contains("Cookie"), "{problem}");
+    }
+}

@@ -56,6 +56,7 @@ fn the_table_of_routes_is_the_descriptors() {
         .map(|binding| {
             let rpc = binding.rpc.path.as_str();
             let answer = match binding.rpc.shape {
+                Shape::Unary if binding.document.is_some() => "file",
                 Shape::Unary => "JSON",
                 Shape::ServerStream => "events",
                 Shape::Bidirectional => "WebSocket",

@@ -12,8 +12,9 @@ use jitney_proto::{
     billing::v1::{
         AuthorizeHoldRequest, AuthorizeHoldResponse, CaptureHoldRequest, CaptureHoldResponse,
         CheckLedgerRequest, CheckLedgerResponse, FareLine, FareLineKind, FareQuote,
-        GetBalanceRequest, GetBalanceResponse, GetReceiptRequest, GetReceiptResponse, Hold,
-        HoldState, QuoteFareRequest, QuoteFareResponse, VoidHoldRequest, VoidHoldResponse,
+        GetBalanceRequest, GetBalanceResponse, GetReceiptDocumentRequest,
+        GetReceiptDocumentResponse, GetReceiptRequest, GetReceiptResponse, Hold, HoldState,
+        QuoteFareRequest, QuoteFareResponse, VoidHoldRequest, VoidHoldResponse,
         billing_service_server::BillingService,
     },
     common::v1::Money,
@@ -236,6 +237,13 @@ impl BillingService for FakeBilling {
         &self,
         _: Request<GetReceiptRequest>,
     ) -> Result<Response<GetReceiptResponse>, Status> {
+        Err(Status::unimplemented("not played"))
+    }
+
+    async fn get_receipt_document(
+        &self,
+        _: Request<GetReceiptDocumentRequest>,
+    ) -> Result<Response<GetReceiptDocumentResponse>, Status> {
         Err(Status::unimplemented("not played"))
     }
 
