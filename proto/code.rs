@@ -70,6 +70,10 @@ codes! {
     HoldNotOpen = "HOLD_NOT_OPEN", FailedPrecondition;
     /// More is to be captured than was held.
     CaptureAboveHold = "CAPTURE_ABOVE_HOLD", FailedPrecondition;
+    /// It is too early for this; the message says when it may be done.
+    TooEarly = "TOO_EARLY", FailedPrecondition;
+    /// It costs more than the caller agreed to pay; the details name the fee.
+    FeeAboveLimit = "FEE_ABOVE_LIMIT", FailedPrecondition;
     /// The map cannot be opened; the one in use stays.
     MapUnusable = "MAP_UNUSABLE", FailedPrecondition;
     /// The thing exists already, made by another request.

@@ -115,11 +115,12 @@ impl News {
             TripEventKind::Unassigned => What::Released {
                 state: event.state(),
             },
-            TripEventKind::Completed | TripEventKind::Cancelled | TripEventKind::Expired => {
-                What::Over {
-                    state: event.state(),
-                }
-            }
+            TripEventKind::Completed
+            | TripEventKind::Cancelled
+            | TripEventKind::NoShow
+            | TripEventKind::Expired => What::Over {
+                state: event.state(),
+            },
             // Kinds that a newer trip service has and this one does not know read as unspecified.
             TripEventKind::Unspecified | TripEventKind::Created | TripEventKind::Offered => {
                 What::Nothing

@@ -61,8 +61,7 @@ impl App {
     pub fn rules(&self) -> Rules {
         Rules {
             now: self.now(),
-            pin_tries_max: self.config.pin_tries_max,
-            search_timeout: chrono_of(self.config.search_timeout),
+            limits: self.config.limits(),
         }
     }
 
@@ -74,8 +73,7 @@ impl App {
             named_offer: None,
             gave_back: false,
             has_earlier_ride: false,
-            pin_tries_max: rules.pin_tries_max,
-            search_timeout: rules.search_timeout,
+            limits: rules.limits,
         }
     }
 

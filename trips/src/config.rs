@@ -5,6 +5,8 @@ use std::time::Duration;
 use jitney_platform::outbox::RelayConfig;
 use serde::{Deserialize, Serialize};
 
+use crate::{app::chrono_of, command::cancel::CancellationRules, state::Limits};
+
 /// The trip service's settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -31,6 +33,11 @@ pub struct Config {
     pub offer_record_wait: Duration,
     /// How many wrong PINs lock a ride against being started. At least 1.
     pub pin_tries_max: u32,
+    /// How long a driver waits at the pick-up before the rider may be declared as not coming.
+    #[serde(with = "humantime_serde")]
+    pub no_show_after: Duration,
+    /// When a rider's calling off costs the tariff's cancellation fee.
+    pub cancellation: Cancellation,
     /// How long a call to another service may take.
     #[serde(with = "humantime_serde")]
     pub call_timeout: Duration,
@@ -60,6 +67,32 @@ pub struct Config {
     pub relay: RelayConfig,
 }
 
+/// When a rider's calling off costs the tariff's cancellation fee. It is always free before a driver has
+/// the ride.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cancellation {
+    /// It is free for this long after a driver took the ride.
+    #[serde(with = "humantime_serde")]
+    pub free_for: Duration,
+    /// It is free when the driver is later at the pick-up than reckoned by more than this.
+    #[serde(with = "humantime_serde")]
+    pub late_by: Duration,
+    /// It is free while the driver is farther by road from the pick-up than this, metres; 0 turns this
+    /// rule off.
+    pub free_beyond_meters: u32,
+}
+
+impl Default for Cancellation {
+    fn default() -> Self {
+        Self {
+            free_for: Duration::from_secs(2 * 60),
+            late_by: Duration::from_secs(5 * 60),
+            free_beyond_meters: 0,
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -69,6 +102,8 @@ impl Default for Config {
             search_backstop: Duration::from_secs(10),
             offer_record_wait: Duration::from_secs(8),
             pin_tries_max: 5,
+            no_show_after: Duration::from_secs(5 * 60),
+            cancellation: Cancellation::default(),
             call_timeout: Duration::from_secs(5),
             vehicle_timeout: Duration::from_millis(250),
             hold_recovery_after: Duration::from_secs(5 * 60),
@@ -83,6 +118,20 @@ impl Default for Config {
 }
 
 impl Config {
+    /// What commands are judged by.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            pin_tries_max: self.pin_tries_max,
+            search_timeout: chrono_of(self.search_timeout),
+            no_show_after: chrono_of(self.no_show_after),
+            cancellation: CancellationRules {
+                free_for: chrono_of(self.cancellation.free_for),
+                late_by: chrono_of(self.cancellation.late_by),
+                free_beyond_m: self.cancellation.free_beyond_meters.into(),
+            },
+        }
+    }
+
     /// Refuses settings that cannot work.
     ///
     /// # Errors

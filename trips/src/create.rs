@@ -140,6 +140,7 @@ async fn go_on(
         dropoff: quote.way.dropoff,
         seats: asked.seats,
         fare: quote.fare,
+        fees: quote.fees,
         distance_m: quote.way.distance_m,
         duration_ms: quote.way.duration_ms,
         reservation_id: asked.reservation_id,

@@ -1,7 +1,7 @@
 //! How the outbox's events take effect elsewhere. Matching is told every one, so that its drivers
-//! follow; billing is asked to take the fare of a trip that was driven and to release the hold of one
-//! that was not. Both may be told twice: matching goes by the trip's version, billing by a key made of
-//! the trip's id.
+//! follow; billing is asked to take the fare of a trip that was driven, and of one that was not the fee
+//! for that, or to release the hold. Both may be told twice: matching goes by the trip's version, billing
+//! by a key made of the trip's id.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use jitney_proto::{
     billing::v1::{CaptureHoldRequest, CaptureReason, HoldState, VoidHoldRequest},
     ids::TripId,
     matching::v1::ApplyTripEventRequest,
-    trips::v1::{TripEvent, TripEventKind},
+    trips::v1::{TripEvent, TripEventKind, TripFee},
 };
 use prost::Message;
 use tonic::Status;
@@ -51,8 +51,22 @@ async fn to_billing(app: Arc<App>, event: OutboxEvent) -> Result<(), DeliveryErr
     let event = read(&event)?;
     let trip_id: TripId = event.trip_id.parse().map_err(DeliveryError::failed)?;
     let payment = match event.kind() {
-        TripEventKind::Completed => capture(&app, trip_id, event.driver_id).await?,
-        TripEventKind::Cancelled | TripEventKind::Expired => void(&app, trip_id).await?,
+        TripEventKind::Completed => {
+            capture(&app, trip_id, event.driver_id, CaptureReason::Fare).await?
+        }
+        TripEventKind::Cancelled | TripEventKind::NoShow | TripEventKind::Expired => {
+            match event.fee() {
+                TripFee::Unspecified | TripFee::None => void(&app, trip_id).await?,
+                TripFee::Cancellation => {
+                    let reason = CaptureReason::CancellationFee;
+                    capture(&app, trip_id, event.driver_id, reason).await?
+                }
+                TripFee::NoShow => {
+                    let reason = CaptureReason::NoShowFee;
+                    capture(&app, trip_id, event.driver_id, reason).await?
+                }
+            }
+        }
         _ => return Ok(()),
     };
     match app.store.set_payment_state(trip_id, payment).await {
@@ -68,6 +82,7 @@ async fn capture(
     app: &App,
     trip_id: TripId,
     driver_id: String,
+    reason: CaptureReason,
 ) -> Result<PaymentState, DeliveryError> {
     let mut billing = app.billing.clone();
     let request = CaptureHoldRequest {
@@ -75,7 +90,7 @@ async fn capture(
         driver_id,
         amount: None,
         idempotency_key: format!("{trip_id}:capture"),
-        reason: CaptureReason::Fare.into(),
+        reason: reason.into(),
     };
     settled(
         app.call(billing.capture_hold(request))

@@ -5,21 +5,24 @@ use std::sync::Arc;
 use jitney_platform::auth::Role;
 use jitney_proto::{
     ids::{DriverId, OfferId, TripId},
-    matching::v1::GetDriverRequest,
+    matching::v1::{ComputeRouteRequest, GetDriverRequest},
+    money::Money,
 };
 
 use crate::{
     app::App,
     command::{
-        Command,
+        Command, Kind,
         accept::Accept,
         arrive::Arrive,
-        cancel::{CallOff, Cancel, GiveBack},
+        cancel::{self, CallOff, Cancel, Cost, GiveBack},
         complete::Complete,
         decline::Decline,
+        no_show::NoShow,
         start::Start,
     },
     error::Error,
+    state::{Cell, Refusal, cell},
     trip::{Actor, AssignedDriver, By, Trip},
     view::Viewer,
 };
@@ -165,16 +168,82 @@ pub async fn complete(
         .await
 }
 
+/// The rider did not come.
+///
+/// # Errors
+/// NOT_FOUND when the trip is another's, TOO_EARLY, ILLEGAL_TRANSITION.
+pub async fn no_show(
+    app: &Arc<App>,
+    trip_id: TripId,
+    driver_id: DriverId,
+) -> Result<Arc<Trip>, Error> {
+    app.carry_out(trip_id, Command::NoShow(NoShow { driver_id }))
+        .await
+}
+
+/// What calling the ride off would cost the rider now, if this viewer did.
+///
+/// # Errors
+/// NOT_FOUND when the trip is not the caller's, ILLEGAL_TRANSITION when it cannot be called off.
+pub async fn preview(
+    app: &Arc<App>,
+    trip_id: TripId,
+    viewer: &Viewer,
+) -> Result<(Cost, Option<Money>), Error> {
+    let trip = app.store.trip(trip_id).await?;
+    let (kind, actor) = match viewer {
+        _ if !viewer.sees(&trip) => return Err(Error::NotFound("trip")),
+        Viewer::Rider(_) => (Kind::Cancel, Actor::Rider),
+        Viewer::Driver(_) => (Kind::GiveBack, Actor::Driver),
+        Viewer::Staff => (Kind::CallOff, Actor::Operator),
+    };
+    if !matches!(cell(trip.state, kind), Cell::To(_)) {
+        let state = trip.state;
+        return Err(Refusal::IllegalTransition { state, kind }.into());
+    }
+    let rules = app.config.limits().cancellation;
+    let distance = driver_distance(app, &trip).await;
+    let cost = cancel::cost(&trip, actor, &rules, distance, app.now());
+    Ok((cost, trip.fee_amount(cost.fee)))
+}
+
+/// How far the driver is from the pick-up by road, metres. Asked only where a rule wants to know; where
+/// it cannot be known, the rule does not help.
+async fn driver_distance(app: &App, trip: &Trip) -> Option<i64> {
+    let driver = trip.driver.as_ref().filter(|_| {
+        app.config.cancellation.free_beyond_meters > 0
+            && trip.state.has_claim()
+            && trip.arrived_at.is_none()
+    })?;
+    let mut matching = app.matching.clone();
+    let request = GetDriverRequest {
+        driver_id: driver.driver_id.to_string(),
+    };
+    let found = app.call(matching.get_driver(request)).await;
+    let location = found.ok()?.driver?.location?;
+    let request = ComputeRouteRequest {
+        points: vec![location, trip.pickup.into()],
+        omit_line: true,
+    };
+    let route = app
+        .call(matching.compute_route(request))
+        .await
+        .ok()?
+        .route?;
+    Some(route.distance_meters)
+}
+
 /// The ride is called off: by the driver it goes back to searching, by anybody else it ends.
 ///
 /// # Errors
-/// NOT_FOUND when the trip is not the caller's, ILLEGAL_TRANSITION.
+/// NOT_FOUND when the trip is not the caller's, ILLEGAL_TRANSITION, FEE_ABOVE_LIMIT.
 pub async fn cancel(
     app: &Arc<App>,
     trip_id: TripId,
     viewer: &Viewer,
     caller: &jitney_platform::auth::Caller,
     reason: String,
+    max_fee: Option<Money>,
 ) -> Result<Arc<Trip>, Error> {
     let command = match viewer {
         Viewer::Rider(_) => {
@@ -183,7 +252,11 @@ pub async fn cancel(
             if !viewer.sees(&trip) {
                 return Err(Error::NotFound("trip"));
             }
-            Command::Cancel(Cancel { reason })
+            Command::Cancel(Cancel {
+                reason,
+                max_fee,
+                driver_distance_m: driver_distance(app, &trip).await,
+            })
         }
         Viewer::Driver(driver_id) => Command::GiveBack(GiveBack {
             driver_id: driver_id.clone(),

@@ -87,6 +87,8 @@ impl Error {
                 Refusal::WrongPin { .. } => Code::WrongPin,
                 Refusal::PinLocked => Code::PinLocked,
                 Refusal::EarlierRide => Code::DriverOnTrip,
+                Refusal::TooEarly { .. } => Code::TooEarly,
+                Refusal::FeeAbove { .. } => Code::FeeAboveLimit,
             },
             Error::NotFound(_) => Code::NotFound,
             Error::BadField { .. } => Code::InvalidRequest,
@@ -154,6 +156,16 @@ impl From<Error> for Status {
                 Refusal::WrongPin { tries_left } => {
                     code.status_with(error.to_string(), [("tries_left", tries_left.to_string())])
                 }
+                Refusal::TooEarly { until } => {
+                    code.status_with(error.to_string(), [("until", until.to_rfc3339())])
+                }
+                Refusal::FeeAbove { fee } => code.status_with(
+                    error.to_string(),
+                    [
+                        ("currency_code", fee.currency.to_string()),
+                        ("fee_minor_units", fee.minor.to_string()),
+                    ],
+                ),
                 Refusal::NotYours | Refusal::PinLocked | Refusal::EarlierRide => {
                     code.status(error.to_string())
                 }

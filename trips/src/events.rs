@@ -42,6 +42,7 @@ pub fn event(event_id: EventId, change: &Change, beside: Option<Beside>) -> Trip
             .map(|beside| beside.trip_id.into())
             .unwrap_or_default(),
         shared: beside.is_some_and(|beside| beside.shared),
+        fee: trip.fee.wire().into(),
     }
 }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use jitney_platform::auth::Caller;
 use jitney_proto::{
     ids::DriverId,
+    money::Money,
+    time::timestamp,
     trips::v1::{self as wire, trips_service_server::TripsService},
 };
 use tonic::{Request, Response, Status};
@@ -217,6 +219,31 @@ impl TripsService for Grpc {
         Ok(Response::new(wire::CompleteTripResponse { trip }))
     }
 
+    async fn declare_no_show(
+        &self,
+        request: Request<wire::DeclareNoShowRequest>,
+    ) -> Result<Response<wire::DeclareNoShowResponse>, Status> {
+        let driver = Caller::of(&request)?.driver_id()?;
+        let trip_id = trip_id(&request.get_ref().trip_id)?;
+        let trip = drive::no_show(&self.app, trip_id, driver.clone()).await?;
+        let trip = Some(for_driver(&trip, driver));
+        Ok(Response::new(wire::DeclareNoShowResponse { trip }))
+    }
+
+    async fn preview_cancellation(
+        &self,
+        request: Request<wire::PreviewCancellationRequest>,
+    ) -> Result<Response<wire::PreviewCancellationResponse>, Status> {
+        let viewer = Viewer::of(&Caller::of(&request)?)?;
+        let trip_id = trip_id(&request.get_ref().trip_id)?;
+        let (cost, fee) = drive::preview(&self.app, trip_id, &viewer).await?;
+        Ok(Response::new(wire::PreviewCancellationResponse {
+            fee: fee.map(Into::into),
+            reason: cost.why.to_owned(),
+            free_until: cost.free_until.map(timestamp),
+        }))
+    }
+
     async fn cancel_trip(
         &self,
         request: Request<wire::CancelTripRequest>,
@@ -226,7 +253,11 @@ impl TripsService for Grpc {
         let request = request.into_inner();
         let trip_id = trip_id(&request.trip_id)?;
         let reason = reason(request.reason)?;
-        let trip = drive::cancel(&self.app, trip_id, &viewer, &caller, reason).await?;
+        let max_fee = match &request.max_fee {
+            Some(fee) => Some(Money::from_wire(fee, "max_fee")?),
+            None => None,
+        };
+        let trip = drive::cancel(&self.app, trip_id, &viewer, &caller, reason, max_fee).await?;
         let trip = Some(view::answered(&trip, &viewer));
         Ok(Response::new(wire::CancelTripResponse { trip }))
     }

@@ -11,7 +11,7 @@ use jitney_proto::{
     matching::v1::{
         ComputeRouteRequest, DemandMapRequest, GetServiceAreaRequest, NearbyDriversRequest,
     },
-    money::Money,
+    money::{Currency, Money},
     time::moment,
     trips::v1::TripQuote,
 };
@@ -26,7 +26,7 @@ use crate::{
         fresh_id,
         quotes::{Price, Way},
     },
-    trip::Place,
+    trip::{Fees, Place},
 };
 
 /// What is to be priced.
@@ -199,6 +199,8 @@ async fn price(
         tariff_version: fare.tariff_version.clone(),
         expires_at: fare.expires_at,
         surge_percent: fare.surge_percent,
+        cancellation_fee: fare.cancellation_fee,
+        no_show_fee: fare.no_show_fee,
     };
     Ok(Some((price, quote)))
 }
@@ -288,8 +290,23 @@ fn kept(app: &App, offered: &Offered, fare: &FareQuote) -> Result<Price, Error> 
         quote_id: QuoteId(fresh_id(app.now())),
         product: offered.product.clone(),
         seats_max: offered.seats,
+        fees: Fees {
+            cancellation_minor: fee(&fare.cancellation_fee, total.currency)?,
+            no_show_minor: fee(&fare.no_show_fee, total.currency)?,
+        },
         fare_quote_id: fare.quote_id.clone(),
         fare: total,
         expires_at: moment(expires_at, "expires_at").map_err(|_| odd("an odd expiry"))?,
     })
+}
+
+/// A fee in the fare's currency; 0 when there is none.
+fn fee(fee: &Option<jitney_proto::common::v1::Money>, currency: Currency) -> Result<i64, Error> {
+    let Some(fee) = fee else { return Ok(0) };
+    let odd = || Error::Defect("billing quoted an odd fee".to_owned());
+    let fee = Money::from_wire(fee, "fee").map_err(|_| odd())?;
+    if fee.currency != currency || fee.minor < 0 {
+        return Err(odd());
+    }
+    Ok(fee.minor)
 }

@@ -168,6 +168,7 @@ async fn record(app: &Arc<App>, trip_id: TripId, made: &OfferMade) -> Result<(),
             .parse::<DriverId>()
             .map_err(|_| odd("driver"))?,
         expires_at: moment(expires_at, "expires_at").map_err(|_| odd("expiry"))?,
+        pickup_duration_ms: (made.pickup_duration_ms > 0).then_some(made.pickup_duration_ms),
         beside: match made.beside_trip_id.as_str() {
             "" => None,
             trip => Some(Beside {

@@ -7,14 +7,15 @@
 
 use std::fmt;
 
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Duration, SecondsFormat, Utc};
 use jitney_proto::{
     ids::{DriverId, OfferId},
+    money::Money,
     trips::v1 as wire,
 };
 
 use crate::{
-    command::{self, Command, Kind},
+    command::{self, Command, Kind, cancel::CancellationRules},
     trip::{Beside, By, Offer, OfferState, Trip, named},
 };
 
@@ -90,7 +91,7 @@ pub enum Cell {
 /// Every state and every command, in the order of [`State::ALL`] and [`Kind::ALL`]. One rule stands
 /// beside it: a driver who gave the trip back and says so again is answered the same in every state.
 #[rustfmt::skip]
-pub const TABLE: [(State, [Cell; 11]); 10] = {
+pub const TABLE: [(State, [Cell; 12]); 10] = {
     use Cell::{Again as A, No as N, To};
     use State::*;
     const SEA: Cell = To(Searching);
@@ -101,19 +102,20 @@ pub const TABLE: [(State, [Cell; 11]); 10] = {
     const COM: Cell = To(Completed);
     const CAN: Cell = To(Cancelled);
     const EXP: Cell = To(Expired);
+    const NOS: Cell = To(NoShow);
     [
-        //               offer  end    accept decline arrive start complete cancel give   call   expire
-        //                      offer                                              back   off
-        (Scheduled,     [N,     N,     N,     N,      N,     N,    N,       CAN,   N,     CAN,   N]),
-        (Searching,     [OFF,   A,     N,     A,      N,     N,    N,       CAN,   A,     CAN,   EXP]),
-        (Offered,       [A,     SEA,   ASS,   SEA,    N,     N,    N,       CAN,   A,     CAN,   EXP]),
-        (Assigned,      [A,     A,     A,     A,      ARR,   N,    N,       CAN,   SEA,   CAN,   N]),
-        (DriverArrived, [A,     A,     A,     A,      A,     INP,  N,       CAN,   SEA,   CAN,   N]),
-        (InProgress,    [A,     A,     A,     A,      N,     A,    COM,     N,     N,     CAN,   N]),
-        (Completed,     [A,     A,     A,     A,      N,     N,    A,       N,     N,     N,     N]),
-        (Cancelled,     [A,     A,     N,     A,      N,     N,    N,       A,     A,     A,     N]),
-        (NoShow,        [A,     A,     N,     A,      N,     N,    N,       N,     N,     N,     N]),
-        (Expired,       [A,     A,     N,     A,      N,     N,    N,       N,     N,     N,     A]),
+        //               offer  end    accept decline arrive start complete cancel give   call   expire no
+        //                      offer                                              back   off           show
+        (Scheduled,     [N,     N,     N,     N,      N,     N,    N,       CAN,   N,     CAN,   N,   N]),
+        (Searching,     [OFF,   A,     N,     A,      N,     N,    N,       CAN,   A,     CAN,   EXP,   N]),
+        (Offered,       [A,     SEA,   ASS,   SEA,    N,     N,    N,       CAN,   A,     CAN,   EXP,   N]),
+        (Assigned,      [A,     A,     A,     A,      ARR,   N,    N,       CAN,   SEA,   CAN,   N,   N]),
+        (DriverArrived, [A,     A,     A,     A,      A,     INP,  N,       CAN,   SEA,   CAN,   N,   NOS]),
+        (InProgress,    [A,     A,     A,     A,      N,     A,    COM,     N,     N,     CAN,   N,   N]),
+        (Completed,     [A,     A,     A,     A,      N,     N,    A,       N,     N,     N,     N,   N]),
+        (Cancelled,     [A,     A,     N,     A,      N,     N,    N,       A,     A,     A,     N,   N]),
+        (NoShow,        [A,     A,     N,     A,      N,     N,    N,       N,     N,     N,     N,   A]),
+        (Expired,       [A,     A,     N,     A,      N,     N,    N,       N,     N,     N,     A,   N]),
     ]
 };
 
@@ -133,10 +135,21 @@ pub struct Context {
     pub gave_back: bool,
     /// Whether the trip's driver has another ride to end before this one begins.
     pub has_earlier_ride: bool,
+    /// What is configured.
+    pub limits: Limits,
+}
+
+/// What commands are judged by that is the same for all trips.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
     /// How many wrong PINs lock a trip.
     pub pin_tries_max: u32,
     /// How long a search goes on.
     pub search_timeout: Duration,
+    /// How long a driver waits at the pick-up before the rider counts as not coming.
+    pub no_show_after: Duration,
+    /// When calling off costs.
+    pub cancellation: CancellationRules,
 }
 
 /// What comes of a command that is not refused.
@@ -211,6 +224,16 @@ pub enum Refusal {
     PinLocked,
     /// The driver has another ride to end first.
     EarlierRide,
+    /// The rider has time left to come.
+    TooEarly {
+        /// Until when.
+        until: DateTime<Utc>,
+    },
+    /// Calling off costs more than the rider agreed to.
+    FeeAbove {
+        /// What it costs.
+        fee: Money,
+    },
 }
 
 impl fmt::Display for Refusal {
@@ -238,6 +261,16 @@ impl fmt::Display for Refusal {
             Refusal::EarlierRide => {
                 f.write_str("the driver is on another ride that has to end first")
             }
+            Refusal::TooEarly { until } => write!(
+                f,
+                "the rider has until {} to come",
+                until.to_rfc3339_opts(SecondsFormat::Secs, true)
+            ),
+            Refusal::FeeAbove { fee } => write!(
+                f,
+                "calling off now costs {} {} in minor units, more than max_fee; ask for a preview",
+                fee.minor, fee.currency
+            ),
             Refusal::PinLocked => {
                 f.write_str("there were too many wrong PINs; an operator has to step in")
             }
@@ -270,6 +303,7 @@ pub fn apply(trip: &Trip, command: &Command, context: &Context) -> Result<Transi
         Command::GiveBack(give_back) => command::cancel::by_driver(trip, give_back, context),
         Command::CallOff(call_off) => command::cancel::by_staff(trip, call_off, context),
         Command::Expire(expire) => command::expire::apply(trip, expire, context),
+        Command::NoShow(no_show) => command::no_show::apply(trip, no_show, context),
     }
 }
 

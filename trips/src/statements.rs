@@ -44,15 +44,17 @@ jitney_platform::statements! {
 
     /// Offers of a trip.
     READ_OFFERS = "-- read_offers: some offers of one trip; the trip's row is locked, and with it these
-        SELECT offer_id, driver_id, expires_at, state, beside_trip_id, shared FROM offer
+        SELECT offer_id, driver_id, expires_at, state, beside_trip_id, shared, pickup_duration_ms
+        FROM offer
         WHERE trip_id = $1 AND offer_id = ANY ($2)";
     /// Whose offer it is.
     READ_OFFER_DRIVER = "-- read_offer_driver: to whom an offer was made, which never changes
         SELECT driver_id FROM offer WHERE offer_id = $1 AND trip_id = $2";
     /// An offer is made.
     OPEN_OFFER = "-- open_offer: an offer is made; a second open one violates offer_one_pending_per_trip
-        INSERT INTO offer (offer_id, trip_id, driver_id, expires_at, state, created_at, beside_trip_id, shared)
-        VALUES ($1, $2, $3, $4, 'PENDING', $5, $6, $7)";
+        INSERT INTO offer (offer_id, trip_id, driver_id, expires_at, state, created_at, beside_trip_id,
+            shared, pickup_duration_ms)
+        VALUES ($1, $2, $3, $4, 'PENDING', $5, $6, $7, $8)";
     /// An offer is accepted in time.
     ACCEPT_OFFER = "-- accept_offer: takes the offer if it is still open and in time. The time is the
         -- database's at this statement, after every wait for the trip's lock
@@ -122,17 +124,18 @@ jitney_platform::statements! {
         INSERT INTO quote (
             quote_id, asked_by, product, pickup_latitude, pickup_longitude, dropoff_latitude,
             dropoff_longitude, distance_m, duration_ms, fare_quote_id, fare_minor, fare_currency,
-            expires_at, created_at, seats_max)
+            expires_at, created_at, seats_max, cancellation_fee_minor, no_show_fee_minor)
         SELECT q.quote_id, $1, q.product, $2, $3, $4, $5, $6, $7, q.fare_quote_id, q.fare_minor,
-            q.fare_currency, q.expires_at, $8, q.seats_max
+            q.fare_currency, q.expires_at, $8, q.seats_max, q.cancellation_fee_minor, q.no_show_fee_minor
         FROM unnest($9::uuid[], $10::text[], $11::text[], $12::bigint[], $13::text[],
-            $14::timestamptz[], $15::integer[])
-            AS q (quote_id, product, fare_quote_id, fare_minor, fare_currency, expires_at, seats_max)";
+            $14::timestamptz[], $15::integer[], $16::bigint[], $17::bigint[])
+            AS q (quote_id, product, fare_quote_id, fare_minor, fare_currency, expires_at, seats_max,
+                cancellation_fee_minor, no_show_fee_minor)";
     /// A quote.
     READ_QUOTE = "-- read_quote: a quote and whether it still holds, by the database's clock
         SELECT quote_id, asked_by, product, pickup_latitude, pickup_longitude, dropoff_latitude,
             dropoff_longitude, distance_m, duration_ms, fare_quote_id, fare_minor, fare_currency,
-            seats_max, expires_at > clock_timestamp() AS holds
+            seats_max, cancellation_fee_minor, no_show_fee_minor, expires_at > clock_timestamp() AS holds
         FROM quote WHERE quote_id = $1";
     /// Quotes nobody can use any more.
     PURGE_QUOTES = "-- purge_quotes: quotes that ran out longer ago than a request may take

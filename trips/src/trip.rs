@@ -97,6 +97,27 @@ named! {
     }
 }
 
+named! {
+    /// What a trip's end cost that was not driven.
+    Fee as wire::TripFee {
+        /// Nothing.
+        None = "NONE", None;
+        /// The rider called it off late.
+        Cancellation = "CANCELLATION", Cancellation;
+        /// The rider did not come.
+        NoShow = "NO_SHOW", NoShow;
+    }
+}
+
+/// What a trip's end may cost that is not driven, minor units of the fare's currency, tax included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fees {
+    /// For calling it off late.
+    pub cancellation_minor: i64,
+    /// For not coming.
+    pub no_show_minor: i64,
+}
+
 /// Where an offer stands. The proto has no such list: only the open offer is ever shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OfferState {
@@ -168,6 +189,8 @@ pub struct Offer {
     pub state: OfferState,
     /// The driver's live trip that it comes on top of.
     pub beside: Option<Beside>,
+    /// How long the driver needs to the pick-up, milliseconds, if matching said.
+    pub pickup_duration_ms: Option<i64>,
 }
 
 /// How a trip comes on top of another of its driver's.
@@ -215,6 +238,10 @@ pub struct Trip {
     pub seats: u32,
     /// The up-front fare.
     pub fare: Money,
+    /// What its end may cost instead.
+    pub fees: Fees,
+    /// Which of them it did cost.
+    pub fee: Fee,
     /// Driving distance as quoted, metres.
     pub distance_m: i64,
     /// Driving time as quoted, milliseconds.
@@ -239,6 +266,8 @@ pub struct Trip {
     pub updated_at: DateTime<Utc>,
     /// When the driver took it.
     pub assigned_at: Option<DateTime<Utc>>,
+    /// When the driver was to be at the pick-up, as reckoned when they took it.
+    pub pickup_due_at: Option<DateTime<Utc>>,
     /// When the driver was at the pick-up.
     pub arrived_at: Option<DateTime<Utc>>,
     /// When the ride began.
@@ -253,6 +282,21 @@ impl Trip {
         self.driver
             .as_ref()
             .is_some_and(|driver| driver.driver_id == *driver_id)
+    }
+
+    /// Since when the driver has been waiting at the pick-up.
+    pub fn waited_for_since(&self) -> Option<DateTime<Utc>> {
+        self.arrived_at
+    }
+
+    /// What a fee amounts to; `None` when it is none.
+    pub fn fee_amount(&self, fee: Fee) -> Option<Money> {
+        let minor = match fee {
+            Fee::None => 0,
+            Fee::Cancellation => self.fees.cancellation_minor,
+            Fee::NoShow => self.fees.no_show_minor,
+        };
+        (minor > 0).then(|| Money::new(minor, self.fare.currency))
     }
 
     /// The offer whose answer is awaited.

@@ -123,6 +123,8 @@ fn shown(trip: &Trip, viewer: &Viewer) -> wire::Trip {
         distance_meters: trip.distance_m,
         duration_ms: trip.duration_ms,
         seats: trip.seats,
+        fee: trip.fee_amount(trip.fee).map(Into::into),
+        pickup_due_at: trip.pickup_due_at.map(timestamp),
     }
 }
 

@@ -256,6 +256,7 @@ impl Rider {
         let request = CancelTripRequest {
             trip_id: trip_id.to_owned(),
             reason: reason.to_owned(),
+            max_fee: None,
         };
         let path = format!("/v1/trips/{trip_id}:cancel");
         let call = Call::post("POST /v1/trips/{trip_id}:cancel", path, &request);

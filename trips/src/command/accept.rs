@@ -1,5 +1,6 @@
 //! The driver takes the offered ride.
 
+use chrono::TimeDelta;
 use jitney_proto::{ids::OfferId, trips::v1::TripEventKind};
 
 use super::Kind;
@@ -52,6 +53,9 @@ pub fn apply(trip: &Trip, accept: &Accept, context: &Context) -> Result<Transiti
     change.driver_id = Some(driver_id.clone());
     change.trip.driver = Some(accept.driver.clone());
     change.trip.assigned_at = Some(context.now);
+    change.trip.pickup_due_at = offer
+        .pickup_duration_ms
+        .map(|needed| context.now + TimeDelta::milliseconds(needed));
     change.trip.wrong_pins = 0;
     if let Some(current) = &mut change.trip.offer {
         current.state = OfferState::Accepted;

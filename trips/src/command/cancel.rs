@@ -1,18 +1,46 @@
 //! The ride is called off: by the rider or the staff it ends, by the driver it goes back to searching.
 
-use jitney_proto::{ids::DriverId, trips::v1::TripEventKind};
+use chrono::{DateTime, Duration, Utc};
+use jitney_proto::{ids::DriverId, money::Money, trips::v1::TripEventKind};
 
 use super::{Kind, request::search_until};
 use crate::{
     state::{Change, Context, Effect, Refusal, State, Transition, change, target},
-    trip::{Actor, By, OfferState, Trip},
+    trip::{Actor, By, Fee, OfferState, Trip},
 };
+
+/// When a rider's calling off costs the quote's cancellation fee. It never does before a driver has the
+/// ride, nor when anybody else calls it off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CancellationRules {
+    /// It is free for this long after a driver took the ride.
+    pub free_for: Duration,
+    /// It is free when the driver is later than reckoned by more than this.
+    pub late_by: Duration,
+    /// It is free while the driver is farther by road from the pick-up than this, metres; 0 is no such rule.
+    pub free_beyond_m: i64,
+}
+
+/// What calling off costs, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cost {
+    /// Which fee.
+    pub fee: Fee,
+    /// Why, for people.
+    pub why: &'static str,
+    /// Until when it is free, if that is known and not over.
+    pub free_until: Option<DateTime<Utc>>,
+}
 
 /// The rider calls the ride off.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cancel {
     /// Why, for people.
     pub reason: String,
+    /// What they agree to pay at most; `None` for whatever it costs.
+    pub max_fee: Option<Money>,
+    /// How far the driver is from the pick-up by road, metres, if that is known and matters.
+    pub driver_distance_m: Option<i64>,
 }
 
 /// The driver gives the ride back.
@@ -38,14 +66,72 @@ pub fn by_rider(trip: &Trip, cancel: &Cancel, context: &Context) -> Result<Trans
     let Some(to) = target(trip, Kind::Cancel)? else {
         return Ok(Transition::Unchanged);
     };
-    let by = By::rider(&trip.rider_id);
-    Ok(Transition::Changed(end(
+    let rules = &context.limits.cancellation;
+    let cost = cost(
         trip,
-        to,
-        by,
-        &cancel.reason,
-        context,
-    )))
+        Actor::Rider,
+        rules,
+        cancel.driver_distance_m,
+        context.now,
+    );
+    if let (Some(fee), Some(most)) = (trip.fee_amount(cost.fee), cancel.max_fee)
+        && (fee.currency != most.currency || fee.minor > most.minor)
+    {
+        return Err(Refusal::FeeAbove { fee });
+    }
+    let by = By::rider(&trip.rider_id);
+    let mut change = end(trip, to, by, &cancel.reason, context);
+    change.trip.fee = cost.fee;
+    Ok(Transition::Changed(change))
+}
+
+/// What it costs the rider when somebody calls a ride off now.
+pub fn cost(
+    trip: &Trip,
+    actor: Actor,
+    rules: &CancellationRules,
+    driver_distance_m: Option<i64>,
+    now: DateTime<Utc>,
+) -> Cost {
+    let free = |why| Cost {
+        fee: Fee::None,
+        why,
+        free_until: None,
+    };
+    if actor != Actor::Rider {
+        return free("the rider did not call it off");
+    }
+    let Some(assigned_at) = trip.assigned_at else {
+        return free("no driver has it yet");
+    };
+    if trip.fee_amount(Fee::Cancellation).is_none() {
+        return free("this product has no cancellation fee");
+    }
+    let free_until = assigned_at + rules.free_for;
+    if now < free_until {
+        return Cost {
+            free_until: Some(free_until),
+            ..free("a driver has only just taken it")
+        };
+    }
+    let is_late = trip.arrived_at.is_none()
+        && trip
+            .pickup_due_at
+            .is_some_and(|due| now > due + rules.late_by);
+    if is_late {
+        return free("the driver is late");
+    }
+    let is_far = trip.arrived_at.is_none()
+        && rules.free_beyond_m > 0
+        && driver_distance_m.is_some_and(|distance| distance > rules.free_beyond_m);
+    if is_far {
+        return free("the driver is still far away");
+    }
+    Cost {
+        fee: Fee::Cancellation,
+        why: "a driver is on the way or waiting",
+        free_until: None,
+    }
 }
 
 /// Ends the trip for the staff, also when it is in progress.
@@ -124,6 +210,7 @@ pub fn by_driver(
     after.offer = None;
     after.assigned_at = None;
     after.arrived_at = None;
+    after.pickup_due_at = None;
     after.wrong_pins = 0;
     // The reservation was for the driver who is gone.
     after.reservation_id = None;

@@ -9,6 +9,7 @@ pub mod cancel;
 pub mod complete;
 pub mod decline;
 pub mod expire;
+pub mod no_show;
 pub mod offer;
 pub mod request;
 pub mod start;
@@ -38,6 +39,8 @@ pub enum Command {
     CallOff(cancel::CallOff),
     /// No driver was found in time.
     Expire(expire::Expire),
+    /// The rider did not come.
+    NoShow(no_show::NoShow),
 }
 
 macro_rules! kinds {
@@ -88,6 +91,8 @@ kinds! {
     CallOff = "cancel (operator)";
     /// No driver was found in time.
     Expire = "expire";
+    /// The rider did not come.
+    NoShow = "declare a no-show";
 }
 
 impl fmt::Display for Kind {

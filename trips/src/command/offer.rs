@@ -23,6 +23,8 @@ pub struct Make {
     pub expires_at: DateTime<Utc>,
     /// The driver's live trip that it comes on top of.
     pub beside: Option<Beside>,
+    /// How long the driver needs to the pick-up, milliseconds, if matching said.
+    pub pickup_duration_ms: Option<i64>,
 }
 
 /// Matching's offer ended without an assignment.
@@ -51,6 +53,7 @@ pub fn make(trip: &Trip, make: &Make, context: &Context) -> Result<Transition, R
         expires_at: make.expires_at,
         state: OfferState::Pending,
         beside: make.beside,
+        pickup_duration_ms: make.pickup_duration_ms,
     };
     let mut change = change(trip, to, TripEventKind::Offered, By::system(), context);
     change.driver_id = Some(make.driver_id.clone());

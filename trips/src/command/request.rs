@@ -10,7 +10,7 @@ use rand::RngExt;
 
 use crate::{
     state::{Change, Context, State},
-    trip::{By, PaymentState, Place, Trip},
+    trip::{By, Fee, Fees, PaymentState, Place, Trip},
 };
 
 /// A ride that is paid for: its fare is held.
@@ -30,6 +30,8 @@ pub struct Request {
     pub seats: u32,
     /// The up-front fare.
     pub fare: Money,
+    /// What its end may cost instead.
+    pub fees: Fees,
     /// Driving distance as quoted, metres.
     pub distance_m: i64,
     /// Driving time as quoted, milliseconds.
@@ -54,6 +56,8 @@ pub fn apply(request: &Request, context: &Context, dice: &mut impl rand::Rng) ->
         dropoff: request.dropoff,
         seats: request.seats,
         fare: request.fare,
+        fees: request.fees,
+        fee: Fee::None,
         distance_m: request.distance_m,
         duration_ms: request.duration_ms,
         payment_state: PaymentState::Held,
@@ -66,6 +70,7 @@ pub fn apply(request: &Request, context: &Context, dice: &mut impl rand::Rng) ->
         created_at: context.now,
         updated_at: context.now,
         assigned_at: None,
+        pickup_due_at: None,
         arrived_at: None,
         started_at: None,
         ended_at: None,
@@ -84,7 +89,7 @@ pub fn apply(request: &Request, context: &Context, dice: &mut impl rand::Rng) ->
 
 /// When a search that begins now is given up.
 pub(super) fn search_until(context: &Context) -> DateTime<Utc> {
-    context.now + context.search_timeout
+    context.now + context.limits.search_timeout
 }
 
 fn pin(dice: &mut impl rand::Rng) -> String {

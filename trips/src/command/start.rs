@@ -37,7 +37,7 @@ pub fn apply(trip: &Trip, start: &Start, context: &Context) -> Result<Transition
         return Ok(Transition::Unchanged);
     };
     // Locked is locked, also for the right PIN: otherwise guessing could go on.
-    let tries_left = context.pin_tries_max.saturating_sub(trip.wrong_pins);
+    let tries_left = context.limits.pin_tries_max.saturating_sub(trip.wrong_pins);
     if tries_left == 0 {
         return Err(Refusal::PinLocked);
     }

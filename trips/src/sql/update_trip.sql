@@ -17,5 +17,7 @@ UPDATE trip SET
     assigned_at = $14,
     arrived_at = $15,
     started_at = $16,
-    ended_at = $17
+    ended_at = $17,
+    fee = $18,
+    pickup_due_at = $19
 WHERE trip_id = $1 AND version = $2 - 1

@@ -18,11 +18,12 @@ use crate::{
         complete::Complete,
         decline::Decline,
         expire::Expire,
+        no_show::NoShow,
         offer,
         request::{self, Request},
         start::Start,
     },
-    trip::{Actor, AssignedDriver, OfferState, PaymentState, Place},
+    trip::{Actor, AssignedDriver, Fees, OfferState, PaymentState, Place},
 };
 
 mod conditions;
@@ -46,8 +47,16 @@ fn context() -> Context {
         named_offer: None,
         gave_back: false,
         has_earlier_ride: false,
-        pin_tries_max: 3,
-        search_timeout: TimeDelta::seconds(60),
+        limits: Limits {
+            pin_tries_max: 3,
+            search_timeout: TimeDelta::seconds(60),
+            no_show_after: TimeDelta::seconds(60),
+            cancellation: CancellationRules {
+                free_for: TimeDelta::seconds(30),
+                late_by: TimeDelta::seconds(20),
+                free_beyond_m: 900,
+            },
+        },
     }
 }
 
@@ -64,6 +73,10 @@ fn requested() -> Trip {
         dropoff: place,
         seats: 2,
         fare: Money::new(890, "EUR".parse().unwrap()),
+        fees: Fees {
+            cancellation_minor: 400,
+            no_show_minor: 600,
+        },
         distance_m: 4000,
         duration_ms: 600_000,
         reservation_id: None,
@@ -88,6 +101,7 @@ fn offer_in(state: OfferState) -> Offer {
         expires_at: at(120),
         state,
         beside: None,
+        pickup_duration_ms: Some(50_000),
     }
 }
 
@@ -144,6 +158,7 @@ fn command_for(kind: Kind, trip: &Trip) -> (Command, Context) {
                 driver_id,
                 expires_at: at(120),
                 beside: None,
+                pickup_duration_ms: Some(50_000),
             };
             Command::Offer(make)
         }
@@ -192,7 +207,11 @@ fn command_for(kind: Kind, trip: &Trip) -> (Command, Context) {
             pin: trip.pin.clone(),
         }),
         Kind::Complete => Command::Complete(Complete { driver_id }),
-        Kind::Cancel => Command::Cancel(Cancel { reason }),
+        Kind::Cancel => Command::Cancel(Cancel {
+            reason,
+            max_fee: None,
+            driver_distance_m: None,
+        }),
         Kind::GiveBack => {
             context.gave_back = trip.driver.is_none();
             Command::GiveBack(GiveBack { driver_id, reason })
@@ -208,6 +227,7 @@ fn command_for(kind: Kind, trip: &Trip) -> (Command, Context) {
             search_until: trip.search_until,
             detail: String::new(),
         }),
+        Kind::NoShow => Command::NoShow(NoShow { driver_id }),
     };
     (command, context)
 }

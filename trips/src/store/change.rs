@@ -36,8 +36,7 @@ pub(super) async fn judge_and_write(
             Command::Arrive(_) => claims::has_earlier_ride(connection, trip.trip_id).await?,
             _ => false,
         },
-        pin_tries_max: rules.pin_tries_max,
-        search_timeout: rules.search_timeout,
+        limits: rules.limits,
     };
     match state::apply(&trip, command, &context) {
         Ok(Transition::Unchanged) => Ok(Ok(Outcome {
@@ -186,6 +185,7 @@ async fn carry(
                 .bind(at)
                 .bind(offer.beside.map(|beside| beside.trip_id.0))
                 .bind(offer.beside.is_some_and(|beside| beside.shared))
+                .bind(offer.pickup_duration_ms)
                 .execute(connection)
                 .await?;
         }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Utc};
 use futures::FutureExt;
 use jitney_platform::db;
 use jitney_proto::ids::{OfferId, TripId};
@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::{
     command::Command,
     error::Error,
+    state::Limits,
     statements,
     trip::{LogEntry, PaymentState, Trip},
 };
@@ -37,10 +38,8 @@ pub struct Store {
 pub struct Rules {
     /// Now.
     pub now: DateTime<Utc>,
-    /// How many wrong PINs lock a trip.
-    pub pin_tries_max: u32,
-    /// How long a search goes on.
-    pub search_timeout: Duration,
+    /// What is configured.
+    pub limits: Limits,
 }
 
 /// What came of a command.

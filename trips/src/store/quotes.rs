@@ -9,7 +9,11 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{Store, millis};
-use crate::{error::Error, statements, trip::Place};
+use crate::{
+    error::Error,
+    statements,
+    trip::{Fees, Place},
+};
 
 /// The way a price is for.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +43,8 @@ pub struct Price {
     pub expires_at: DateTime<Utc>,
     /// How many riders the product has seats for.
     pub seats_max: u32,
+    /// What a trip's end may cost instead.
+    pub fees: Fees,
 }
 
 /// A quote as it is kept.
@@ -60,6 +66,8 @@ pub struct Quote {
     pub holds: bool,
     /// How many riders the product has seats for; `None` for quotes made before that was kept.
     pub seats_max: Option<u32>,
+    /// What a trip's end may cost instead.
+    pub fees: Fees,
 }
 
 #[derive(FromRow)]
@@ -78,6 +86,8 @@ struct QuoteRow {
     fare_currency: String,
     holds: bool,
     seats_max: Option<i32>,
+    cancellation_fee_minor: i64,
+    no_show_fee_minor: i64,
 }
 
 impl Store {
@@ -108,6 +118,9 @@ impl Store {
             .iter()
             .map(|price| i32::try_from(price.seats_max).unwrap_or(i32::MAX))
             .collect();
+        let fees = |of: fn(&Fees) -> i64| -> Vec<i64> {
+            prices.iter().map(|price| of(&price.fees)).collect()
+        };
         sqlx::query(statements::INSERT_QUOTES)
             .bind(asked_by)
             .bind(way.pickup.latitude)
@@ -124,6 +137,8 @@ impl Store {
             .bind(currencies)
             .bind(expiries)
             .bind(seats)
+            .bind(fees(|fees| fees.cancellation_minor))
+            .bind(fees(|fees| fees.no_show_minor))
             .execute(self.pool())
             .await?;
         Ok(())
@@ -163,6 +178,10 @@ impl Store {
             ),
             holds: row.holds,
             seats_max: row.seats_max.map(|seats| seats.max(0).cast_unsigned()),
+            fees: Fees {
+                cancellation_minor: row.cancellation_fee_minor,
+                no_show_minor: row.no_show_fee_minor,
+            },
         })
     }
 

@@ -17,7 +17,8 @@ use crate::{
     state::State,
     statements,
     trip::{
-        Actor, AssignedDriver, Beside, By, LogEntry, Offer, OfferState, PaymentState, Place, Trip,
+        Actor, AssignedDriver, Beside, By, Fee, Fees, LogEntry, Offer, OfferState, PaymentState,
+        Place, Trip,
     },
 };
 
@@ -55,6 +56,10 @@ pub(super) struct TripRow {
     started_at: Option<DateTime<Utc>>,
     ended_at: Option<DateTime<Utc>>,
     seats: i32,
+    cancellation_fee_minor: i64,
+    no_show_fee_minor: i64,
+    fee: String,
+    pickup_due_at: Option<DateTime<Utc>>,
 }
 
 /// The offer beside a trip, as `read_trip` and the lists join it.
@@ -65,6 +70,7 @@ pub(super) struct JoinedOffer {
     offer_state: Option<String>,
     offer_beside_trip_id: Option<Uuid>,
     offer_shared: Option<bool>,
+    offer_pickup_duration_ms: Option<i64>,
 }
 
 /// A row of `offer`.
@@ -76,6 +82,7 @@ pub(super) struct OfferRow {
     state: String,
     beside_trip_id: Option<Uuid>,
     shared: bool,
+    pickup_duration_ms: Option<i64>,
 }
 
 /// A row of `trip_transition`.
@@ -133,6 +140,11 @@ impl TripRow {
             },
             seats: self.seats.max(1).cast_unsigned(),
             fare: Money::new(self.fare_minor, id("currency", &self.fare_currency)?),
+            fees: Fees {
+                cancellation_minor: self.cancellation_fee_minor,
+                no_show_minor: self.no_show_fee_minor,
+            },
+            fee: Fee::from_name(&self.fee).ok_or_else(|| odd("fee", &self.fee))?,
             distance_m: self.distance_m,
             duration_ms: self.duration_ms,
             payment_state,
@@ -145,6 +157,7 @@ impl TripRow {
             created_at: self.created_at,
             updated_at: self.updated_at,
             assigned_at: self.assigned_at,
+            pickup_due_at: self.pickup_due_at,
             arrived_at: self.arrived_at,
             started_at: self.started_at,
             ended_at: self.ended_at,
@@ -161,6 +174,7 @@ pub(super) fn joined(row: &PgRow) -> Result<Trip, Error> {
         offer_state,
         offer_beside_trip_id,
         offer_shared,
+        offer_pickup_duration_ms,
     } = JoinedOffer::from_row(row)?;
     let offer = match (
         trip.offer_id,
@@ -176,6 +190,7 @@ pub(super) fn joined(row: &PgRow) -> Result<Trip, Error> {
                 state,
                 beside_trip_id: offer_beside_trip_id,
                 shared: offer_shared.unwrap_or(false),
+                pickup_duration_ms: offer_pickup_duration_ms,
             }
             .offer()?,
         ),
@@ -196,6 +211,7 @@ impl OfferRow {
                 trip_id: TripId(trip_id),
                 shared: self.shared,
             }),
+            pickup_duration_ms: self.pickup_duration_ms,
         })
     }
 }
@@ -242,6 +258,8 @@ pub(super) fn insert(trip: &Trip) -> Statement<'_> {
         .bind(trip.search_until)
         .bind(trip.created_at)
         .bind(trip.seats.cast_signed())
+        .bind(trip.fees.cancellation_minor)
+        .bind(trip.fees.no_show_minor)
 }
 
 /// The statement that writes a trip's next version.
@@ -265,4 +283,6 @@ pub(super) fn update(trip: &Trip) -> Statement<'_> {
         .bind(trip.arrived_at)
         .bind(trip.started_at)
         .bind(trip.ended_at)
+        .bind(trip.fee.name())
+        .bind(trip.pickup_due_at)
 }

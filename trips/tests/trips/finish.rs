@@ -89,6 +89,7 @@ async fn calling_off_releases_the_hold() {
     let request = CancelTripRequest {
         trip_id: trip.trip_id.clone(),
         reason: "changed plans".to_owned(),
+        max_fee: None,
     };
     let ended = rita
         .cancel_trip(request)
@@ -127,6 +128,7 @@ async fn calling_off_releases_the_hold() {
         let request = CancelTripRequest {
             trip_id: trip.trip_id.clone(),
             reason,
+            max_fee: None,
         };
         assert_eq!(code(rita.cancel_trip(request).await), Code::InvalidRequest);
     }

@@ -2,6 +2,7 @@
 
 mod access;
 mod create;
+mod fees;
 mod finish;
 mod lists;
 mod offers;

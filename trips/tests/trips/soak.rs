@@ -194,7 +194,7 @@ async fn settle(city: &City) {
         trips.len()
     );
     assert_eq!(
-        city.billing.captures() as usize,
+        city.billing.captures(),
         completed,
         "each is charged once"
     );

@@ -168,6 +168,7 @@ impl Driver {
         let request = CancelTripRequest {
             trip_id: trip.trip_id.clone(),
             reason: reason.to_owned(),
+            max_fee: None,
         };
         let path = format!("/v1/trips/{}:cancel", trip.trip_id);
         let call = Call::post("POST /v1/trips/{trip_id}:cancel", path, &request);

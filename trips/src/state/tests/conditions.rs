@@ -1,6 +1,10 @@
 //! Each command's own conditions.
 
 use super::*;
+use crate::{
+    command::cancel,
+    trip::{Fee, Fees},
+};
 
 #[test]
 fn a_ride_from_request_to_end() {
@@ -129,6 +133,7 @@ fn a_second_offer_while_one_is_open_is_refused() {
         driver_id: anna(),
         expires_at: at(130),
         beside: None,
+        pickup_duration_ms: None,
     };
     let refusal = Refusal::IllegalTransition {
         state: State::Offered,
@@ -227,4 +232,78 @@ fn wrong_pins_lock_the_trip_also_for_the_right_one() {
     assert_eq!(apply(&trip, &right, &context()), Err(Refusal::PinLocked));
     trip.wrong_pins = 2;
     assert!(apply(&trip, &right, &context()).is_ok());
+}
+
+fn cost_at(trip: &Trip, second: i64, driver_distance_m: Option<i64>) -> (Fee, &'static str) {
+    let rules = &context().limits.cancellation;
+    let cost = cancel::cost(trip, Actor::Rider, rules, driver_distance_m, at(second));
+    (cost.fee, cost.why)
+}
+
+#[test]
+fn calling_off_late_costs_the_rider_and_nobody_else() {
+    let mut trip = trip_in(State::Assigned);
+    trip.pickup_due_at = Some(at(70));
+    // Taken at 20, free for 30 seconds.
+    assert_eq!(cost_at(&trip, 49, None).0, Fee::None);
+    assert_eq!(cost_at(&trip, 50, None).0, Fee::Cancellation);
+    // Due at 70, late after 20 seconds more.
+    assert_eq!(cost_at(&trip, 90, None).0, Fee::Cancellation);
+    assert_eq!(cost_at(&trip, 91, None), (Fee::None, "the driver is late"));
+    // Far by road, if that is known.
+    assert_eq!(cost_at(&trip, 60, Some(900)).0, Fee::Cancellation);
+    assert_eq!(cost_at(&trip, 60, Some(901)).0, Fee::None);
+    // Who has arrived is neither late nor far.
+    let arrived = trip_in(State::DriverArrived);
+    assert_eq!(cost_at(&arrived, 500, Some(901)).0, Fee::Cancellation);
+    // Before a driver has it, and for products without a fee.
+    for state in [State::Searching, State::Offered] {
+        assert_eq!(cost_at(&trip_in(state), 500, None).0, Fee::None);
+    }
+    trip.fees = Fees::default();
+    assert_eq!(cost_at(&trip, 60, None).0, Fee::None);
+    let rules = &context().limits.cancellation;
+    for actor in [Actor::Driver, Actor::Operator, Actor::System] {
+        let cost = cancel::cost(&arrived, actor, rules, None, at(500));
+        assert_eq!(cost.fee, Fee::None, "{actor}");
+    }
+}
+
+#[test]
+fn a_rider_pays_no_more_than_they_agreed_to() {
+    let trip = trip_in(State::DriverArrived);
+    let cancel = |minor, currency: &str| {
+        Command::Cancel(Cancel {
+            reason: String::new(),
+            max_fee: Some(Money::new(minor, currency.parse().unwrap())),
+            driver_distance_m: None,
+        })
+    };
+    let fee = Money::new(400, "EUR".parse().unwrap());
+    for command in [cancel(399, "EUR"), cancel(400, "CHF"), cancel(0, "EUR")] {
+        let refusal = apply(&trip, &command, &context()).unwrap_err();
+        assert_eq!(refusal, Refusal::FeeAbove { fee });
+    }
+    let change = carried_out(&trip, &cancel(400, "EUR"), &context());
+    assert_eq!(change.trip.fee, Fee::Cancellation);
+    let (call_off, context) = command_for(Kind::CallOff, &trip);
+    assert_eq!(carried_out(&trip, &call_off, &context).trip.fee, Fee::None);
+}
+
+#[test]
+fn a_rider_has_time_to_come() {
+    let trip = trip_in(State::DriverArrived);
+    let (command, mut context) = command_for(Kind::NoShow, &trip);
+    // Arrived at 30; a minute.
+    context.now = at(89);
+    let refusal = apply(&trip, &command, &context).unwrap_err();
+    assert_eq!(refusal, Refusal::TooEarly { until: at(90) });
+    context.now = at(90);
+    let change = carried_out(&trip, &command, &context);
+    assert_eq!(change.trip.fee, Fee::NoShow);
+    let free = Trip {
+        fees: Fees::default(),
+        ..trip
+    };
+    assert_eq!(carried_out(&free, &command, &context).trip.fee, Fee::None);
 }

@@ -52,7 +52,7 @@ fn refused(trip: &Trip, command: &Command, context: &Context) {
     // A trip without a driver is nobody's to arrive at, start, complete or give back.
     let is_drivers = matches!(
         kind,
-        Kind::Arrive | Kind::Start | Kind::Complete | Kind::GiveBack
+        Kind::Arrive | Kind::Start | Kind::Complete | Kind::GiveBack | Kind::NoShow
     );
     if is_drivers && trip.driver.is_none() {
         let context = Context {

@@ -11,7 +11,7 @@ use jitney_proto::{
     Code,
     billing::v1::{
         AuthorizeHoldRequest, AuthorizeHoldResponse, CaptureHoldRequest, CaptureHoldResponse,
-        CheckLedgerRequest, CheckLedgerResponse, FareLine, FareLineKind, FareQuote,
+        CaptureReason, CheckLedgerRequest, CheckLedgerResponse, FareLine, FareLineKind, FareQuote,
         GetBalanceRequest, GetBalanceResponse, GetReceiptDocumentRequest,
         GetReceiptDocumentResponse, GetReceiptRequest, GetReceiptResponse, Hold, HoldState,
         QuoteFareRequest, QuoteFareResponse, VoidHoldRequest, VoidHoldResponse,
@@ -32,7 +32,7 @@ pub struct FakeBilling {
 #[derive(Default)]
 struct State {
     holds: HashMap<String, Held>,
-    captures: u32,
+    captures: Vec<(String, CaptureReason)>,
     is_away: bool,
     turned_away: u32,
     loses_hold_answers: u32,
@@ -83,8 +83,17 @@ impl FakeBilling {
     }
 
     /// How often money was taken.
-    pub fn captures(&self) -> u32 {
-        self.lock().captures
+    pub fn captures(&self) -> usize {
+        self.lock().captures.len()
+    }
+
+    /// What money was taken for from a trip's hold; `None` when none was.
+    pub fn taken_for(&self, trip_id: &str) -> Option<CaptureReason> {
+        let state = self.lock();
+        let mut taken = state.captures.iter().filter(|(trip, _)| trip == trip_id);
+        let first = taken.next().map(|(_, reason)| *reason);
+        assert!(taken.next().is_none(), "taken twice");
+        first
     }
 
     /// Refuses every call, or none.
@@ -202,7 +211,8 @@ impl BillingService for FakeBilling {
         match held.state {
             HoldState::Held => {
                 held.state = HoldState::Captured;
-                state.captures += 1;
+                let reason = request.reason();
+                state.captures.push((request.trip_id.clone(), reason));
             }
             HoldState::Captured => {}
             _ => return Err(Code::HoldNotOpen.status("the hold was released")),

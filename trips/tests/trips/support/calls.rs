@@ -4,8 +4,9 @@ use jitney_proto::{
     Code,
     trips::v1::{
         AcceptOfferRequest, ArriveAtPickupRequest, CancelTripRequest, CompleteTripRequest,
-        CreateTripRequest, DeclineOfferRequest, GetTripRequest, QuoteTripRequest, StartTripRequest,
-        Trip,
+        CreateTripRequest, DeclareNoShowRequest, DeclineOfferRequest, GetTripRequest,
+        PreviewCancellationRequest, PreviewCancellationResponse, QuoteTripRequest,
+        StartTripRequest, Trip,
     },
 };
 use tonic::Status;
@@ -106,6 +107,7 @@ pub async fn cancel(client: &mut Client, trip_id: &str) -> Result<Trip, Status> 
     let request = CancelTripRequest {
         trip_id: trip_id.to_owned(),
         reason: String::new(),
+        max_fee: None,
     };
     Ok(client
         .cancel_trip(request)
@@ -119,4 +121,22 @@ pub async fn cancel(client: &mut Client, trip_id: &str) -> Result<Trip, Status> 
 pub fn code<T: std::fmt::Debug>(answer: Result<T, Status>) -> Code {
     let status = answer.expect_err("a refusal");
     Code::of(&status).unwrap_or_else(|| panic!("a status of ours: {status:?}"))
+}
+
+pub async fn no_show(client: &mut Client, trip_id: &str) -> Result<Trip, Status> {
+    let request = DeclareNoShowRequest {
+        trip_id: trip_id.to_owned(),
+    };
+    let answer = client.declare_no_show(request).await?;
+    Ok(answer.into_inner().trip.expect("a trip"))
+}
+
+pub async fn preview(
+    client: &mut Client,
+    trip_id: &str,
+) -> Result<PreviewCancellationResponse, Status> {
+    let request = PreviewCancellationRequest {
+        trip_id: trip_id.to_owned(),
+    };
+    Ok(client.preview_cancellation(request).await?.into_inner())
 }
