@@ -19,6 +19,10 @@ pub struct Config {
     /// How long a quote may be held, counted from when it was made. For example `10m`.
     #[serde(with = "humantime_serde")]
     pub quote_validity: Duration,
+    /// How far ahead a ride may be priced and its price kept beyond `quote_validity`. Rides that begin
+    /// later have to be held by then.
+    #[serde(with = "humantime_serde")]
+    pub quote_ahead_max: Duration,
     /// How long a hold may be captured, counted from when it was made. It has to outlast the search
     /// and the longest ride: a hold that lapsed can no longer be captured. For example `24h`.
     #[serde(with = "humantime_serde")]
@@ -40,6 +44,7 @@ impl Default for Config {
         Self {
             currency: tariff::built_in_currency(),
             quote_validity: Duration::from_secs(10 * 60),
+            quote_ahead_max: Duration::from_secs(60 * 24 * 60 * 60),
             hold_validity: Duration::from_secs(24 * 60 * 60),
             hold_limit_minor: 50_000,
             lapse_interval: Duration::from_secs(30),
@@ -93,6 +98,12 @@ impl Config {
             self.quote_validity,
             Duration::from_millis(1),
             DAY,
+        )?;
+        within(
+            "quote_ahead_max",
+            self.quote_ahead_max,
+            Duration::ZERO,
+            366 * DAY,
         )?;
         within(
             "hold_validity",

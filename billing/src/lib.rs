@@ -140,19 +140,20 @@ impl Billing {
         &self.store
     }
 
-    /// Prices a ride under the tariff in force and keeps the price; until when, is said beside it.
+    /// Prices a ride under the tariff in force when it begins, and keeps the price; until when, is said beside it.
     ///
     /// # Errors
     /// When the tariff has no such product, the fare is too large, or the database fails.
     pub async fn quote(&self, asked: &Asked) -> Result<(Quote, DateTime<Utc>), Error> {
         let now = self.clock.now();
-        let tariff = tariff::in_force(&self.config.tariffs, now)?;
+        let begins_at = asked.pickup_at.unwrap_or(now).max(now);
+        let tariff = tariff::in_force(&self.config.tariffs, begins_at)?;
         let currency = self.config.currency;
         let quote = Quote::under(tariff, currency, asked, now)?;
-        let expires_at = self
-            .store
-            .add_quote(&quote, self.config.quote_validity)
-            .await?;
+        // A booked ride's price may be held when its time has come.
+        let ahead = (begins_at - now).to_std().unwrap_or_default();
+        let validity = ahead.min(self.config.quote_ahead_max) + self.config.quote_validity;
+        let expires_at = self.store.add_quote(&quote, validity).await?;
         Ok((quote, expires_at))
     }
 

@@ -122,9 +122,10 @@ impl News {
                 state: event.state(),
             },
             // Kinds that a newer trip service has and this one does not know read as unspecified.
-            TripEventKind::Unspecified | TripEventKind::Created | TripEventKind::Offered => {
-                What::Nothing
-            }
+            TripEventKind::Unspecified
+            | TripEventKind::Created
+            | TripEventKind::Released
+            | TripEventKind::Offered => What::Nothing,
         };
         Ok(Self {
             trip,

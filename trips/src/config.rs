@@ -38,6 +38,8 @@ pub struct Config {
     pub no_show_after: Duration,
     /// When a rider's calling off costs the tariff's cancellation fee.
     pub cancellation: Cancellation,
+    /// Rides that are booked for later.
+    pub booking: BookingConfig,
     /// How long a call to another service may take.
     #[serde(with = "humantime_serde")]
     pub call_timeout: Duration,
@@ -93,6 +95,40 @@ impl Default for Cancellation {
     }
 }
 
+/// Rides that are booked for later.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BookingConfig {
+    /// How far ahead at least; who is in a greater hurry asks for a ride now.
+    #[serde(with = "humantime_serde")]
+    pub ahead_min: Duration,
+    /// How far ahead at most. At most billing's `quote_ahead_max`.
+    #[serde(with = "humantime_serde")]
+    pub ahead_max: Duration,
+    /// How long before the pick-up the search for a driver may begin. From then on it begins once the
+    /// nearest driver needs all the time that is left but for `spare`, and at once where none is near.
+    #[serde(with = "humantime_serde")]
+    pub release_before: Duration,
+    /// How much earlier than booked a driver should be there.
+    #[serde(with = "humantime_serde")]
+    pub spare: Duration,
+    /// How often booked rides are looked at.
+    #[serde(with = "humantime_serde")]
+    pub poll_interval: Duration,
+}
+
+impl Default for BookingConfig {
+    fn default() -> Self {
+        Self {
+            ahead_min: Duration::from_secs(10 * 60),
+            ahead_max: Duration::from_secs(31 * 24 * 60 * 60),
+            release_before: Duration::from_secs(30 * 60),
+            spare: Duration::from_secs(5 * 60),
+            poll_interval: Duration::from_secs(5),
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -104,6 +140,7 @@ impl Default for Config {
             pin_tries_max: 5,
             no_show_after: Duration::from_secs(5 * 60),
             cancellation: Cancellation::default(),
+            booking: BookingConfig::default(),
             call_timeout: Duration::from_secs(5),
             vehicle_timeout: Duration::from_millis(250),
             hold_recovery_after: Duration::from_secs(5 * 60),
@@ -143,10 +180,15 @@ impl Config {
             ("call_timeout", self.call_timeout),
             ("hold_recovery_interval", self.hold_recovery_interval),
             ("watch_poll_interval", self.watch_poll_interval),
+            ("booking.poll_interval", self.booking.poll_interval),
         ];
         for (name, value) in positive {
             anyhow::ensure!(!value.is_zero(), "{name} must be more than 0");
         }
+        anyhow::ensure!(
+            self.booking.ahead_max >= self.booking.ahead_min,
+            "booking.ahead_max must be at least booking.ahead_min"
+        );
         anyhow::ensure!(self.pin_tries_max >= 1, "pin_tries_max must be at least 1");
         anyhow::ensure!(
             self.watch_streams_max >= 1,

@@ -4,6 +4,7 @@
 //! 1. The key's row is written first, with the trip's id and the quote. Whoever repeats the request,
 //!    also at the same moment, goes on with that trip and that quote.
 //! 2. The fare is held under a key made of the trip's id, so repeating it makes no second hold.
+//!    A ride for later has its fare held when its time has come: see [`crate::booking`].
 //! 3. One transaction makes the trip and marks the row as done. The row is locked by it, so of two
 //!    equal requests one makes the trip and the other reads its answer.
 //!
@@ -14,6 +15,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use jitney_proto::{
     Code,
     billing::v1::{AuthorizeHoldRequest, HoldState, VoidHoldRequest},
@@ -23,7 +25,7 @@ use jitney_proto::{
 use prost::Message;
 
 use crate::{
-    app::{App, BILLING},
+    app::{App, BILLING, chrono_of},
     command::request::{self, Request},
     error::Error,
     quote::{self, Wish},
@@ -32,7 +34,7 @@ use crate::{
         keys::{Fate, Known, RequestName},
         quotes::Quote,
     },
-    trip::{By, Place},
+    trip::{Booking, By, Place},
     view::{self, Viewer},
 };
 
@@ -67,6 +69,8 @@ pub struct Asked {
     pub reservation_id: Option<ReservationId>,
     /// How many ride along, the rider included.
     pub seats: u32,
+    /// When the rider wants to be picked up.
+    pub pickup_at: Option<DateTime<Utc>>,
 }
 
 /// Makes the trip, or finds the one the key made before.
@@ -117,20 +121,24 @@ async fn go_on(
     known: &Known,
 ) -> Result<CreateTripResponse, Error> {
     let trip_id = known.trip_id;
-    if app
-        .store
-        .has_live_trip(asked.rider_id.as_str(), trip_id)
-        .await?
-    {
-        return refuse(app, asked, name, trip_id, Error::RiderHasLiveTrip, false).await;
-    }
     let quote = app.store.quote(known.quote_id).await?;
-    match hold(app, asked, trip_id, &quote).await {
-        Ok(()) => {}
-        Err(error @ (Error::PaymentDeclined | Error::QuoteExpired)) => {
-            return refuse(app, asked, name, trip_id, error, true).await;
+    let booking = quote.way.pickup_at.map(|pickup_at| Booking {
+        pickup_at,
+        release_at: pickup_at - chrono_of(app.config.booking.release_before),
+        fare_quote_id: quote.fare_quote_id.clone(),
+    });
+    if booking.is_none() {
+        let rider_id = asked.rider_id.as_str();
+        if app.store.has_live_trip(rider_id, trip_id).await? {
+            return refuse(app, asked, name, trip_id, Error::RiderHasLiveTrip, false).await;
         }
-        Err(error) => return Err(error),
+        match hold(app, &asked.rider_id, trip_id, &quote.fare_quote_id).await {
+            Ok(()) => {}
+            Err(error @ (Error::PaymentDeclined | Error::QuoteExpired)) => {
+                return refuse(app, asked, name, trip_id, error, true).await;
+            }
+            Err(error) => return Err(error),
+        }
     }
     let request = Request {
         trip_id,
@@ -144,6 +152,7 @@ async fn go_on(
         distance_m: quote.way.distance_m,
         duration_ms: quote.way.duration_ms,
         reservation_id: asked.reservation_id,
+        booking,
         by: asked.by.clone(),
     };
     // A PIN that a seed foretells would protect nothing.
@@ -186,6 +195,7 @@ async fn choose_quote(app: &Arc<App>, asked: &Asked) -> Result<QuoteId, Error> {
             pickup: asked.pickup.ok_or_else(|| needed("pickup"))?,
             dropoff: asked.dropoff.ok_or_else(|| needed("dropoff"))?,
             product: Some(asked.product.clone().ok_or_else(|| needed("product"))?),
+            pickup_at: asked.pickup_at,
         };
         let quote_id = quote::quote_one(app, &wish).await?;
         seated(asked, &app.store.quote(quote_id).await?)?;
@@ -218,7 +228,15 @@ async fn choose_quote(app: &Arc<App>, asked: &Asked) -> Result<QuoteId, Error> {
     {
         return Err(differs("product"));
     }
-    if !quote.holds {
+    if asked.pickup_at.is_some() && asked.pickup_at != quote.way.pickup_at {
+        return Err(differs("pickup_at"));
+    }
+    // A booked ride's price holds until then; that the time has not gone by is enough here.
+    let is_over = quote
+        .way
+        .pickup_at
+        .is_some_and(|pickup_at| pickup_at <= app.now());
+    if !quote.holds || is_over {
         return Err(Error::QuoteExpired);
     }
     seated(asked, &quote)?;
@@ -242,12 +260,20 @@ fn is_same(one: Place, other: Place) -> bool {
 }
 
 /// Holds the fare. The key is the trip's, so a repetition finds the same hold.
-async fn hold(app: &App, asked: &Asked, trip_id: TripId, quote: &Quote) -> Result<(), Error> {
+///
+/// # Errors
+/// PAYMENT_DECLINED, QUOTE_EXPIRED, UNAVAILABLE when billing cannot be reached.
+pub async fn hold(
+    app: &App,
+    rider_id: &RiderId,
+    trip_id: TripId,
+    fare_quote_id: &str,
+) -> Result<(), Error> {
     let mut billing = app.billing.clone();
     let request = AuthorizeHoldRequest {
         trip_id: trip_id.into(),
-        rider_id: asked.rider_id.to_string(),
-        quote_id: quote.fare_quote_id.clone(),
+        rider_id: rider_id.to_string(),
+        quote_id: fare_quote_id.to_owned(),
         idempotency_key: format!("{trip_id}:hold"),
     };
     let answer = match app.call(billing.authorize_hold(request)).await {

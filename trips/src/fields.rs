@@ -2,12 +2,14 @@
 
 #![allow(clippy::result_large_err)] // Status is what every handler answers.
 
+use chrono::{DateTime, SubsecRound, Utc};
 use jitney_platform::auth::{Caller, Role};
 use jitney_proto::{
     Code,
     common::v1::Point,
     geo::checked,
     ids::{DriverId, IdError, OfferId, RiderId, TripId},
+    time::moment,
     trips::v1 as wire,
 };
 use prost::Message;
@@ -74,6 +76,15 @@ fn optional_place(point: Option<&Point>, field: &str) -> Result<Option<Place>, S
     point.map(|point| place(Some(point), field)).transpose()
 }
 
+/// A moment that may be left out, as finely as the database keeps it.
+pub(crate) fn optional_moment(
+    at: Option<&prost_types::Timestamp>,
+    field: &str,
+) -> Result<Option<DateTime<Utc>>, Status> {
+    let at = at.map(|at| moment(at, field)).transpose()?;
+    Ok(at.map(|at| at.trunc_subsecs(6)))
+}
+
 /// The rider a request is for: the caller, unless operators or services name another. A rider who
 /// names another learns nothing of them.
 pub(crate) fn rider(caller: &Caller, text: &str) -> Result<RiderId, Status> {
@@ -136,6 +147,7 @@ pub(crate) fn asked(caller: &Caller, request: wire::CreateTripRequest) -> Result
         product: optional(&request.product, "product")?,
         reservation_id: optional(&request.reservation_id, "reservation_id")?,
         seats: seats(request.seats)?,
+        pickup_at: optional_moment(request.pickup_at.as_ref(), "pickup_at")?,
         rider_id,
     })
 }

@@ -15,7 +15,10 @@ use crate::{
     app::App,
     create, drive,
     error::Error,
-    fields::{asked, bad_field, offer_id, optional, place, reason, rider, states, trip_id, whose},
+    fields::{
+        asked, bad_field, offer_id, optional, optional_moment, place, reason, rider, states,
+        trip_id, whose,
+    },
     quote::{self, Wish},
     store::list::After,
     trip::Trip,
@@ -60,6 +63,7 @@ impl TripsService for Grpc {
             pickup: place(request.pickup.as_ref(), "pickup")?,
             dropoff: place(request.dropoff.as_ref(), "dropoff")?,
             product: optional(&request.product, "product")?,
+            pickup_at: optional_moment(request.pickup_at.as_ref(), "pickup_at")?,
         };
         let quotes = quote::quote(&self.app, &wish).await?;
         Ok(Response::new(wire::QuoteTripResponse {

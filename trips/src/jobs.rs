@@ -14,6 +14,7 @@ use tokio::{
 
 use crate::{
     app::App,
+    booking,
     command::{Command, expire::Expire, offer},
     create, deliver,
     error::Error,
@@ -34,6 +35,7 @@ pub fn start(app: &Arc<App>, hints: mpsc::Receiver<TripId>) {
     tasks.spawn(searches(Arc::clone(app), hints));
     tasks.spawn(look_for_changes(Arc::clone(app)));
     tasks.spawn(release_holds(Arc::clone(app)));
+    tasks.spawn(booking::releases(Arc::clone(app)));
     tasks.spawn(purge(Arc::clone(app)));
     for (consumer, handler) in deliver::consumers(app) {
         let relay = Relay::new(
@@ -170,7 +172,11 @@ pub async fn look_for_changes(app: Arc<App>) {
 pub async fn release_holds(app: Arc<App>) {
     let mut ticks = ticks(app.config.hold_recovery_interval);
     while tick(&app, &mut ticks).await {
-        if let Err(error) = release_unsettled(&app).await {
+        let released = async {
+            release_unsettled(&app).await?;
+            booking::release_pending(&app).await
+        };
+        if let Err(error) = released.await {
             tracing::warn!(%error, "holds without a trip could not be released; next time");
         }
     }
@@ -206,14 +212,14 @@ async fn purge(app: Arc<App>) {
     }
 }
 
-fn ticks(interval: Duration) -> tokio::time::Interval {
+pub(crate) fn ticks(interval: Duration) -> tokio::time::Interval {
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
 }
 
 /// Waits for the next tick; `false` when the process is being stopped.
-async fn tick(app: &App, ticks: &mut tokio::time::Interval) -> bool {
+pub(crate) async fn tick(app: &App, ticks: &mut tokio::time::Interval) -> bool {
     tokio::select! {
         () = app.platform.shutdown.cancelled() => false,
         _ = ticks.tick() => true,

@@ -1,9 +1,10 @@
 //! Where every ride stands: the trip machine, its log, the claims on drivers and the events for the
 //! other services.
 //!
-//! Follow one ride: [`quote`] and [`create`] make it, [`saga`] finds it a driver, [`drive`] moves it to
-//! its end, [`deliver`] tells the other services, [`watch`] shows it meanwhile. What may happen when is
-//! decided by [`state`], a pure function; what only the database can decide is in [`store`].
+//! Follow one ride: [`quote`] and [`create`] make it, [`booking`] waits for its time, [`saga`] finds it a
+//! driver, [`drive`] moves it to its end, [`deliver`] tells the other services, [`watch`] shows it
+//! meanwhile. What may happen when is decided by [`state`], a pure function; what only the database can
+//! decide is in [`store`].
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tonic::service::Routes;
 
 mod app;
+mod booking;
 pub mod command;
 pub mod config;
 mod create;

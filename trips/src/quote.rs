@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use futures::future::try_join_all;
 use jitney_proto::{
     Code,
@@ -12,7 +13,7 @@ use jitney_proto::{
         ComputeRouteRequest, DemandMapRequest, GetServiceAreaRequest, NearbyDriversRequest,
     },
     money::{Currency, Money},
-    time::moment,
+    time::{moment, timestamp},
     trips::v1::TripQuote,
 };
 
@@ -20,7 +21,7 @@ use tonic::Status;
 use tonic_types::StatusExt;
 
 use crate::{
-    app::{App, BILLING, MATCHING},
+    app::{App, BILLING, MATCHING, chrono_of},
     error::Error,
     store::{
         fresh_id,
@@ -40,6 +41,8 @@ pub struct Wish {
     pub dropoff: Place,
     /// Only this product; `None` means all.
     pub product: Option<ProductId>,
+    /// When the rider wants to be picked up; `None` is now.
+    pub pickup_at: Option<DateTime<Utc>>,
 }
 
 /// The quotes of one way.
@@ -55,9 +58,17 @@ pub struct Quotes {
 /// # Errors
 /// OUTSIDE_MAP, NO_ROUTE, UNKNOWN_PRODUCT; UNAVAILABLE when a service cannot be reached.
 pub async fn quote(app: &Arc<App>, wish: &Wish) -> Result<Quotes, Error> {
+    ahead(app, wish)?;
+    let surge_percent = async {
+        match wish.pickup_at {
+            None => surge(app, wish).await,
+            // Nobody knows yet how scarce cars will be.
+            Some(_) => 100,
+        }
+    };
     let (ways, surge_percent) = tokio::join!(
         async { tokio::try_join!(route(app, wish), products(app, wish)) },
-        surge(app, wish)
+        surge_percent
     );
     let (route, products) = ways?;
     let way = Way {
@@ -65,6 +76,7 @@ pub async fn quote(app: &Arc<App>, wish: &Wish) -> Result<Quotes, Error> {
         dropoff: wish.dropoff,
         distance_m: route.distance_meters,
         duration_ms: route.duration_ms,
+        pickup_at: wish.pickup_at,
     };
     let priced = products
         .iter()
@@ -75,6 +87,26 @@ pub async fn quote(app: &Arc<App>, wish: &Wish) -> Result<Quotes, Error> {
         .keep_quotes(&wish.asked_by, &way, &prices, app.now())
         .await?;
     Ok(Quotes { route, quotes })
+}
+
+/// Refuses a time that is too near or too far.
+fn ahead(app: &App, wish: &Wish) -> Result<(), Error> {
+    let Some(pickup_at) = wish.pickup_at else {
+        return Ok(());
+    };
+    let booking = &app.config.booking;
+    let ahead = pickup_at - app.now();
+    let problem = if ahead < chrono_of(booking.ahead_min) {
+        let least = humantime_serde::re::humantime::format_duration(booking.ahead_min);
+        format!("is less than {least} ahead; leave it out for a ride at once")
+    } else if ahead > chrono_of(booking.ahead_max) {
+        let most = humantime_serde::re::humantime::format_duration(booking.ahead_max);
+        format!("is more than {most} ahead")
+    } else {
+        return Ok(());
+    };
+    let field = "pickup_at";
+    Err(Error::BadField { field, problem })
 }
 
 /// Prices one product on a way, now, for a ride that was asked for without a quote.
@@ -173,10 +205,12 @@ async fn price(
     is_wanted: bool,
 ) -> Result<Option<(Price, TripQuote)>, Error> {
     let product = &offered.product;
-    let (fare, pickup_eta_ms) = tokio::join!(
-        fare(app, way, product, surge_percent),
-        eta(app, way, product)
-    );
+    let (fare, pickup_eta_ms) = tokio::join!(fare(app, way, product, surge_percent), async {
+        match way.pickup_at {
+            None => eta(app, way.pickup, product).await,
+            Some(_) => None,
+        }
+    });
     let fare = match fare {
         Err(Error::Passed(status)) if Code::of(&status) == Some(Code::UnknownProduct) => {
             if is_wanted {
@@ -201,6 +235,7 @@ async fn price(
         surge_percent: fare.surge_percent,
         cancellation_fee: fare.cancellation_fee,
         no_show_fee: fare.no_show_fee,
+        pickup_at: way.pickup_at.map(timestamp),
     };
     Ok(Some((price, quote)))
 }
@@ -217,6 +252,7 @@ async fn fare(
         distance_meters: way.distance_m,
         duration_ms: way.duration_ms,
         pickup: Some(way.pickup.into()),
+        pickup_at: way.pickup_at.map(timestamp),
         dropoff: Some(way.dropoff.into()),
         surge_percent,
         ..QuoteFareRequest::default()
@@ -245,10 +281,10 @@ async fn surge(app: &App, wish: &Wish) -> u32 {
 }
 
 /// Time until the nearest idle driver could be at the pick-up. A price is worth having without it.
-async fn eta(app: &App, way: &Way, product: &ProductId) -> Option<i64> {
+pub async fn eta(app: &App, pickup: Place, product: &ProductId) -> Option<i64> {
     let mut matching = app.matching.clone();
     let request = NearbyDriversRequest {
-        location: Some(way.pickup.into()),
+        location: Some(pickup.into()),
         product: product.to_string(),
         limit: 1,
     };

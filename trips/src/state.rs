@@ -91,7 +91,7 @@ pub enum Cell {
 /// Every state and every command, in the order of [`State::ALL`] and [`Kind::ALL`]. One rule stands
 /// beside it: a driver who gave the trip back and says so again is answered the same in every state.
 #[rustfmt::skip]
-pub const TABLE: [(State, [Cell; 12]); 10] = {
+pub const TABLE: [(State, [Cell; 13]); 10] = {
     use Cell::{Again as A, No as N, To};
     use State::*;
     const SEA: Cell = To(Searching);
@@ -104,18 +104,18 @@ pub const TABLE: [(State, [Cell; 12]); 10] = {
     const EXP: Cell = To(Expired);
     const NOS: Cell = To(NoShow);
     [
-        //               offer  end    accept decline arrive start complete cancel give   call   expire no
+        //               offer  end    accept decline arrive start complete cancel give   call   expire no   release
         //                      offer                                              back   off           show
-        (Scheduled,     [N,     N,     N,     N,      N,     N,    N,       CAN,   N,     CAN,   N,   N]),
-        (Searching,     [OFF,   A,     N,     A,      N,     N,    N,       CAN,   A,     CAN,   EXP,   N]),
-        (Offered,       [A,     SEA,   ASS,   SEA,    N,     N,    N,       CAN,   A,     CAN,   EXP,   N]),
-        (Assigned,      [A,     A,     A,     A,      ARR,   N,    N,       CAN,   SEA,   CAN,   N,   N]),
-        (DriverArrived, [A,     A,     A,     A,      A,     INP,  N,       CAN,   SEA,   CAN,   N,   NOS]),
-        (InProgress,    [A,     A,     A,     A,      N,     A,    COM,     N,     N,     CAN,   N,   N]),
-        (Completed,     [A,     A,     A,     A,      N,     N,    A,       N,     N,     N,     N,   N]),
-        (Cancelled,     [A,     A,     N,     A,      N,     N,    N,       A,     A,     A,     N,   N]),
-        (NoShow,        [A,     A,     N,     A,      N,     N,    N,       N,     N,     N,     N,   A]),
-        (Expired,       [A,     A,     N,     A,      N,     N,    N,       N,     N,     N,     A,   N]),
+        (Scheduled,     [N,     N,     N,     N,      N,     N,    N,       CAN,   N,     CAN,   N,   N,   SEA]),
+        (Searching,     [OFF,   A,     N,     A,      N,     N,    N,       CAN,   A,     CAN,   EXP,   N,   A]),
+        (Offered,       [A,     SEA,   ASS,   SEA,    N,     N,    N,       CAN,   A,     CAN,   EXP,   N,   A]),
+        (Assigned,      [A,     A,     A,     A,      ARR,   N,    N,       CAN,   SEA,   CAN,   N,   N,   A]),
+        (DriverArrived, [A,     A,     A,     A,      A,     INP,  N,       CAN,   SEA,   CAN,   N,   NOS,   A]),
+        (InProgress,    [A,     A,     A,     A,      N,     A,    COM,     N,     N,     CAN,   N,   N,   A]),
+        (Completed,     [A,     A,     A,     A,      N,     N,    A,       N,     N,     N,     N,   N,   N]),
+        (Cancelled,     [A,     A,     N,     A,      N,     N,    N,       A,     A,     A,     N,   N,   N]),
+        (NoShow,        [A,     A,     N,     A,      N,     N,    N,       N,     N,     N,     N,   A,   N]),
+        (Expired,       [A,     A,     N,     A,      N,     N,    N,       N,     N,     N,     A,   N,   N]),
     ]
 };
 
@@ -194,6 +194,8 @@ pub enum Effect {
     Claim(DriverId, Option<Beside>),
     /// Frees the driver.
     Release(DriverId),
+    /// The fare of a booked ride is held: the trip answers for it.
+    MarkHeld,
 }
 
 /// Why a command is not carried out.
@@ -304,6 +306,7 @@ pub fn apply(trip: &Trip, command: &Command, context: &Context) -> Result<Transi
         Command::CallOff(call_off) => command::cancel::by_staff(trip, call_off, context),
         Command::Expire(expire) => command::expire::apply(trip, expire, context),
         Command::NoShow(no_show) => command::no_show::apply(trip, no_show, context),
+        Command::Release(_) => command::release::apply(trip, context),
     }
 }
 

@@ -102,6 +102,31 @@ jitney_platform::statements! {
             WHERE c.trip_id = $1 AND c.slot = 1 AND NOT c.shared
         ) AS has_earlier_ride";
 
+    /// Booked rides to look at.
+    DUE_RELEASES = "-- due_releases: booked rides whose search may have to begin, those due longest first
+        SELECT trip_id FROM trip
+        WHERE state = 'SCHEDULED' AND release_at <= clock_timestamp()
+        ORDER BY release_at LIMIT $1";
+    /// A booked ride is looked at later.
+    POSTPONE_RELEASE = "-- postpone_release: the search need not begin yet. No version: nobody is told
+        UPDATE trip SET release_at = $2 WHERE trip_id = $1 AND state = 'SCHEDULED'";
+    /// A booked ride's fare is about to be held.
+    BEGIN_HOLD = "-- begin_hold: from now on billing may hold a fare for the booked ride
+        UPDATE trip SET hold_pending = true WHERE trip_id = $1 AND state = 'SCHEDULED'";
+    /// A booked ride's fare is held.
+    MARK_HELD = "-- mark_held: the trip answers for the hold from now on; beside its next version
+        UPDATE trip SET payment_state = 'HELD', hold_pending = false WHERE trip_id = $1";
+    /// Holds of booked rides that have ended.
+    PENDING_HOLDS = "-- pending_holds: booked rides that ended before their search began, and for which
+        -- a fare may be held all the same; those that ended so long ago that nobody is holding it now
+        SELECT trip_id FROM trip
+        WHERE hold_pending AND state <> 'SCHEDULED'
+            AND updated_at < clock_timestamp() - $1 * interval '1 millisecond'
+        ORDER BY updated_at LIMIT 100";
+    /// Nothing is held any more.
+    SETTLE_HOLD = "-- settle_hold: billing holds nothing for a booked ride that has ended
+        UPDATE trip SET hold_pending = false WHERE trip_id = $1 AND state <> 'SCHEDULED'";
+
     /// Trips in search.
     TRIPS_IN_SEARCH = "-- trips_in_search: what a driver is looked for; those that wait longest first
         SELECT trip_id FROM trip WHERE state IN ('SEARCHING', 'OFFERED')
@@ -124,9 +149,11 @@ jitney_platform::statements! {
         INSERT INTO quote (
             quote_id, asked_by, product, pickup_latitude, pickup_longitude, dropoff_latitude,
             dropoff_longitude, distance_m, duration_ms, fare_quote_id, fare_minor, fare_currency,
-            expires_at, created_at, seats_max, cancellation_fee_minor, no_show_fee_minor)
+            expires_at, created_at, seats_max, cancellation_fee_minor, no_show_fee_minor,
+            pickup_at)
         SELECT q.quote_id, $1, q.product, $2, $3, $4, $5, $6, $7, q.fare_quote_id, q.fare_minor,
-            q.fare_currency, q.expires_at, $8, q.seats_max, q.cancellation_fee_minor, q.no_show_fee_minor
+            q.fare_currency, q.expires_at, $8, q.seats_max, q.cancellation_fee_minor, q.no_show_fee_minor,
+            $18
         FROM unnest($9::uuid[], $10::text[], $11::text[], $12::bigint[], $13::text[],
             $14::timestamptz[], $15::integer[], $16::bigint[], $17::bigint[])
             AS q (quote_id, product, fare_quote_id, fare_minor, fare_currency, expires_at, seats_max,
@@ -135,7 +162,8 @@ jitney_platform::statements! {
     READ_QUOTE = "-- read_quote: a quote and whether it still holds, by the database's clock
         SELECT quote_id, asked_by, product, pickup_latitude, pickup_longitude, dropoff_latitude,
             dropoff_longitude, distance_m, duration_ms, fare_quote_id, fare_minor, fare_currency,
-            seats_max, cancellation_fee_minor, no_show_fee_minor, expires_at > clock_timestamp() AS holds
+            seats_max, cancellation_fee_minor, no_show_fee_minor, pickup_at,
+            expires_at > clock_timestamp() AS holds
         FROM quote WHERE quote_id = $1";
     /// Quotes nobody can use any more.
     PURGE_QUOTES = "-- purge_quotes: quotes that ran out longer ago than a request may take

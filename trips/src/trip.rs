@@ -213,6 +213,17 @@ pub struct AssignedDriver {
     pub vehicle: String,
 }
 
+/// What is known of a ride that was booked for later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Booking {
+    /// When the rider wants to be picked up.
+    pub pickup_at: DateTime<Utc>,
+    /// While it is SCHEDULED: when it is next looked at whether the search begins.
+    pub release_at: DateTime<Utc>,
+    /// Billing's name for the price; the fare is held under it when the search begins.
+    pub fare_quote_id: String,
+}
+
 /// A ride.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trip {
@@ -254,6 +265,8 @@ pub struct Trip {
     pub wrong_pins: u32,
     /// The reservation of MatchDriver to use first.
     pub reservation_id: Option<ReservationId>,
+    /// What is known of a ride that was booked for later; `None` for one that was wanted at once.
+    pub booking: Option<Booking>,
     /// When the present search is given up.
     pub search_until: DateTime<Utc>,
     /// Who called it off.
@@ -284,9 +297,12 @@ impl Trip {
             .is_some_and(|driver| driver.driver_id == *driver_id)
     }
 
-    /// Since when the driver has been waiting at the pick-up.
+    /// Since when the rider has been keeping the driver waiting at the pick-up: not before the time that
+    /// was booked.
     pub fn waited_for_since(&self) -> Option<DateTime<Utc>> {
+        let booked = self.booking.as_ref().map(|booking| booking.pickup_at);
         self.arrived_at
+            .map(|arrived| booked.map_or(arrived, |booked| booked.max(arrived)))
     }
 
     /// What a fee amounts to; `None` when it is none.

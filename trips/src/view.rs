@@ -124,6 +124,10 @@ fn shown(trip: &Trip, viewer: &Viewer) -> wire::Trip {
         duration_ms: trip.duration_ms,
         seats: trip.seats,
         fee: trip.fee_amount(trip.fee).map(Into::into),
+        pickup_at: trip
+            .booking
+            .as_ref()
+            .map(|booking| timestamp(booking.pickup_at)),
         pickup_due_at: trip.pickup_due_at.map(timestamp),
     }
 }

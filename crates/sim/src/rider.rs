@@ -112,7 +112,7 @@ impl Rider {
             pickup: Some(point(request.pickup.point)),
             dropoff: Some(point(request.dropoff.point)),
             product: request.product.clone(),
-            rider_id: String::new(),
+            ..QuoteTripRequest::default()
         };
         let answer: QuoteTripResponse = self
             .badge

@@ -11,6 +11,7 @@ pub mod decline;
 pub mod expire;
 pub mod no_show;
 pub mod offer;
+pub mod release;
 pub mod request;
 pub mod start;
 
@@ -41,6 +42,8 @@ pub enum Command {
     Expire(expire::Expire),
     /// The rider did not come.
     NoShow(no_show::NoShow),
+    /// The search for a booked ride begins.
+    Release(release::Release),
 }
 
 macro_rules! kinds {
@@ -93,6 +96,8 @@ kinds! {
     Expire = "expire";
     /// The rider did not come.
     NoShow = "declare a no-show";
+    /// The search for a booked ride begins.
+    Release = "begin the search";
 }
 
 impl fmt::Display for Kind {

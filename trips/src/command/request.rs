@@ -10,7 +10,7 @@ use rand::RngExt;
 
 use crate::{
     state::{Change, Context, State},
-    trip::{By, Fee, Fees, PaymentState, Place, Trip},
+    trip::{Booking, By, Fee, Fees, PaymentState, Place, Trip},
 };
 
 /// A ride that is paid for: its fare is held.
@@ -38,16 +38,26 @@ pub struct Request {
     pub duration_ms: i64,
     /// The reservation of MatchDriver to use first.
     pub reservation_id: Option<ReservationId>,
+    /// When and how it is to begin; `None` is now, and then the fare is held.
+    pub booking: Option<Booking>,
     /// Who asked; not always the rider.
     pub by: By,
 }
 
-/// The first version of the trip: a driver is looked for.
+/// The first version of the trip: a driver is looked for, or its time is waited for.
 pub fn apply(request: &Request, context: &Context, dice: &mut impl rand::Rng) -> Box<Change> {
+    let search_until = search_until(context);
+    let (state, payment_state, search_until) = match &request.booking {
+        None => (State::Searching, PaymentState::Held, search_until),
+        Some(booking) => {
+            let until = booking.pickup_at + context.limits.search_timeout;
+            (State::Scheduled, PaymentState::None, until)
+        }
+    };
     let trip = Trip {
         trip_id: request.trip_id,
         version: 1,
-        state: State::Searching,
+        state,
         rider_id: request.rider_id.clone(),
         driver: None,
         offer: None,
@@ -60,11 +70,12 @@ pub fn apply(request: &Request, context: &Context, dice: &mut impl rand::Rng) ->
         fee: Fee::None,
         distance_m: request.distance_m,
         duration_ms: request.duration_ms,
-        payment_state: PaymentState::Held,
+        payment_state,
         pin: pin(dice),
         wrong_pins: 0,
         reservation_id: request.reservation_id,
-        search_until: search_until(context),
+        booking: request.booking.clone(),
+        search_until,
         cancelled_by: None,
         end_reason: String::new(),
         created_at: context.now,

@@ -20,6 +20,7 @@ use crate::{
         expire::Expire,
         no_show::NoShow,
         offer,
+        release::Release,
         request::{self, Request},
         start::Start,
     },
@@ -80,6 +81,7 @@ fn requested() -> Trip {
         distance_m: 4000,
         duration_ms: 600_000,
         reservation_id: None,
+        booking: None,
         by: By::rider(&"rita".parse().unwrap()),
     };
     let context = Context {
@@ -228,6 +230,7 @@ fn command_for(kind: Kind, trip: &Trip) -> (Command, Context) {
             detail: String::new(),
         }),
         Kind::NoShow => Command::NoShow(NoShow { driver_id }),
+        Kind::Release => Command::Release(Release),
     };
     (command, context)
 }

@@ -214,6 +214,12 @@ async fn carry(
         Effect::Release(driver_id) => {
             claims::release(connection, change.trip.trip_id, driver_id).await?;
         }
+        Effect::MarkHeld => {
+            sqlx::query(statements::MARK_HELD)
+                .bind(trip_id)
+                .execute(connection)
+                .await?;
+        }
         // Its outcome is part of the event: see `write`.
         Effect::Claim(..) => {}
     }

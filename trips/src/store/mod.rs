@@ -18,6 +18,7 @@ use crate::{
     trip::{LogEntry, PaymentState, Trip},
 };
 
+mod bookings;
 mod change;
 mod claims;
 pub mod keys;

@@ -26,6 +26,8 @@ pub struct Way {
     pub distance_m: i64,
     /// Driving time, milliseconds.
     pub duration_ms: i64,
+    /// When the rider wants to be picked up; `None` is now.
+    pub pickup_at: Option<DateTime<Utc>>,
 }
 
 /// The price of one product on a way.
@@ -88,6 +90,7 @@ struct QuoteRow {
     seats_max: Option<i32>,
     cancellation_fee_minor: i64,
     no_show_fee_minor: i64,
+    pickup_at: Option<DateTime<Utc>>,
 }
 
 impl Store {
@@ -139,6 +142,7 @@ impl Store {
             .bind(seats)
             .bind(fees(|fees| fees.cancellation_minor))
             .bind(fees(|fees| fees.no_show_minor))
+            .bind(way.pickup_at)
             .execute(self.pool())
             .await?;
         Ok(())
@@ -170,6 +174,7 @@ impl Store {
                 },
                 distance_m: row.distance_m,
                 duration_ms: row.duration_ms,
+                pickup_at: row.pickup_at,
             },
             fare_quote_id: row.fare_quote_id,
             fare: Money::new(

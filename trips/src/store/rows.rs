@@ -17,8 +17,8 @@ use crate::{
     state::State,
     statements,
     trip::{
-        Actor, AssignedDriver, Beside, By, Fee, Fees, LogEntry, Offer, OfferState, PaymentState,
-        Place, Trip,
+        Actor, AssignedDriver, Beside, Booking, By, Fee, Fees, LogEntry, Offer, OfferState,
+        PaymentState, Place, Trip,
     },
 };
 
@@ -60,6 +60,9 @@ pub(super) struct TripRow {
     no_show_fee_minor: i64,
     fee: String,
     pickup_due_at: Option<DateTime<Utc>>,
+    pickup_at: Option<DateTime<Utc>>,
+    release_at: Option<DateTime<Utc>>,
+    fare_quote_id: Option<String>,
 }
 
 /// The offer beside a trip, as `read_trip` and the lists join it.
@@ -122,6 +125,14 @@ impl TripRow {
             .transpose()?;
         let payment_state = PaymentState::from_name(&self.payment_state)
             .ok_or_else(|| odd("payment state", &self.payment_state))?;
+        let booking = match (self.pickup_at, self.release_at, self.fare_quote_id) {
+            (Some(pickup_at), Some(release_at), Some(fare_quote_id)) => Some(Booking {
+                pickup_at,
+                release_at,
+                fare_quote_id,
+            }),
+            _ => None,
+        };
         Ok(Trip {
             trip_id: TripId(self.trip_id),
             version: self.version,
@@ -151,6 +162,7 @@ impl TripRow {
             pin: self.pin,
             wrong_pins: self.wrong_pins.max(0).cast_unsigned(),
             reservation_id: self.reservation_id.map(ReservationId),
+            booking,
             search_until: self.search_until,
             cancelled_by,
             end_reason: self.end_reason,
@@ -238,6 +250,7 @@ type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
 /// The statement that writes a trip's first version.
 pub(super) fn insert(trip: &Trip) -> Statement<'_> {
+    let booking = trip.booking.as_ref();
     sqlx::query(statements::INSERT_TRIP)
         .bind(trip.trip_id.0)
         .bind(trip.version)
@@ -260,6 +273,9 @@ pub(super) fn insert(trip: &Trip) -> Statement<'_> {
         .bind(trip.seats.cast_signed())
         .bind(trip.fees.cancellation_minor)
         .bind(trip.fees.no_show_minor)
+        .bind(booking.map(|booking| booking.pickup_at))
+        .bind(booking.map(|booking| booking.release_at))
+        .bind(booking.map(|booking| booking.fare_quote_id.as_str()))
 }
 
 /// The statement that writes a trip's next version.

@@ -193,11 +193,7 @@ async fn settle(city: &City) {
         "{} trips, {completed} completed, {second} taken beside another",
         trips.len()
     );
-    assert_eq!(
-        city.billing.captures(),
-        completed,
-        "each is charged once"
-    );
+    assert_eq!(city.billing.captures(), completed, "each is charged once");
     assert_eq!(city.billing.holds(HoldState::Captured), completed);
     assert_eq!(city.billing.holds(HoldState::Held), 0, "nothing stays held");
     assert_eq!(city.count("SELECT count(*) FROM driver_claims").await, 0);

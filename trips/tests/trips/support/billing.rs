@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use jitney_proto::{
     Code,
     billing::v1::{
@@ -18,7 +19,7 @@ use jitney_proto::{
         billing_service_server::BillingService,
     },
     common::v1::Money,
-    time::timestamp,
+    time::{moment, timestamp},
 };
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -50,6 +51,12 @@ fn euros(minor_units: i64) -> Option<Money> {
         currency_code: "EUR".to_owned(),
         minor_units,
     })
+}
+
+fn moment_of(pickup_at: Option<&prost_types::Timestamp>) -> DateTime<Utc> {
+    let now = jitney_platform::clock::Clock::system().now();
+    let named = pickup_at.map(|at| moment(at, "pickup_at").expect("a moment"));
+    named.map_or(now, |at| at.max(now))
 }
 
 fn hold(trip_id: &str, state: HoldState) -> Option<Hold> {
@@ -118,6 +125,16 @@ impl FakeBilling {
         }
     }
 
+    /// Holds a trip's fare behind everybody's back.
+    pub fn hold_for(&self, trip_id: &str) {
+        let held = Held {
+            key: format!("{trip_id}:hold"),
+            quote_id: String::new(),
+            state: HoldState::Held,
+        };
+        self.lock().holds.insert(trip_id.to_owned(), held);
+    }
+
     /// Quotes from now on hold so long.
     pub fn set_quotes_live(&self, how_long: Duration) {
         self.lock().quotes_live = Some(how_long);
@@ -158,7 +175,8 @@ impl BillingService for FakeBilling {
             ],
             total: euros(890),
             expires_at: Some(timestamp(
-                jitney_platform::clock::Clock::system().now() + live,
+                // A booked ride's price holds until then, and so long beyond.
+                moment_of(request.pickup_at.as_ref()) + live,
             )),
             cancellation_fee: euros(500),
             no_show_fee: euros(600),

@@ -18,7 +18,7 @@ pub fn usual_way(product: &str) -> QuoteTripRequest {
         pickup: Some(PICKUP),
         dropoff: Some(DROPOFF),
         product: product.to_owned(),
-        rider_id: String::new(),
+        ..QuoteTripRequest::default()
     }
 }
 

@@ -1,0 +1,160 @@
+//! Rides that were booked for later: when their time comes, the fare is held and the search begins.
+//!
+//! A booked ride is looked at from `booking.release_before` before its pick-up on. The search begins once
+//! the nearest driver needs all the time that is left, or none is near. That may be done twice, by two
+//! processes or by one that was killed in between:
+//!
+//! 1. The trip's row says that a fare may be held, before one is.
+//! 2. The fare is held under the trip's key: a repetition finds the same hold.
+//! 3. One transaction begins the search and has the trip answer for the hold.
+//!
+//! Undo: a trip that was called off meanwhile refuses 3, and the hold is released; if nobody is left to do
+//! so, [`release_pending`] does it by what step 1 wrote.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
+use jitney_platform::lease::Lease;
+use jitney_proto::ids::TripId;
+
+use crate::{
+    app::{App, chrono_of},
+    command::{Command, cancel::CallOff, release::Release},
+    create,
+    error::Error,
+    jobs::{tick, ticks},
+    quote,
+    state::State,
+    trip::{Booking, By, Trip},
+};
+
+/// Booked rides looked at in one go, at most; the others wait for the next.
+const DUE_MAX: i64 = 500;
+/// Booked rides looked at side by side.
+const PARALLEL_MAX: usize = 8;
+/// How long a ride waits whose rider is still on another one, before it is tried again.
+const RETRY: chrono::Duration = chrono::Duration::seconds(15);
+
+/// Looks at booked rides whose time may have come, in the process that holds the lease.
+pub async fn releases(app: Arc<App>) {
+    let interval = app.config.booking.poll_interval;
+    let lease = Lease::new(app.store.pool().clone(), "releases", interval * 3);
+    let mut ticks = ticks(interval);
+    while tick(&app, &mut ticks).await {
+        match lease.hold().await {
+            Ok(true) => {}
+            Ok(false) => continue,
+            Err(error) => {
+                tracing::warn!(%error, "the lease on booked rides cannot be kept");
+                continue;
+            }
+        }
+        match app.store.due_releases(DUE_MAX).await {
+            Ok(due) => release_all(&app, due).await,
+            Err(error) => tracing::warn!(%error, "booked rides cannot be read; next time"),
+        }
+    }
+    if let Err(error) = lease.release().await {
+        tracing::debug!(%error, "the lease on booked rides ends by itself");
+    }
+}
+
+async fn release_all(app: &Arc<App>, due: Vec<TripId>) {
+    stream::iter(due)
+        .for_each_concurrent(PARALLEL_MAX, |trip_id| async move {
+            if let Err(error) = release(app, trip_id).await {
+                tracing::warn!(%trip_id, %error, "a booked ride is looked at again");
+            }
+        })
+        .await;
+}
+
+/// Begins the search for a booked ride, or puts it off, or calls the ride off when it cannot be.
+///
+/// # Errors
+/// When nothing could be decided; the ride is looked at again.
+pub async fn release(app: &Arc<App>, trip_id: TripId) -> Result<(), Error> {
+    let trip = app.store.trip(trip_id).await?;
+    let Some(booking) = trip
+        .booking
+        .as_ref()
+        .filter(|_| trip.state == State::Scheduled)
+    else {
+        return Ok(());
+    };
+    if let Some(later) = later(app, &trip, booking).await {
+        return app.store.postpone_release(trip_id, later).await;
+    }
+    if !app.store.begin_hold(trip_id).await? {
+        return Ok(());
+    }
+    match create::hold(app, &trip.rider_id, trip_id, &booking.fare_quote_id).await {
+        Ok(()) => {}
+        Err(error @ (Error::PaymentDeclined | Error::QuoteExpired)) => {
+            return call_off(app, trip_id, &error.to_string()).await;
+        }
+        Err(error) => return or_call_off(app, &trip, error).await,
+    }
+    match app.carry_out(trip_id, Command::Release(Release)).await {
+        Ok(_) => Ok(()),
+        Err(Error::RiderHasLiveTrip) => {
+            or_call_off(app, &trip, Error::RiderHasLiveTrip).await?;
+            app.store.postpone_release(trip_id, app.now() + RETRY).await
+        }
+        Err(Error::Refused(_)) => {
+            create::void_hold(app, trip_id).await?;
+            app.store.settle_hold(trip_id).await
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Until when the search can wait, if it can.
+async fn later(app: &App, trip: &Trip, booking: &Booking) -> Option<chrono::DateTime<chrono::Utc>> {
+    let needed_ms = quote::eta(app, trip.pickup, &trip.product).await?;
+    let needed = chrono::Duration::milliseconds(needed_ms) + chrono_of(app.config.booking.spare);
+    let latest = booking.pickup_at - needed;
+    (latest > app.now()).then_some(latest)
+}
+
+/// A ride that cannot begin now is tried again, until its search would have been given up.
+async fn or_call_off(app: &Arc<App>, trip: &Trip, error: Error) -> Result<(), Error> {
+    let is_late = app.now() > trip.search_until;
+    match error {
+        Error::RiderHasLiveTrip if is_late => call_off(app, trip.trip_id, &error.to_string()).await,
+        Error::RiderHasLiveTrip => Ok(()),
+        error if is_late => {
+            tracing::error!(trip_id = %trip.trip_id, %error, "a booked ride could not begin");
+            call_off(app, trip.trip_id, "the fare could not be held in time").await
+        }
+        error => Err(error),
+    }
+}
+
+async fn call_off(app: &Arc<App>, trip_id: TripId, reason: &str) -> Result<(), Error> {
+    let call_off = CallOff {
+        by: By::system(),
+        reason: reason.to_owned(),
+    };
+    match app.carry_out(trip_id, Command::CallOff(call_off)).await {
+        Ok(_) | Err(Error::Refused(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Releases what may be held for booked rides that ended before their search began, once nobody can be
+/// holding it any more.
+///
+/// # Errors
+/// When billing or the database cannot be reached; the rest is done next time.
+pub async fn release_pending(app: &Arc<App>) -> Result<(), Error> {
+    for trip_id in app
+        .store
+        .pending_holds(app.config.hold_recovery_after)
+        .await?
+    {
+        create::void_hold(app, trip_id).await?;
+        app.store.settle_hold(trip_id).await?;
+    }
+    Ok(())
+}
