@@ -53,6 +53,7 @@ impl View {
             Role::Rider => (caller.id == receipt.rider_id).then_some(View::Rider),
             Role::Driver => (caller.id == receipt.driver_id).then_some(View::Driver),
             Role::Operator | Role::Service => Some(View::Staff),
+            Role::Guest => None,
         }
     }
 

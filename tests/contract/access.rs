@@ -92,7 +92,7 @@ async fn every_route_refuses_nobody_and_the_wrong_role() {
             .iter()
             .map(|grant| format!("{:?}", grant.role))
             .collect();
-        for role in [Role::Rider, Role::Driver, Role::Operator, Role::Service] {
+        for role in Role::ALL {
             if granted.contains(&format!("{role:?}")) {
                 continue;
             }
@@ -153,7 +153,7 @@ async fn every_rpc_refuses_nobody_and_the_wrong_role() {
                 tonic::Code::Unauthenticated,
                 "{path} as nobody"
             );
-            for role in [Role::Rider, Role::Driver, Role::Operator, Role::Service] {
+            for role in Role::ALL {
                 if !granted.contains(&format!("{role:?}")) {
                     let token = city.phone(role, "stranger").token;
                     assert_eq!(

@@ -40,6 +40,13 @@ pub struct Config {
     pub cancellation: Cancellation,
     /// Rides that are booked for later.
     pub booking: BookingConfig,
+    /// Links to a ride.
+    pub share: ShareConfig,
+    /// Ratings.
+    pub rating: RatingConfig,
+    /// How long after the end of a ride its rider and driver may still call for help from it.
+    #[serde(with = "humantime_serde")]
+    pub sos_after_end: Duration,
     /// How long a call to another service may take.
     #[serde(with = "humantime_serde")]
     pub call_timeout: Duration,
@@ -129,6 +136,47 @@ impl Default for BookingConfig {
     }
 }
 
+/// Links by which somebody without an account sees a ride.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ShareConfig {
+    /// How long a link shows something at most; of a booked ride, from its pick-up on.
+    #[serde(with = "humantime_serde")]
+    pub valid_for: Duration,
+    /// How long after the ride's end it shows that it has ended.
+    #[serde(with = "humantime_serde")]
+    pub after_end: Duration,
+}
+
+impl Default for ShareConfig {
+    fn default() -> Self {
+        Self {
+            valid_for: Duration::from_secs(24 * 60 * 60),
+            after_end: Duration::from_secs(30 * 60),
+        }
+    }
+}
+
+/// What riders and drivers think of each other.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RatingConfig {
+    /// How long after its end a ride may be rated.
+    #[serde(with = "humantime_serde")]
+    pub open_for: Duration,
+    /// How many of the newest ratings count.
+    pub newest: u32,
+}
+
+impl Default for RatingConfig {
+    fn default() -> Self {
+        Self {
+            open_for: Duration::from_secs(7 * 24 * 60 * 60),
+            newest: 500,
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -141,6 +189,9 @@ impl Default for Config {
             no_show_after: Duration::from_secs(5 * 60),
             cancellation: Cancellation::default(),
             booking: BookingConfig::default(),
+            share: ShareConfig::default(),
+            rating: RatingConfig::default(),
+            sos_after_end: Duration::from_secs(60 * 60),
             call_timeout: Duration::from_secs(5),
             vehicle_timeout: Duration::from_millis(250),
             hold_recovery_after: Duration::from_secs(5 * 60),
@@ -189,6 +240,11 @@ impl Config {
             self.booking.ahead_max >= self.booking.ahead_min,
             "booking.ahead_max must be at least booking.ahead_min"
         );
+        anyhow::ensure!(
+            self.share.valid_for >= Duration::from_secs(1),
+            "share.valid_for must be at least 1s"
+        );
+        anyhow::ensure!(self.rating.newest >= 1, "rating.newest must be at least 1");
         anyhow::ensure!(self.pin_tries_max >= 1, "pin_tries_max must be at least 1");
         anyhow::ensure!(
             self.watch_streams_max >= 1,

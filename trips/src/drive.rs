@@ -196,6 +196,7 @@ pub async fn preview(
         Viewer::Rider(_) => (Kind::Cancel, Actor::Rider),
         Viewer::Driver(_) => (Kind::GiveBack, Actor::Driver),
         Viewer::Staff => (Kind::CallOff, Actor::Operator),
+        Viewer::Guest(..) => return Err(Error::NotFound("trip")),
     };
     if !matches!(cell(trip.state, kind), Cell::To(_)) {
         let state = trip.state;
@@ -262,6 +263,7 @@ pub async fn cancel(
             driver_id: driver_id.clone(),
             reason,
         }),
+        Viewer::Guest(..) => return Err(Error::NotFound("trip")),
         Viewer::Staff => {
             let actor = if caller.role == Role::Operator {
                 Actor::Operator

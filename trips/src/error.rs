@@ -19,6 +19,14 @@ pub enum Error {
     /// The trip does not allow it.
     #[error("{0}")]
     Refused(Refusal),
+    /// The trip stands where this cannot be done.
+    #[error("the trip is {state}; {problem}")]
+    NotNow {
+        /// Where it stands.
+        state: State,
+        /// Why it cannot be done.
+        problem: &'static str,
+    },
     /// There is no such thing, or it is not the caller's.
     #[error("there is no such {0}")]
     NotFound(&'static str),
@@ -90,6 +98,7 @@ impl Error {
                 Refusal::TooEarly { .. } => Code::TooEarly,
                 Refusal::FeeAbove { .. } => Code::FeeAboveLimit,
             },
+            Error::NotNow { .. } => Code::IllegalTransition,
             Error::NotFound(_) => Code::NotFound,
             Error::BadField { .. } => Code::InvalidRequest,
             Error::UnknownProduct(_) => Code::UnknownProduct,
@@ -170,6 +179,9 @@ impl From<Error> for Status {
                     code.status(error.to_string())
                 }
             },
+            Error::NotNow { state, .. } => {
+                code.status_with(error.to_string(), [("state", state.to_string())])
+            }
             Error::BadField { field, problem } => code.bad_field(field, problem),
             Error::TooManyWatches | Error::KeyBusy => {
                 code.retry_after(error.to_string(), std::time::Duration::from_secs(1))

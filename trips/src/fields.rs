@@ -27,6 +27,8 @@ use crate::{
 
 /// Characters of a reason, at most.
 const REASON_CHARS_MAX: usize = 200;
+/// Characters of a comment or a note, at most.
+const WORDS_CHARS_MAX: usize = 500;
 /// Characters of an idempotency key, at most.
 const KEY_CHARS_MAX: usize = 128;
 
@@ -72,7 +74,7 @@ pub(crate) fn place(point: Option<&Point>, field: &str) -> Result<Place, Status>
     })
 }
 
-fn optional_place(point: Option<&Point>, field: &str) -> Result<Option<Place>, Status> {
+pub(crate) fn optional_place(point: Option<&Point>, field: &str) -> Result<Option<Place>, Status> {
     point.map(|point| place(Some(point), field)).transpose()
 }
 
@@ -102,6 +104,31 @@ pub(crate) fn rider(caller: &Caller, text: &str) -> Result<RiderId, Status> {
     }
 }
 
+/// In which part a caller does something.
+pub(crate) fn by(caller: &Caller) -> By {
+    By {
+        actor: match caller.role {
+            Role::Rider => Actor::Rider,
+            Role::Driver => Actor::Driver,
+            Role::Operator => Actor::Operator,
+            Role::Service | Role::Guest => Actor::System,
+        },
+        id: caller.id.clone(),
+    }
+}
+
+/// Words for people, of a field.
+pub(crate) fn words(text: String, field: &'static str) -> Result<String, Status> {
+    if text.chars().count() > WORDS_CHARS_MAX {
+        return Err(bad_field(field, "has more than 500 characters"));
+    }
+    let is_odd = |char: char| char.is_control() && char != '\n';
+    if text.chars().any(is_odd) {
+        return Err(bad_field(field, "has control characters"));
+    }
+    Ok(text)
+}
+
 /// A reason for people.
 pub(crate) fn reason(text: String) -> Result<String, Status> {
     if text.chars().count() > REASON_CHARS_MAX {
@@ -126,17 +153,8 @@ pub(crate) fn asked(caller: &Caller, request: wire::CreateTripRequest) -> Result
         ));
     }
     let rider_id = rider(caller, &request.rider_id)?;
-    let actor = match caller.role {
-        Role::Rider => Actor::Rider,
-        Role::Driver => Actor::Driver,
-        Role::Operator => Actor::Operator,
-        Role::Service => Actor::System,
-    };
     Ok(Asked {
-        by: By {
-            actor,
-            id: caller.id.clone(),
-        },
+        by: by(caller),
         asked_by: caller.id.clone(),
         viewer: Viewer::of(caller)?,
         hash: hash(&rider_id, &request),
@@ -191,7 +209,7 @@ pub(crate) fn whose(viewer: &Viewer, request: &wire::ListTripsRequest) -> Result
         {
             Ok(Whose::Driver(own.clone()))
         }
-        Viewer::Rider(_) | Viewer::Driver(_) => {
+        Viewer::Rider(_) | Viewer::Driver(_) | Viewer::Guest(..) => {
             Err(Code::PermissionDenied
                 .status("only operators and services list the trips of others"))
         }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use jitney_platform::auth::Caller;
+use jitney_platform::auth::{Caller, Role};
 use jitney_proto::{
     ids::DriverId,
     money::Money,
     time::timestamp,
-    trips::v1::{self as wire, trips_service_server::TripsService},
+    trips::v1::{self as wire, get_rating_request::Person, trips_service_server::TripsService},
 };
 use tonic::{Request, Response, Status};
 
@@ -16,12 +16,13 @@ use crate::{
     create, drive,
     error::Error,
     fields::{
-        asked, bad_field, offer_id, optional, optional_moment, place, reason, rider, states,
-        trip_id, whose,
+        asked, bad_field, by, offer_id, optional, optional_moment, optional_place, place, reason,
+        rider, states, trip_id, whose, words,
     },
     quote::{self, Wish},
+    rating, share, sos,
     store::list::After,
-    trip::Trip,
+    trip::{Actor, Trip},
     view::{self, Viewer},
     watch::{self, Token},
 };
@@ -85,13 +86,13 @@ impl TripsService for Grpc {
         &self,
         request: Request<wire::GetTripRequest>,
     ) -> Result<Response<wire::GetTripResponse>, Status> {
-        let viewer = Viewer::of(&Caller::of(&request)?)?;
+        let viewer = share::viewer(&self.app, &Caller::of(&request)?).await?;
         let trip_id = trip_id(&request.get_ref().trip_id)?;
         let trip = self.app.store.trip(trip_id).await?;
         let trip = view::of(&trip, &viewer).ok_or(Error::NotFound("trip"))?;
         let transitions = match viewer {
             Viewer::Staff => view::log(&self.app.store.log(trip_id).await?),
-            Viewer::Rider(_) | Viewer::Driver(_) => Vec::new(),
+            Viewer::Rider(_) | Viewer::Driver(_) | Viewer::Guest(..) => Vec::new(),
         };
         Ok(Response::new(wire::GetTripResponse {
             trip: Some(trip),
@@ -150,7 +151,7 @@ impl TripsService for Grpc {
         &self,
         request: Request<wire::WatchTripRequest>,
     ) -> Result<Response<Self::WatchTripStream>, Status> {
-        let viewer = Viewer::of(&Caller::of(&request)?)?;
+        let viewer = share::viewer(&self.app, &Caller::of(&request)?).await?;
         let request = request.into_inner();
         let trip_id = trip_id(&request.trip_id)?;
         let resume = match request.resume_token.as_str() {
@@ -264,6 +265,110 @@ impl TripsService for Grpc {
         let trip = drive::cancel(&self.app, trip_id, &viewer, &caller, reason, max_fee).await?;
         let trip = Some(view::answered(&trip, &viewer));
         Ok(Response::new(wire::CancelTripResponse { trip }))
+    }
+
+    async fn rate_trip(
+        &self,
+        request: Request<wire::RateTripRequest>,
+    ) -> Result<Response<wire::RateTripResponse>, Status> {
+        let viewer = Viewer::of(&Caller::of(&request)?)?;
+        let request = request.into_inner();
+        let trip_id = trip_id(&request.trip_id)?;
+        let stars = i16::try_from(request.stars).ok();
+        let stars = stars
+            .filter(|stars| (1..=5).contains(stars))
+            .ok_or_else(|| bad_field("stars", "is not 1 to 5"))?;
+        let comment = words(request.comment, "comment")?;
+        rating::rate(&self.app, trip_id, &viewer, stars, comment).await?;
+        Ok(Response::new(wire::RateTripResponse {}))
+    }
+
+    async fn get_rating(
+        &self,
+        request: Request<wire::GetRatingRequest>,
+    ) -> Result<Response<wire::GetRatingResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let (role, id, by) = match request.into_inner().person {
+            Some(Person::DriverId(id)) => (Role::Driver, id, Actor::Rider),
+            Some(Person::RiderId(id)) => (Role::Rider, id, Actor::Driver),
+            None => return Err(bad_field("person", "is required")),
+        };
+        if !caller.is_staff() && (caller.role != role || caller.id != id) {
+            return Err(Error::NotFound("rating").into());
+        }
+        let newest = self.app.config.rating.newest;
+        let opinion = self.app.store.opinion(&id, by, newest).await?;
+        Ok(Response::new(wire::GetRatingResponse {
+            ratings: opinion.ratings,
+            stars: opinion.stars,
+        }))
+    }
+
+    async fn share_trip(
+        &self,
+        request: Request<wire::ShareTripRequest>,
+    ) -> Result<Response<wire::ShareTripResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let viewer = Viewer::of(&caller)?;
+        let trip_id = trip_id(&request.get_ref().trip_id)?;
+        let link = share::share(&self.app, trip_id, &viewer, by(&caller)).await?;
+        Ok(Response::new(wire::ShareTripResponse {
+            token: link.token,
+            expires_at: Some(timestamp(link.expires_at)),
+        }))
+    }
+
+    async fn unshare_trip(
+        &self,
+        request: Request<wire::UnshareTripRequest>,
+    ) -> Result<Response<wire::UnshareTripResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let viewer = Viewer::of(&caller)?;
+        let trip_id = trip_id(&request.get_ref().trip_id)?;
+        share::unshare(&self.app, trip_id, &viewer, &by(&caller)).await?;
+        Ok(Response::new(wire::UnshareTripResponse {}))
+    }
+
+    async fn raise_sos(
+        &self,
+        request: Request<wire::RaiseSosRequest>,
+    ) -> Result<Response<wire::RaiseSosResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let viewer = Viewer::of(&caller)?;
+        let request = request.into_inner();
+        let trip_id = trip_id(&request.trip_id)?;
+        let place = optional_place(request.location.as_ref(), "location")?;
+        let note = words(request.note, "note")?;
+        let sos = sos::raise(&self.app, trip_id, &viewer, by(&caller), place, note).await?;
+        let sos = Some(view::sos(&sos));
+        Ok(Response::new(wire::RaiseSosResponse { sos }))
+    }
+
+    async fn list_sos(
+        &self,
+        request: Request<wire::ListSosRequest>,
+    ) -> Result<Response<wire::ListSosResponse>, Status> {
+        let is_open = !request.get_ref().include_acknowledged;
+        let calls = self.app.store.calls_for_help(is_open, PAGE_MAX).await?;
+        let calls = calls.iter().map(view::sos).collect();
+        Ok(Response::new(wire::ListSosResponse { calls }))
+    }
+
+    async fn acknowledge_sos(
+        &self,
+        request: Request<wire::AcknowledgeSosRequest>,
+    ) -> Result<Response<wire::AcknowledgeSosResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let sos_id = request.get_ref().sos_id.parse();
+        let sos_id = sos_id.map_err(|_| bad_field("sos_id", "is not an id"))?;
+        let now = self.app.now();
+        let sos = self
+            .app
+            .store
+            .acknowledge_sos(sos_id, &caller.id, now)
+            .await?;
+        let sos = Some(view::sos(&sos));
+        Ok(Response::new(wire::AcknowledgeSosResponse { sos }))
     }
 }
 

@@ -127,6 +127,55 @@ jitney_platform::statements! {
     SETTLE_HOLD = "-- settle_hold: billing holds nothing for a booked ride that has ended
         UPDATE trip SET hold_pending = false WHERE trip_id = $1 AND state <> 'SCHEDULED'";
 
+    /// A link is made.
+    ADD_SHARE = "-- add_share: a link to a trip
+        INSERT INTO trip_share (share_id, trip_id, actor, actor_id, created_at, expires_at)
+        VALUES ($1, $2, $3, $4, $5, $6)";
+    /// What a link shows.
+    READ_SHARE = "-- read_share: what a link shows, if it shows anything, by the database's clock
+        SELECT s.trip_id, s.expires_at FROM trip_share s JOIN trip t ON t.trip_id = s.trip_id
+        WHERE s.share_id = $1 AND s.expires_at > clock_timestamp()
+            AND (t.ended_at IS NULL OR t.ended_at > clock_timestamp() - $2 * interval '1 millisecond')";
+    /// Links are taken back.
+    DROP_SHARES = "-- drop_shares: the links that one person made of a trip are taken back
+        DELETE FROM trip_share WHERE trip_id = $1 AND actor = $2 AND actor_id = $3";
+
+    /// A rating is given.
+    RATE = "-- rate: what one thought of the other; the last word counts
+        INSERT INTO trip_rating (trip_id, rated_by, rated_id, stars, comment, rated_at)
+        VALUES ($1, $2, $3, $4, $5, $6)
+        ON CONFLICT ON CONSTRAINT trip_rating_pkey
+        DO UPDATE SET stars = excluded.stars, comment = excluded.comment, rated_at = excluded.rated_at";
+    /// What is thought of somebody.
+    READ_OPINION = "-- read_opinion: the newest ratings of somebody, added up
+        SELECT count(*), coalesce(sum(stars), 0)::bigint FROM (
+            SELECT stars FROM trip_rating WHERE rated_id = $1 AND rated_by = $2
+            ORDER BY rated_at DESC LIMIT $3) AS newest";
+
+    /// Somebody calls for help.
+    RAISE_SOS = "-- raise_sos: a call for help, unless the same person has an open one from this trip
+        INSERT INTO sos (sos_id, trip_id, actor, actor_id, latitude, longitude, note, raised_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        ON CONFLICT (trip_id, actor_id) WHERE acknowledged_at IS NULL DO NOTHING";
+    /// Somebody's open call.
+    READ_OPEN_SOS = "-- read_open_sos: somebody's open call from a trip
+        SELECT sos_id, trip_id, actor, actor_id, latitude, longitude, note, raised_at, acknowledged_at,
+            acknowledged_by
+        FROM sos WHERE trip_id = $1 AND actor_id = $2 AND acknowledged_at IS NULL";
+    /// Calls for help.
+    LIST_SOS = "-- list_sos: the newest calls for help; only open ones if so asked
+        SELECT sos_id, trip_id, actor, actor_id, latitude, longitude, note, raised_at, acknowledged_at,
+            acknowledged_by
+        FROM sos WHERE NOT $1 OR acknowledged_at IS NULL
+        ORDER BY raised_at DESC, sos_id DESC LIMIT $2";
+    /// A call is taken up.
+    ACKNOWLEDGE_SOS = "-- acknowledge_sos: who takes a call up first is kept
+        UPDATE sos SET acknowledged_at = coalesce(acknowledged_at, $3),
+            acknowledged_by = coalesce(acknowledged_by, $2)
+        WHERE sos_id = $1
+        RETURNING sos_id, trip_id, actor, actor_id, latitude, longitude, note, raised_at,
+            acknowledged_at, acknowledged_by";
+
     /// Trips in search.
     TRIPS_IN_SEARCH = "-- trips_in_search: what a driver is looked for; those that wait longest first
         SELECT trip_id FROM trip WHERE state IN ('SEARCHING', 'OFFERED')

@@ -1,16 +1,22 @@
 //! Who sees what of a trip. The rider sees the PIN; the driver it is offered to or driven by sees the
-//! trip without it; operators and services see everything but the PIN; nobody else sees anything.
+//! trip without it; operators and services see everything but the PIN; who has a link sees where the ride
+//! and its driver are, and no names or money; nobody else sees anything.
 
+use chrono::{DateTime, Utc};
 use jitney_platform::auth::{Caller, Role};
 use jitney_proto::{
+    Code,
     common::v1::Point,
-    ids::{DriverId, RiderId},
+    ids::{DriverId, RiderId, TripId},
     time::timestamp,
     trips::v1 as wire,
 };
 use tonic::Status;
 
-use crate::trip::{LogEntry, Offer, Place, Trip};
+use crate::{
+    store::sos::Sos,
+    trip::{LogEntry, Offer, Place, Trip},
+};
 
 /// Who looks.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,19 +27,25 @@ pub enum Viewer {
     Driver(DriverId),
     /// An operator or a service.
     Staff,
+    /// Whoever has a link to this trip, until then.
+    Guest(TripId, DateTime<Utc>),
 }
 
 impl Viewer {
     /// The viewer a caller is.
     ///
     /// # Errors
-    /// UNAUTHENTICATED when the token's id is not one.
+    /// UNAUTHENTICATED when the token's id is not one, PERMISSION_DENIED for guests, whose link has to be
+    /// looked up: see [`crate::share::viewer`].
     #[allow(clippy::result_large_err)] // Status is what every handler answers.
     pub fn of(caller: &Caller) -> Result<Viewer, Status> {
         Ok(match caller.role {
             Role::Rider => Viewer::Rider(caller.rider_id()?),
             Role::Driver => Viewer::Driver(caller.driver_id()?),
             Role::Operator | Role::Service => Viewer::Staff,
+            Role::Guest => {
+                return Err(Code::PermissionDenied.status("a link shows a trip, and no more"));
+            }
         })
     }
 
@@ -48,6 +60,7 @@ impl Viewer {
                         .is_some_and(|offer| offer.driver_id == *driver)
             }
             Viewer::Staff => true,
+            Viewer::Guest(trip_id, _) => trip.trip_id == *trip_id,
         }
     }
 }
@@ -66,35 +79,48 @@ pub fn answered(trip: &Trip, viewer: &Viewer) -> wire::Trip {
 fn shown(trip: &Trip, viewer: &Viewer) -> wire::Trip {
     let sees_driver = match viewer {
         Viewer::Driver(driver) => trip.is_driven_by(driver),
-        Viewer::Rider(_) | Viewer::Staff => true,
+        Viewer::Rider(_) | Viewer::Staff | Viewer::Guest(..) => true,
     };
+    let is_guest = matches!(viewer, Viewer::Guest(..));
     let sees_offer = |offer: &Offer| match viewer {
         Viewer::Driver(driver) => offer.driver_id == *driver,
-        Viewer::Rider(_) => false,
+        Viewer::Rider(_) | Viewer::Guest(..) => false,
         Viewer::Staff => true,
     };
     wire::Trip {
         trip_id: trip.trip_id.into(),
         version: trip.version,
         state: trip.state.wire().into(),
-        rider_id: trip.rider_id.to_string(),
+        rider_id: if is_guest {
+            String::new()
+        } else {
+            trip.rider_id.to_string()
+        },
         driver: trip
             .driver
             .as_ref()
             .filter(|_| sees_driver)
             .map(|driver| wire::TripDriver {
-                driver_id: driver.driver_id.to_string(),
+                driver_id: if is_guest {
+                    String::new()
+                } else {
+                    driver.driver_id.to_string()
+                },
                 plate: driver.plate.clone(),
                 vehicle: driver.vehicle.clone(),
             }),
         product: trip.product.to_string(),
         pickup: Some(trip.pickup.into()),
         dropoff: Some(trip.dropoff.into()),
-        fare: Some(trip.fare.into()),
-        payment_state: trip.payment_state.wire().into(),
+        fare: (!is_guest).then(|| trip.fare.into()),
+        payment_state: match viewer {
+            Viewer::Guest(..) => wire::PaymentState::Unspecified,
+            _ => trip.payment_state.wire(),
+        }
+        .into(),
         pin: match viewer {
             Viewer::Rider(_) => trip.pin.clone(),
-            Viewer::Driver(_) | Viewer::Staff => String::new(),
+            Viewer::Driver(_) | Viewer::Staff | Viewer::Guest(..) => String::new(),
         },
         open_offer: trip
             .open_offer()
@@ -113,7 +139,11 @@ fn shown(trip: &Trip, viewer: &Viewer) -> wire::Trip {
             .cancelled_by
             .map_or(wire::Actor::Unspecified, |by| by.wire())
             .into(),
-        end_reason: trip.end_reason.clone(),
+        end_reason: if is_guest {
+            String::new()
+        } else {
+            trip.end_reason.clone()
+        },
         created_at: Some(timestamp(trip.created_at)),
         updated_at: Some(timestamp(trip.updated_at)),
         assigned_at: trip.assigned_at.map(timestamp),
@@ -123,7 +153,10 @@ fn shown(trip: &Trip, viewer: &Viewer) -> wire::Trip {
         distance_meters: trip.distance_m,
         duration_ms: trip.duration_ms,
         seats: trip.seats,
-        fee: trip.fee_amount(trip.fee).map(Into::into),
+        fee: trip
+            .fee_amount(trip.fee)
+            .filter(|_| !is_guest)
+            .map(Into::into),
         pickup_at: trip
             .booking
             .as_ref()
@@ -154,5 +187,24 @@ pub fn log(entries: &[LogEntry]) -> Vec<wire::TripTransition> {
 impl From<Place> for Point {
     fn from(place: Place) -> Point {
         Point::new(place.latitude, place.longitude)
+    }
+}
+
+/// A call for help as it is shown.
+pub fn sos(sos: &Sos) -> wire::Sos {
+    let (acknowledged_at, acknowledged_by) = match &sos.acknowledged {
+        Some((at, by)) => (Some(timestamp(*at)), by.clone()),
+        None => (None, String::new()),
+    };
+    wire::Sos {
+        sos_id: sos.sos_id.to_string(),
+        trip_id: sos.trip_id.into(),
+        actor: sos.by.actor.wire().into(),
+        actor_id: sos.by.id.clone(),
+        location: sos.place.map(Into::into),
+        note: sos.note.clone(),
+        raised_at: Some(timestamp(sos.raised_at)),
+        acknowledged_at,
+        acknowledged_by,
     }
 }

@@ -82,6 +82,13 @@ pub async fn watch(
         return Err(Error::NotFound("trip"));
     }
     app.hub.tell(&trip);
+    let link_until = match &viewer {
+        Viewer::Guest(_, expires_at) => {
+            let left = *expires_at - app.now();
+            Some(Instant::now() + left.to_std().unwrap_or_default())
+        }
+        _ => None,
+    };
     let (answers, receiver) = mpsc::channel(QUEUE);
     let watch = Watch {
         app: Arc::clone(app),
@@ -90,6 +97,7 @@ pub async fn watch(
         changes,
         answers,
         position: None,
+        link_until,
         _permit: permit,
     };
     app.platform
@@ -106,6 +114,8 @@ struct Watch {
     changes: Subscription,
     answers: mpsc::Sender<Result<WatchTripResponse, Status>>,
     position: Option<Position>,
+    /// When the link ends by which the viewer looks.
+    link_until: Option<Instant>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -117,6 +127,7 @@ enum News {
     Missed,
     Position(DriverPosition),
     PaymentWaited,
+    LinkEnded,
     Stopping,
 }
 
@@ -129,7 +140,8 @@ impl Watch {
         let mut payment_until = None;
         loop {
             if self.trip.state.is_end() {
-                if self.trip.payment_state.is_settled() {
+                let sees_payment = !matches!(self.viewer, Viewer::Guest(..));
+                if self.trip.payment_state.is_settled() || !sees_payment {
                     return;
                 }
                 payment_until
@@ -144,6 +156,7 @@ impl Watch {
                     return;
                 }
                 Ok(News::Trip(trip)) => self.take(trip).await,
+                Ok(News::LinkEnded) => self.fail(Error::NotFound("link any more")).await,
                 Ok(News::Missed) => match self.app.store.trip(self.trip.trip_id).await {
                     Ok(trip) => self.take(Arc::new(trip)).await,
                     Err(error) => self.fail(error).await,
@@ -163,6 +176,12 @@ impl Watch {
                 None => std::future::pending().await,
             }
         };
+        let link_ended = async {
+            match self.link_until {
+                Some(until) => tokio::time::sleep_until(until).await,
+                None => std::future::pending().await,
+            }
+        };
         let moved = async {
             match &mut self.position {
                 Some(position) => position.next().await,
@@ -176,6 +195,7 @@ impl Watch {
             () = self.app.platform.shutdown.cancelled() => Ok(News::Stopping),
             change = self.changes.next() => Ok(change.map_or(News::Missed, News::Trip)),
             () = payment_waited => Ok(News::PaymentWaited),
+            () = link_ended => Ok(News::LinkEnded),
             position = moved => Ok(News::Position(position)),
         }
     }

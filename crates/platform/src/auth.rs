@@ -31,11 +31,19 @@ pub enum Role {
     Operator,
     /// Another part of Jitney, or a back end of the operator's own.
     Service,
+    /// Whoever has a link to one trip; the id is the link's.
+    Guest,
 }
 
 impl Role {
     /// Every role.
-    pub const ALL: [Role; 4] = [Role::Rider, Role::Driver, Role::Operator, Role::Service];
+    pub const ALL: [Role; 5] = [
+        Role::Rider,
+        Role::Driver,
+        Role::Operator,
+        Role::Service,
+        Role::Guest,
+    ];
 
     /// The role's name in tokens.
     pub fn name(self) -> &'static str {
@@ -44,6 +52,7 @@ impl Role {
             Role::Driver => "driver",
             Role::Operator => "operator",
             Role::Service => "service",
+            Role::Guest => "guest",
         }
     }
 
@@ -55,6 +64,7 @@ impl Role {
             pb::Role::Driver => Some(Role::Driver),
             pb::Role::Operator => Some(Role::Operator),
             pb::Role::Service => Some(Role::Service),
+            pb::Role::Guest => Some(Role::Guest),
         }
     }
 }
@@ -67,7 +77,7 @@ impl fmt::Display for Role {
 
 /// A text is not a role.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a role is one of rider, driver, operator, service")]
+#[error("a role is one of rider, driver, operator, service, guest")]
 pub struct NotARole;
 
 impl FromStr for Role {

@@ -199,6 +199,13 @@ fake! { TripsService {
     declare_no_show(trips::DeclareNoShowRequest) -> trips::DeclareNoShowResponse;
     preview_cancellation(trips::PreviewCancellationRequest) -> trips::PreviewCancellationResponse;
     cancel_trip(trips::CancelTripRequest) -> trips::CancelTripResponse;
+    rate_trip(trips::RateTripRequest) -> trips::RateTripResponse;
+    get_rating(trips::GetRatingRequest) -> trips::GetRatingResponse;
+    share_trip(trips::ShareTripRequest) -> trips::ShareTripResponse;
+    unshare_trip(trips::UnshareTripRequest) -> trips::UnshareTripResponse;
+    raise_sos(trips::RaiseSosRequest) -> trips::RaiseSosResponse;
+    list_sos(trips::ListSosRequest) -> trips::ListSosResponse;
+    acknowledge_sos(trips::AcknowledgeSosRequest) -> trips::AcknowledgeSosResponse;
 }
 
 /// A stream that counts as open until it is dropped.

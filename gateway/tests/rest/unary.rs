@@ -171,7 +171,7 @@ async fn what_needs_no_token_is_open() {
         let expected = json!({
             "method": "GET", "path": "/v1/trips/{trip_id}:watch", "form": "events",
             "rpc": "jitney.trips.v1.TripsService.WatchTrip",
-            "roles": ["rider", "driver", "operator", "service"],
+            "roles": ["rider", "driver", "guest", "operator", "service"],
         });
         assert_eq!(watch, Some(&expected));
     }

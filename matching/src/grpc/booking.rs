@@ -35,7 +35,7 @@ pub fn book(
     };
     let open_max = match caller.role {
         Role::Rider => service.config.reservations_per_rider_max,
-        Role::Driver | Role::Operator | Role::Service => 0,
+        Role::Driver | Role::Operator | Role::Service | Role::Guest => 0,
     };
     let key = request.idempotency_key;
     let look_up = |ground: &Ground| ground.snap(place);

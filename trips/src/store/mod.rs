@@ -24,7 +24,10 @@ mod claims;
 pub mod keys;
 pub mod list;
 pub mod quotes;
+pub mod ratings;
 mod rows;
+pub mod shares;
+pub mod sos;
 
 use rows::LogRow;
 

@@ -1,6 +1,7 @@
 //! The trip service over a real database, with matching and billing played by the test.
 
 mod access;
+mod beside;
 mod booked;
 mod create;
 mod fees;
