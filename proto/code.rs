@@ -70,6 +70,8 @@ codes! {
     HoldNotOpen = "HOLD_NOT_OPEN", FailedPrecondition;
     /// More is to be captured than was held.
     CaptureAboveHold = "CAPTURE_ABOVE_HOLD", FailedPrecondition;
+    /// More is to be given back than is left of what was captured.
+    RefundAboveCapture = "REFUND_ABOVE_CAPTURE", FailedPrecondition;
     /// The map cannot be opened; the one in use stays.
     MapUnusable = "MAP_UNUSABLE", FailedPrecondition;
     /// The thing exists already, made by another request.

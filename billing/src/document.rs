@@ -46,6 +46,12 @@ impl Sheet {
             let share = money(receipt.platform_share_minor);
             notes.push(("For the platform".to_owned(), share));
         }
+        for refund in &receipt.refunds {
+            let at = refund
+                .refunded_at
+                .to_rfc3339_opts(SecondsFormat::Secs, true);
+            notes.push((format!("Given back {at}"), money(refund.total_minor)));
+        }
         let charged_at = receipt
             .captured_at
             .to_rfc3339_opts(SecondsFormat::Secs, true);
@@ -223,6 +229,8 @@ mod tests {
             driver_share_minor: 144,
             platform_share_minor: 136,
             captured_at: DateTime::from_timestamp(1_767_225_600, 0).unwrap(),
+            refunded_minor: 0,
+            refunds: Vec::new(),
         }
     }
 

@@ -64,7 +64,7 @@ impl From<Error> for Status {
 fn refused(refusal: &Refusal) -> Status {
     let message = refusal.to_string();
     match refusal {
-        Refusal::NoQuote | Refusal::NoHold => Code::NotFound.status(message),
+        Refusal::NoQuote | Refusal::NoHold | Refusal::NotCaptured => Code::NotFound.status(message),
         Refusal::QuoteExpired => Code::QuoteExpired.status(message),
         Refusal::Declined => Code::PaymentDeclined.status(message),
         Refusal::AlreadyHeld => Code::AlreadyExists.status(message),
@@ -77,6 +77,13 @@ fn refused(refusal: &Refusal) -> Status {
             [
                 ("currency_code", hold.currency.to_string()),
                 ("authorized_minor_units", hold.authorised.to_string()),
+            ],
+        ),
+        Refusal::AboveCaptured(hold) => Code::RefundAboveCapture.status_with(
+            message,
+            [
+                ("currency_code", hold.currency.to_string()),
+                ("left_minor_units", hold.left().minor.to_string()),
             ],
         ),
         Refusal::KeyReused => Code::IdempotencyKeyReused.status(message),

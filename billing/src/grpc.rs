@@ -5,9 +5,9 @@ use jitney_platform::auth::{Caller, Role};
 use jitney_proto::{
     Code,
     billing::v1::{self as pb, billing_service_server::BillingService, get_balance_request::Owner},
-    common::v1::{Document, Point},
-    ids::{DriverId, IdError, ProductId, RiderId, TripId},
-    money::{Currency, Money},
+    common::v1::Document,
+    ids::{IdError, ProductId, TripId},
+    money::Money,
     time::{moment, timestamp},
 };
 use tonic::{Request, Response, Status};
@@ -15,13 +15,17 @@ use tonic::{Request, Response, Status};
 use crate::{
     Billing, Error,
     document::Sheet,
-    fare::FareLines,
-    hold::{Authorize, CaptureOf, Hold, HoldState, Reason},
-    idempotency::Key,
+    hold::{Authorize, CaptureOf, Reason},
     ledger::Account,
-    place::Place,
     quote::Asked,
     receipt::{Receipt, View},
+};
+
+mod refunds;
+mod wire;
+
+use wire::{
+    driver_id, hold, key, lines, money, not_negative, place, reason, receipt, rider_id, trip_id,
 };
 
 /// Serves [`Billing`].
@@ -182,6 +186,13 @@ impl BillingService for Grpc {
         }))
     }
 
+    async fn refund_trip(
+        &self,
+        request: Request<pb::RefundTripRequest>,
+    ) -> Result<Response<pb::RefundTripResponse>, Status> {
+        self.give_back(request).await
+    }
+
     async fn get_balance(
         &self,
         request: Request<pb::GetBalanceRequest>,
@@ -250,99 +261,5 @@ impl Grpc {
         let charged = self.0.store.receipt(trip_id).await?;
         let seen = charged.and_then(|receipt| Some((View::of(&receipt, caller)?, receipt)));
         seen.ok_or_else(|| Code::NotFound.status("there is no receipt for this trip"))
-    }
-}
-
-fn key(text: String) -> Result<Key, Status> {
-    Key::new(text)
-        .map_err(|error| Code::InvalidRequest.bad_field("idempotency_key", error.to_string()))
-}
-
-fn trip_id(text: &str) -> Result<TripId, Status> {
-    text.parse()
-        .map_err(|error: IdError| error.status("trip_id"))
-}
-
-fn rider_id(text: &str) -> Result<RiderId, Status> {
-    text.parse()
-        .map_err(|error: IdError| error.status("rider_id"))
-}
-
-fn driver_id(text: &str) -> Result<DriverId, Status> {
-    text.parse()
-        .map_err(|error: IdError| error.status("driver_id"))
-}
-
-fn not_negative(field: &str, value: i64) -> Result<(), Status> {
-    if value < 0 {
-        Err(Code::InvalidRequest.bad_field(field, "is below zero"))
-    } else {
-        Ok(())
-    }
-}
-
-fn reason(reason: pb::CaptureReason) -> Reason {
-    match reason {
-        pb::CaptureReason::Unspecified | pb::CaptureReason::Fare => Reason::Fare,
-        pb::CaptureReason::CancellationFee => Reason::CancellationFee,
-        pb::CaptureReason::NoShowFee => Reason::NoShowFee,
-    }
-}
-
-/// A place, where there is one.
-fn place(field: &str, point: Option<Point>) -> Result<Option<Place>, Status> {
-    let Some(point) = point else {
-        return Ok(None);
-    };
-    let place = Place::new(point.latitude, point.longitude);
-    let not_there = || Code::InvalidRequest.bad_field(field, "is not a place on Earth");
-    place.ok_or_else(not_there).map(Some)
-}
-
-fn money(minor: i64, currency: Currency) -> Option<jitney_proto::common::v1::Money> {
-    Some(Money::new(minor, currency).into())
-}
-
-/// The lines that are worth a line.
-fn lines(lines: &FareLines, currency: Currency) -> Vec<pb::FareLine> {
-    let worth = lines.each().into_iter().filter(|(_, minor)| *minor != 0);
-    worth
-        .map(|(kind, minor)| pb::FareLine {
-            kind: kind.into(),
-            amount: money(minor, currency),
-        })
-        .collect()
-}
-
-fn hold(hold: &Hold) -> pb::Hold {
-    let state = match hold.state {
-        HoldState::Held => pb::HoldState::Held,
-        HoldState::Captured => pb::HoldState::Captured,
-        HoldState::Voided => pb::HoldState::Voided,
-    };
-    pb::Hold {
-        trip_id: hold.trip_id.into(),
-        state: state.into(),
-        authorized: money(hold.authorised, hold.currency),
-        captured: money(hold.captured, hold.currency),
-        expires_at: Some(timestamp(hold.expires_at)),
-    }
-}
-
-fn receipt(receipt: Receipt, view: View) -> pb::Receipt {
-    let currency = receipt.currency;
-    let shown = |minor, shows: bool| if shows { money(minor, currency) } else { None };
-    pb::Receipt {
-        trip_id: receipt.trip_id.into(),
-        rider_id: receipt.rider_id,
-        driver_id: receipt.driver_id,
-        product: receipt.product,
-        lines: lines(&receipt.lines, currency),
-        total: money(receipt.total_minor, currency),
-        driver_share: shown(receipt.driver_share_minor, view.shows_driver_share()),
-        platform_share: shown(receipt.platform_share_minor, view.shows_platform_share()),
-        tax: money(receipt.lines.tax_minor, currency),
-        tariff_version: receipt.tariff_version,
-        captured_at: Some(timestamp(receipt.captured_at)),
     }
 }

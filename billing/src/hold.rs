@@ -18,7 +18,7 @@ use jitney_proto::{
 };
 use serde::Deserialize;
 
-use crate::receipt::Receipt;
+use crate::{receipt::Receipt, refund::Refund};
 
 /// Where a hold stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
@@ -59,6 +59,9 @@ pub struct Hold {
     pub authorised: i64,
     /// How much was taken, minor units.
     pub captured: i64,
+    /// How much of that was given back, minor units.
+    #[serde(default)]
+    pub refunded: i64,
     /// Until when it may be captured.
     pub expires_at: DateTime<Utc>,
 }
@@ -99,7 +102,7 @@ pub enum Reason {
     NoShowFee,
 }
 
-/// What a money statement says. All but the last four are kept with the key and said again.
+/// What a money statement says. What may be otherwise a moment later is not kept with the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// It happened.
@@ -114,6 +117,8 @@ pub enum Outcome {
     HoldNotOpen,
     /// More is to be taken than is held.
     AboveHold,
+    /// More is to be given back than is left of what was taken.
+    AboveCaptured,
     /// There is no such quote.
     NoQuote,
     /// The amount is not in the currency of the hold.
@@ -126,13 +131,14 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Outcome; 10] = [
+    pub const ALL: [Outcome; 11] = [
         Outcome::Done,
         Outcome::AlreadyHeld,
         Outcome::QuoteExpired,
         Outcome::Declined,
         Outcome::HoldNotOpen,
         Outcome::AboveHold,
+        Outcome::AboveCaptured,
         Outcome::NoQuote,
         Outcome::OtherCurrency,
         Outcome::LapsedInTheWay,
@@ -148,6 +154,7 @@ impl Outcome {
             Outcome::Declined => "DECLINED",
             Outcome::HoldNotOpen => "HOLD_NOT_OPEN",
             Outcome::AboveHold => "ABOVE_HOLD",
+            Outcome::AboveCaptured => "ABOVE_CAPTURED",
             Outcome::NoQuote => "NO_QUOTE",
             Outcome::OtherCurrency => "OTHER_CURRENCY",
             Outcome::LapsedInTheWay => "LAPSED_IN_THE_WAY",
@@ -163,7 +170,8 @@ impl Outcome {
             | Outcome::QuoteExpired
             | Outcome::Declined
             | Outcome::HoldNotOpen
-            | Outcome::AboveHold => true,
+            | Outcome::AboveHold
+            | Outcome::AboveCaptured => true,
             Outcome::NoQuote
             | Outcome::OtherCurrency
             | Outcome::LapsedInTheWay
@@ -172,13 +180,16 @@ impl Outcome {
     }
 }
 
-/// What is kept beside the outcome: hold and receipt as they were then.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+/// What is kept beside the outcome: what the command was about, as it was then.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub struct Answer {
     /// The hold; none when a refusal is not about one.
     pub hold: Option<Hold>,
     /// What was charged, for a capture.
     pub receipt: Option<Receipt>,
+    /// What was given back, for a refund.
+    pub refund: Option<Refund>,
 }
 
 /// Why a money command was refused.
@@ -199,6 +210,12 @@ pub enum Refusal {
     /// The trip has no hold.
     #[error("the trip has no hold")]
     NoHold,
+    /// Nothing was captured for the trip.
+    #[error("there is no receipt for this trip")]
+    NotCaptured,
+    /// More is to be given back than is left.
+    #[error("only {} is left to give back", .0.left())]
+    AboveCaptured(Hold),
     /// The hold is no longer open.
     #[error("the hold is not open: {}", .0.why_not_open())]
     HoldNotOpen(Hold),
@@ -217,6 +234,11 @@ impl Hold {
     /// How much was held.
     pub fn authorized(&self) -> Money {
         Money::new(self.authorised, self.currency)
+    }
+
+    /// How much was taken and not given back.
+    pub fn left(&self) -> Money {
+        Money::new(self.captured - self.refunded, self.currency)
     }
 
     fn why_not_open(&self) -> &'static str {

@@ -3,7 +3,10 @@
 use jitney_proto::ids::TripId;
 use sha2::{Digest, Sha256};
 
-use crate::hold::{Authorize, CaptureOf, Reason};
+use crate::{
+    hold::{Authorize, CaptureOf, Reason},
+    refund::RefundOf,
+};
 
 /// The longest key, bytes.
 const KEY_BYTES_MAX: usize = 200;
@@ -83,6 +86,20 @@ pub fn hash_of_capture(asked: &CaptureOf) -> RequestHash {
 /// The hash of a request to release.
 pub fn hash_of_void(trip: &TripId) -> RequestHash {
     hash(&[trip.0.as_bytes()])
+}
+
+/// The hash of a request to give back. All that is left is not the same request as naming the amount.
+pub fn hash_of_refund(asked: &RefundOf) -> RequestHash {
+    let (trip, reason) = (asked.trip_id.0.as_bytes(), asked.reason.as_bytes());
+    match &asked.amount {
+        None => hash(&[trip, reason]),
+        Some(amount) => hash(&[
+            trip,
+            reason,
+            &amount.minor.to_be_bytes(),
+            amount.currency.as_str().as_bytes(),
+        ]),
+    }
 }
 
 /// Hashes fields with their lengths, so that no two lists of fields run together the same.

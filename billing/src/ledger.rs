@@ -1,5 +1,5 @@
-//! Double entry: what a captured fare moves between whom. Every entry sums to zero; how the
-//! database keeps that is in `sql/capture_hold.sql` and the migrations.
+//! Double entry: the accounts, and what a captured fare moves between whom. Every entry sums to zero;
+//! how the database keeps that is in `sql/capture_hold.sql` and the migrations.
 
 use jitney_proto::{
     ids::{DriverId, RiderId},
@@ -10,46 +10,98 @@ use serde::Deserialize;
 use crate::fare::{FareError, FareLines, times};
 use crate::tariff::BASIS_POINTS;
 
-/// A kind of account. Debits are positive, credits negative.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Account {
-    /// What a rider owes; one account per rider.
-    RiderReceivable,
-    /// What a driver is owed; one account per driver.
-    DriverPayable,
+macro_rules! accounts {
+    ($($(#[$doc:meta])* $name:ident = $text:literal, $whose:ident;)*) => {
+        /// A kind of account. Debits are positive, credits negative.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Account { $($(#[$doc])* $name,)* }
+
+        impl Account {
+            /// Every kind.
+            pub const ALL: &[Account] = &[$(Account::$name),*];
+
+            /// Its name in the database and in answers.
+            pub fn name(self) -> &'static str {
+                match self { $(Account::$name => $text,)* }
+            }
+
+            /// Whether there is one per person, with a cached balance. The others have a single
+            /// owner and would be one hot row.
+            pub fn is_personal(self) -> bool {
+                match self { $(Account::$name => accounts!($whose),)* }
+            }
+        }
+    };
+    (personal) => { true };
+    (single) => { false };
+}
+
+accounts! {
+    /// What a rider owes; below zero, what they are owed.
+    RiderReceivable = "rider_receivable", personal;
+    /// What a rider has in credit, a credit; it pays for their next rides.
+    RiderCredit = "rider_credit", personal;
+    /// What a driver is owed, a credit.
+    DriverPayable = "driver_payable", personal;
+    /// What a driver owes of the cash they took.
+    DriverCashDue = "driver_cash_due", personal;
     /// What the platform earned.
-    PlatformRevenue,
+    PlatformRevenue = "platform_revenue", single;
     /// Tax that is due to the state.
-    TaxPayable,
+    TaxPayable = "tax_payable", single;
+    /// What lies with the payment provider.
+    PspClearing = "psp_clearing", single;
+    /// What is on its way to drivers.
+    PayoutInTransit = "payout_in_transit", single;
+    /// What promotions and credits cost.
+    PromoExpense = "promo_expense", single;
+    /// What was lost to riders who had a payment taken back.
+    ChargebackLoss = "chargeback_loss", single;
+    /// What rounding leaves over where nobody else can bear it.
+    Rounding = "rounding", single;
 }
 
 impl Account {
-    /// Every kind.
-    pub const ALL: [Account; 4] = [
-        Account::RiderReceivable,
-        Account::DriverPayable,
-        Account::PlatformRevenue,
-        Account::TaxPayable,
-    ];
-
-    /// Its name in the database and in answers.
-    pub fn name(self) -> &'static str {
-        match self {
-            Account::RiderReceivable => "rider_receivable",
-            Account::DriverPayable => "driver_payable",
-            Account::PlatformRevenue => "platform_revenue",
-            Account::TaxPayable => "tax_payable",
-        }
+    /// The kind of that name.
+    pub fn of(name: &str) -> Option<Account> {
+        let known = Account::ALL.iter().copied();
+        known.into_iter().find(|account| account.name() == name)
     }
+}
 
-    /// Whether there is one per person, with a cached balance. The others have a single owner and
-    /// would be one hot row.
-    pub fn is_personal(self) -> bool {
-        match self {
-            Account::RiderReceivable | Account::DriverPayable => true,
-            Account::PlatformRevenue | Account::TaxPayable => false,
+macro_rules! entry_kinds {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+        /// Why money moves.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum EntryKind { $($(#[$doc])* $name,)* }
+
+        impl EntryKind {
+            /// Every kind.
+            pub const ALL: &[EntryKind] = &[$(EntryKind::$name),*];
+
+            /// Its name in the database.
+            pub fn name(self) -> &'static str {
+                match self { $(EntryKind::$name => $text,)* }
+            }
         }
-    }
+    };
+}
+
+entry_kinds! {
+    /// A fare was taken; about the trip.
+    Capture = "CAPTURE";
+    /// A fare, or a part of it, was given back; about the trip.
+    Refund = "REFUND";
+    /// A rider thanks a driver; about the trip.
+    Tip = "TIP";
+    /// A driver's money set out; about the payout.
+    Payout = "PAYOUT";
+    /// It arrived; about the payout.
+    PayoutSettled = "PAYOUT_SETTLED";
+    /// It came back; about the payout.
+    PayoutFailed = "PAYOUT_FAILED";
+    /// A rider was given credit; about the credit.
+    Credit = "CREDIT";
 }
 
 /// One side of an entry.
@@ -61,6 +113,18 @@ pub struct Posting {
     pub owner: Option<String>,
     /// How much, minor units; debits positive, credits negative; never zero.
     pub amount_minor: i64,
+}
+
+/// The postings of these amounts, without those of nothing.
+pub fn postings<const N: usize>(amounts: [(Account, Option<&String>, i64); N]) -> Vec<Posting> {
+    let amounts = amounts.into_iter().filter(|&(_, _, amount)| amount != 0);
+    amounts
+        .map(|(account, owner, amount_minor)| Posting {
+            account,
+            owner: owner.cloned(),
+            amount_minor,
+        })
+        .collect()
 }
 
 /// Who gets what of a fare; the parts sum to it.
@@ -113,26 +177,21 @@ impl Capture {
     ) -> Result<Capture, FareError> {
         let lines = quoted.scaled(amount)?;
         let split = Split::of(&lines, platform_share_basis_points)?;
-        let rider = Some(rider.to_string());
-        let driver = Some(driver.to_string());
-        let mut postings = vec![
-            (Account::RiderReceivable, rider, amount),
-            (Account::DriverPayable, driver, -split.driver_share_minor),
+        let (rider, driver) = (rider.to_string(), driver.to_string());
+        let postings = postings([
+            (Account::RiderReceivable, Some(&rider), amount),
+            (
+                Account::DriverPayable,
+                Some(&driver),
+                -split.driver_share_minor,
+            ),
             (Account::PlatformRevenue, None, -split.platform_share_minor),
             (Account::TaxPayable, None, -split.tax_minor),
-        ];
-        postings.retain(|(_, _, amount)| *amount != 0);
-        let postings = postings
-            .into_iter()
-            .map(|(account, owner, amount_minor)| Posting {
-                account,
-                owner,
-                amount_minor,
-            });
+        ]);
         Ok(Capture {
             lines,
             split,
-            postings: postings.collect(),
+            postings,
         })
     }
 }
@@ -146,7 +205,7 @@ pub struct Soundness {
     pub unbalanced_entries: i64,
     /// Cached balances that differ from their postings.
     pub wrong_balances: i64,
-    /// Captured charges without an entry or a receipt, or with a different sum.
+    /// Charges without an entry or a receipt, or with a different sum of what was taken or given back.
     pub wrong_charges: i64,
     /// Per kind of account and currency.
     pub totals: Vec<AccountTotal>,

@@ -2,13 +2,14 @@
 //!
 //! A quote is a price under the tariff in force ([`tariff`], [`fare`], [`quote`]). A hold sets it
 //! aside for a trip ([`hold`]); its capture writes a [`receipt`] and moves money between accounts
-//! in double entry ([`ledger`]). Every money command is one SQL statement that also stores its
-//! answer ([`idempotency`]), so it can be repeated, raced and cut off at any point; the statements
-//! are in `src/sql` and run by [`store`]. What an rpc promises is in `billing.proto`; [`grpc`] only
-//! translates.
+//! in double entry ([`ledger`]). It may be given back, whole or in parts ([`refund`]). Every money
+//! command is one SQL statement that also stores its answer ([`idempotency`]), so it can be repeated,
+//! raced and cut off at any point; the statements are in `src/sql` and run by [`store`]. What an rpc
+//! promises is in `billing.proto`; [`grpc`] only translates.
 //!
 //! Billing calls no other service.
 
+pub mod apportion;
 pub mod config;
 pub mod document;
 pub mod error;
@@ -21,6 +22,7 @@ pub mod ledger;
 pub mod place;
 pub mod quote;
 pub mod receipt;
+pub mod refund;
 pub mod store;
 pub mod surcharge;
 pub mod tariff;
@@ -60,10 +62,12 @@ pub mod statements {
         VOID_HOLD = include_str!("sql/void_hold.sql");
         /// Releases holds that ran out.
         LAPSE_HOLDS = include_str!("sql/lapse_holds.sql");
-        /// What a trip cost.
-        GET_RECEIPT = "-- get_receipt: what a trip cost\n\
-            -- $1 trip\n\
-            SELECT to_jsonb(receipt) FROM receipt WHERE trip_id = $1";
+        /// What a trip cost, and what was given back.
+        GET_RECEIPT = include_str!("sql/get_receipt.sql");
+        /// What a refund is planned from.
+        REFUND_FACTS = include_str!("sql/refund_facts.sql");
+        /// Gives a fare or a part of it back.
+        REFUND_TRIP = include_str!("sql/refund_trip.sql");
         /// The balances of one account.
         GET_BALANCES = "-- get_balances: one account's balances, by currency\n\
             -- $1 owner, $2 account\n\

@@ -5,7 +5,7 @@ use jitney_platform::auth::{Caller, Role};
 use jitney_proto::{ids::TripId, money::Currency};
 use serde::Deserialize;
 
-use crate::fare::FareLines;
+use crate::{fare::FareLines, refund::Refund};
 
 /// What was charged: the row of `receipt`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -33,6 +33,12 @@ pub struct Receipt {
     pub platform_share_minor: i64,
     /// When it was captured.
     pub captured_at: DateTime<Utc>,
+    /// How much of the fare was given back since, minor units.
+    #[serde(default)]
+    pub refunded_minor: i64,
+    /// That, each time.
+    #[serde(default)]
+    pub refunds: Vec<Refund>,
 }
 
 /// How much of a receipt somebody sees.
@@ -85,6 +91,8 @@ mod tests {
             driver_share_minor: 0,
             platform_share_minor: 0,
             captured_at: DateTime::UNIX_EPOCH,
+            refunded_minor: 0,
+            refunds: Vec::new(),
         };
         let view = |role, id: &str| {
             View::of(

@@ -18,7 +18,7 @@ use crate::{
     fare::FareLines,
     hold::{Authorize, CaptureOf, Hold, Reason, Refusal},
     idempotency::{self, Key},
-    ledger::{Account, AccountTotal, Capture, Soundness},
+    ledger::{Account, AccountTotal, Capture, Posting, Soundness},
     quote::Quote,
     receipt::Receipt,
     statements,
@@ -26,6 +26,7 @@ use crate::{
 };
 
 mod decision;
+mod refunds;
 
 use decision::{Settled, settled};
 
@@ -189,14 +190,7 @@ impl Store {
         let hash = idempotency::hash_of_capture(asked);
         for _ in 0..ATTEMPTS_MAX {
             let (authorised, amount, capture) = self.plan(asked).await?;
-            let mut accounts = Vec::with_capacity(capture.postings.len());
-            let mut owners = Vec::with_capacity(capture.postings.len());
-            let mut amounts = Vec::with_capacity(capture.postings.len());
-            for posting in &capture.postings {
-                accounts.push(posting.account.name());
-                owners.push(posting.owner.as_deref());
-                amounts.push(posting.amount_minor);
-            }
+            let (accounts, owners, amounts) = columns(&capture.postings);
             let decided = sqlx::query_as(statements::CAPTURE_HOLD)
                 .bind(key.as_str())
                 .bind(hash.as_slice())
@@ -372,6 +366,14 @@ impl CaptureFacts {
             }),
         }
     }
+}
+
+/// The columns of postings, as the statements take them: accounts, owners, amounts.
+fn columns(postings: &[Posting]) -> (Vec<&'static str>, Vec<Option<&str>>, Vec<i64>) {
+    let accounts = postings.iter().map(|posting| posting.account.name());
+    let owners = postings.iter().map(|posting| posting.owner.as_deref());
+    let amounts = postings.iter().map(|posting| posting.amount_minor);
+    (accounts.collect(), owners.collect(), amounts.collect())
 }
 
 fn contended(statement: &'static str) -> Error {

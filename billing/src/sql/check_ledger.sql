@@ -38,14 +38,32 @@ captured AS (
     WHERE kind = 'CAPTURE'
     GROUP BY trip_id, entry.currency
 ),
+refunded AS (
+    SELECT
+        trip_id, count(DISTINCT seq) AS refunds,
+        -coalesce(sum(amount_minor) FILTER (WHERE account = 'rider_receivable'), 0) AS total
+    FROM journal_entry AS entry
+    LEFT JOIN posting USING (trip_id, kind, seq)
+    WHERE kind = 'REFUND'
+    GROUP BY trip_id
+),
+told AS (
+    SELECT trip_id, count(*) AS refunds, sum(total_minor) AS total FROM refund GROUP BY trip_id
+),
 wrong_charges AS (
     SELECT count(DISTINCT trip_id) AS n
     FROM (SELECT * FROM trip_charge WHERE state = 'CAPTURED') AS charge
     FULL JOIN captured USING (trip_id)
     FULL JOIN receipt USING (trip_id)
+    FULL JOIN refunded USING (trip_id)
+    FULL JOIN told USING (trip_id)
     WHERE charge.captured IS NULL OR captured.total IS NULL OR receipt.total_minor IS NULL
         OR charge.captured <> captured.total OR charge.captured <> receipt.total_minor
         OR charge.currency <> captured.currency OR charge.currency <> receipt.currency
+        OR charge.refunded <> coalesce(refunded.total, 0)
+        OR charge.refunded <> coalesce(told.total, 0)
+        OR charge.refunds <> coalesce(refunded.refunds, 0)
+        OR charge.refunds <> coalesce(told.refunds, 0)
 ),
 by_account AS (
     SELECT account, currency, sum(amount_minor) AS total

@@ -72,6 +72,9 @@ pub(super) fn settled(
             Refusal::HoldNotOpen(answer.hold.ok_or_else(Error::half_an_answer)?)
         }
         Outcome::AboveHold => Refusal::AboveHold(answer.hold.ok_or_else(Error::half_an_answer)?),
+        Outcome::AboveCaptured => {
+            Refusal::AboveCaptured(answer.hold.ok_or_else(Error::half_an_answer)?)
+        }
     };
     Err(refusal.into())
 }

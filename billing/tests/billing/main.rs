@@ -5,6 +5,7 @@ mod access;
 mod expiry;
 mod fees;
 mod races;
+mod refunds;
 mod repetition;
 mod schema;
 mod soundness;

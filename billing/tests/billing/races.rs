@@ -68,7 +68,7 @@ impl Turnstile {
 }
 
 /// Starts all calls, lets them queue before the same rows, and then go at once.
-async fn at_once<T: Send + 'static>(
+pub async fn at_once<T: Send + 'static>(
     sandbox: &Sandbox,
     calls: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
 ) -> Vec<T> {

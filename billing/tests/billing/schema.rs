@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jitney_billing::{
     Billing, Config, Needs,
     hold::{HoldState, Outcome},
-    ledger::Account,
+    ledger::{Account, EntryKind},
     statements,
 };
 use jitney_platform::{
@@ -60,16 +60,19 @@ async fn lists_in_the_schema_are_the_lists_in_the_code() {
     );
     assert_eq!(
         allowed(&sandbox, "posting_account_is_known").await,
-        sorted(Account::ALL.into_iter().map(Account::name))
+        sorted(Account::ALL.iter().map(|account| account.name()))
     );
     let personal = || {
-        Account::ALL
-            .into_iter()
-            .filter(|account| account.is_personal())
+        let all = Account::ALL.iter().copied();
+        all.filter(|account| account.is_personal())
     };
     assert_eq!(
         allowed(&sandbox, "account_balance_account_is_personal").await,
         sorted(personal().map(Account::name))
+    );
+    assert_eq!(
+        allowed(&sandbox, "journal_entry_kind_is_known").await,
+        sorted(EntryKind::ALL.iter().map(|kind| kind.name()))
     );
     assert_eq!(
         allowed(&sandbox, "idempotency_outcome_is_known").await,

@@ -129,6 +129,33 @@ impl Sandbox {
         Held { trip, quote }
     }
 
+    /// A trip of `rider` whose fare was taken; ben drove.
+    pub async fn captured(&self, rider: &str) -> Held {
+        let held = self.held(rider).await;
+        let capture = held.capture(&format!("{}:capture", held.trip));
+        self.trips().capture_hold(capture).await.unwrap();
+        held
+    }
+
+    /// What a trip cost, as the staff sees it.
+    pub async fn receipt(&self, trip: &str) -> pb::Receipt {
+        let request = pb::GetReceiptRequest {
+            trip_id: trip.to_owned(),
+        };
+        let answer = self.trips().get_receipt(request).await.unwrap();
+        answer.into_inner().receipt.unwrap()
+    }
+
+    /// Fails unless the ledger holds.
+    #[track_caller]
+    pub fn assert_sound(&self) -> impl Future<Output = ()> + '_ {
+        let place = std::panic::Location::caller();
+        async move {
+            let check = self.check().await;
+            assert!(check.balanced, "{place}: {check:?}");
+        }
+    }
+
     pub async fn check(&self) -> pb::CheckLedgerResponse {
         let request = pb::CheckLedgerRequest {};
         self.client(Role::Operator, "olga")
@@ -200,6 +227,15 @@ impl Held {
         }
     }
 
+    pub fn refund(&self, key: &str, minor_units: Option<i64>) -> pb::RefundTripRequest {
+        pb::RefundTripRequest {
+            trip_id: self.trip.clone(),
+            amount: minor_units.map(euro),
+            reason: "the car was dirty".to_owned(),
+            idempotency_key: key.to_owned(),
+        }
+    }
+
     pub fn void(&self, key: &str) -> pb::VoidHoldRequest {
         pb::VoidHoldRequest {
             trip_id: self.trip.clone(),
@@ -213,6 +249,11 @@ pub fn euro(minor_units: i64) -> Money {
         currency_code: "EUR".to_owned(),
         minor_units,
     }
+}
+
+/// An amount, minor units.
+pub fn minor(money: &Option<Money>) -> i64 {
+    money.as_ref().unwrap().minor_units
 }
 
 /// A request to hold, under the key that trips uses.

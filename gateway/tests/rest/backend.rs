@@ -379,5 +379,6 @@ fake! { BillingService {
     capture_hold(billing::CaptureHoldRequest) -> billing::CaptureHoldResponse;
     void_hold(billing::VoidHoldRequest) -> billing::VoidHoldResponse;
     get_receipt(billing::GetReceiptRequest) -> billing::GetReceiptResponse;
+    refund_trip(billing::RefundTripRequest) -> billing::RefundTripResponse;
     check_ledger(billing::CheckLedgerRequest) -> billing::CheckLedgerResponse;
 }

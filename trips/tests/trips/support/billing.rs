@@ -14,8 +14,8 @@ use jitney_proto::{
         CheckLedgerRequest, CheckLedgerResponse, FareLine, FareLineKind, FareQuote,
         GetBalanceRequest, GetBalanceResponse, GetReceiptDocumentRequest,
         GetReceiptDocumentResponse, GetReceiptRequest, GetReceiptResponse, Hold, HoldState,
-        QuoteFareRequest, QuoteFareResponse, VoidHoldRequest, VoidHoldResponse,
-        billing_service_server::BillingService,
+        QuoteFareRequest, QuoteFareResponse, RefundTripRequest, RefundTripResponse,
+        VoidHoldRequest, VoidHoldResponse, billing_service_server::BillingService,
     },
     common::v1::Money,
     time::timestamp,
@@ -60,6 +60,7 @@ fn hold(trip_id: &str, state: HoldState) -> Option<Hold> {
         authorized: euros(890),
         captured: euros(captured),
         expires_at: None,
+        refunded: euros(0),
     })
 }
 
@@ -251,6 +252,13 @@ impl BillingService for FakeBilling {
         &self,
         _: Request<GetBalanceRequest>,
     ) -> Result<Response<GetBalanceResponse>, Status> {
+        Err(Status::unimplemented("not played"))
+    }
+
+    async fn refund_trip(
+        &self,
+        _: Request<RefundTripRequest>,
+    ) -> Result<Response<RefundTripResponse>, Status> {
         Err(Status::unimplemented("not played"))
     }
 

@@ -1,0 +1,177 @@
+//! What the rpcs' messages mean, and how what we know is said in them.
+
+use jitney_platform::auth::Caller;
+use jitney_proto::{
+    Code,
+    billing::v1 as pb,
+    common::v1::Point,
+    ids::{DriverId, IdError, RiderId, TripId},
+    money::{Currency, Money},
+    time::timestamp,
+};
+use tonic::Status;
+
+use crate::{
+    fare::{FareLines, MAX_MINOR},
+    hold::{Hold, HoldState, Reason},
+    idempotency::Key,
+    place::Place,
+    receipt::{Receipt, View},
+    refund::Refund,
+};
+
+pub(super) fn key(text: String) -> Result<Key, Status> {
+    Key::new(text)
+        .map_err(|error| Code::InvalidRequest.bad_field("idempotency_key", error.to_string()))
+}
+
+pub(super) fn trip_id(text: &str) -> Result<TripId, Status> {
+    text.parse()
+        .map_err(|error: IdError| error.status("trip_id"))
+}
+
+pub(super) fn rider_id(text: &str) -> Result<RiderId, Status> {
+    text.parse()
+        .map_err(|error: IdError| error.status("rider_id"))
+}
+
+pub(super) fn driver_id(text: &str) -> Result<DriverId, Status> {
+    text.parse()
+        .map_err(|error: IdError| error.status("driver_id"))
+}
+
+pub(super) fn not_negative(field: &str, value: i64) -> Result<(), Status> {
+    if value < 0 {
+        Err(Code::InvalidRequest.bad_field(field, "is below zero"))
+    } else {
+        Ok(())
+    }
+}
+
+pub(super) fn reason(reason: pb::CaptureReason) -> Reason {
+    match reason {
+        pb::CaptureReason::Unspecified | pb::CaptureReason::Fare => Reason::Fare,
+        pb::CaptureReason::CancellationFee => Reason::CancellationFee,
+        pb::CaptureReason::NoShowFee => Reason::NoShowFee,
+    }
+}
+
+/// A place, where there is one.
+pub(super) fn place(field: &str, point: Option<Point>) -> Result<Option<Place>, Status> {
+    let Some(point) = point else {
+        return Ok(None);
+    };
+    let place = Place::new(point.latitude, point.longitude);
+    let not_there = || Code::InvalidRequest.bad_field(field, "is not a place on Earth");
+    place.ok_or_else(not_there).map(Some)
+}
+
+pub(super) fn money(minor: i64, currency: Currency) -> Option<jitney_proto::common::v1::Money> {
+    Some(Money::new(minor, currency).into())
+}
+
+/// The lines that are worth a line.
+pub(super) fn lines(lines: &FareLines, currency: Currency) -> Vec<pb::FareLine> {
+    let worth = lines.each().into_iter().filter(|(_, minor)| *minor != 0);
+    worth
+        .map(|(kind, minor)| pb::FareLine {
+            kind: kind.into(),
+            amount: money(minor, currency),
+        })
+        .collect()
+}
+
+pub(super) fn hold(hold: &Hold) -> pb::Hold {
+    let state = match hold.state {
+        HoldState::Held => pb::HoldState::Held,
+        HoldState::Captured => pb::HoldState::Captured,
+        HoldState::Voided => pb::HoldState::Voided,
+    };
+    pb::Hold {
+        trip_id: hold.trip_id.into(),
+        state: state.into(),
+        authorized: money(hold.authorised, hold.currency),
+        captured: money(hold.captured, hold.currency),
+        expires_at: Some(timestamp(hold.expires_at)),
+        refunded: money(hold.refunded, hold.currency),
+    }
+}
+
+pub(super) fn receipt(receipt: Receipt, view: View) -> pb::Receipt {
+    let currency = receipt.currency;
+    let shown = |minor, shows: bool| if shows { money(minor, currency) } else { None };
+    let payment_state = match receipt.refunded_minor {
+        0 => pb::PaymentState::Captured,
+        all if all == receipt.total_minor => pb::PaymentState::Refunded,
+        _ => pb::PaymentState::PartiallyRefunded,
+    };
+    let refunds = receipt.refunds.into_iter();
+    pb::Receipt {
+        trip_id: receipt.trip_id.into(),
+        rider_id: receipt.rider_id,
+        driver_id: receipt.driver_id,
+        product: receipt.product,
+        lines: lines(&receipt.lines, currency),
+        total: money(receipt.total_minor, currency),
+        driver_share: shown(receipt.driver_share_minor, view.shows_driver_share()),
+        platform_share: shown(receipt.platform_share_minor, view.shows_platform_share()),
+        tax: money(receipt.lines.tax_minor, currency),
+        tariff_version: receipt.tariff_version,
+        captured_at: Some(timestamp(receipt.captured_at)),
+        refunded: money(receipt.refunded_minor, currency),
+        refunds: refunds.map(|given| refund(given, view)).collect(),
+        payment_state: payment_state.into(),
+    }
+}
+
+pub(super) fn refund(refund: Refund, view: View) -> pb::Refund {
+    let currency = refund.currency;
+    let shown = |minor, shows: bool| if shows { money(minor, currency) } else { None };
+    pb::Refund {
+        number: refund.seq,
+        amount: money(refund.total_minor, currency),
+        lines: lines(&refund.lines, currency),
+        driver_share: shown(refund.driver_share_minor, view.shows_driver_share()),
+        platform_share: shown(refund.platform_share_minor, view.shows_platform_share()),
+        reason: refund.reason,
+        refunded_at: Some(timestamp(refund.refunded_at)),
+    }
+}
+
+/// Who did something, for the books.
+pub(super) fn doer(caller: &Caller) -> String {
+    format!("{}:{}", caller.role, caller.id)
+}
+
+/// A text that people wrote: so many characters at most, and none that nobody can see.
+pub(super) fn words(field: &str, text: String, chars_max: usize) -> Result<String, Status> {
+    let bad = |problem: String| Err(Code::InvalidRequest.bad_field(field, problem));
+    let text = text.trim();
+    if text.is_empty() {
+        bad("is required".to_owned())
+    } else if text.chars().count() > chars_max {
+        bad(format!("is longer than {chars_max} characters"))
+    } else if text.chars().any(char::is_control) {
+        bad("has control characters".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+/// An amount above zero, where there is one.
+pub(super) fn positive(
+    field: &str,
+    amount: Option<&jitney_proto::common::v1::Money>,
+) -> Result<Option<Money>, Status> {
+    let Some(amount) = amount else {
+        return Ok(None);
+    };
+    let amount = Money::from_wire(amount, field)?;
+    if (1..=MAX_MINOR).contains(&amount.minor) {
+        Ok(Some(amount))
+    } else {
+        let field = format!("{field}.minor_units");
+        let problem = format!("is not between 1 and {MAX_MINOR}");
+        Err(Code::InvalidRequest.bad_field(&field, problem))
+    }
+}
