@@ -72,6 +72,8 @@ codes! {
     CaptureAboveHold = "CAPTURE_ABOVE_HOLD", FailedPrecondition;
     /// More is to be given back than is left of what was captured.
     RefundAboveCapture = "REFUND_ABOVE_CAPTURE", FailedPrecondition;
+    /// The tip is too much, or too late.
+    TipRefused = "TIP_REFUSED", FailedPrecondition;
     /// The map cannot be opened; the one in use stays.
     MapUnusable = "MAP_UNUSABLE", FailedPrecondition;
     /// The thing exists already, made by another request.

@@ -34,6 +34,7 @@ impl Sheet {
         let money = |minor| Money::new(minor, receipt.currency);
         let fact = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let lines = receipt.lines.each().into_iter();
+        let lines = lines.chain([(FareLineKind::Tip, receipt.tip_minor)]);
         let lines = lines.filter(|(_, minor)| *minor != 0);
         let mut notes = Vec::new();
         if view.shows_driver_share() {
@@ -68,7 +69,7 @@ impl Sheet {
             amounts: lines
                 .map(|(kind, minor)| (label(kind).to_owned(), money(minor)))
                 .collect(),
-            total: money(receipt.total_minor),
+            total: money(receipt.total_minor + receipt.tip_minor),
             notes,
         }
     }
@@ -185,6 +186,7 @@ fn label(kind: FareLineKind) -> &'static str {
         FareLineKind::ExtraStop => "Extra stops",
         FareLineKind::Surge => "High demand",
         FareLineKind::ZoneFee => "Zone fee",
+        FareLineKind::Tip => "Tip for the driver",
     }
 }
 
@@ -231,6 +233,7 @@ mod tests {
             captured_at: DateTime::from_timestamp(1_767_225_600, 0).unwrap(),
             refunded_minor: 0,
             refunds: Vec::new(),
+            tip_minor: 0,
         }
     }
 

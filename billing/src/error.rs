@@ -86,6 +86,7 @@ fn refused(refusal: &Refusal) -> Status {
                 ("left_minor_units", hold.left().minor.to_string()),
             ],
         ),
+        Refusal::TipTooHigh(_) | Refusal::TipTooLate => Code::TipRefused.status(message),
         Refusal::KeyReused => Code::IdempotencyKeyReused.status(message),
     }
 }

@@ -22,6 +22,7 @@ use crate::{
 };
 
 mod refunds;
+mod tips;
 mod wire;
 
 use wire::{
@@ -191,6 +192,13 @@ impl BillingService for Grpc {
         request: Request<pb::RefundTripRequest>,
     ) -> Result<Response<pb::RefundTripResponse>, Status> {
         self.give_back(request).await
+    }
+
+    async fn add_tip(
+        &self,
+        request: Request<pb::AddTipRequest>,
+    ) -> Result<Response<pb::AddTipResponse>, Status> {
+        self.thank(request).await
     }
 
     async fn get_balance(

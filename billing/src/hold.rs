@@ -18,7 +18,7 @@ use jitney_proto::{
 };
 use serde::Deserialize;
 
-use crate::{receipt::Receipt, refund::Refund};
+use crate::{receipt::Receipt, refund::Refund, tip::Tip};
 
 /// Where a hold stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
@@ -62,6 +62,9 @@ pub struct Hold {
     /// How much of that was given back, minor units.
     #[serde(default)]
     pub refunded: i64,
+    /// What the tips add up to, minor units; not part of what was taken.
+    #[serde(default)]
+    pub tipped: i64,
     /// Until when it may be captured.
     pub expires_at: DateTime<Utc>,
 }
@@ -119,6 +122,10 @@ pub enum Outcome {
     AboveHold,
     /// More is to be given back than is left of what was taken.
     AboveCaptured,
+    /// The trip's tips would add up to more than is allowed.
+    TipTooHigh,
+    /// The fare was taken too long ago for a tip.
+    TipTooLate,
     /// There is no such quote.
     NoQuote,
     /// The amount is not in the currency of the hold.
@@ -131,7 +138,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Outcome; 11] = [
+    pub const ALL: [Outcome; 13] = [
         Outcome::Done,
         Outcome::AlreadyHeld,
         Outcome::QuoteExpired,
@@ -139,6 +146,8 @@ impl Outcome {
         Outcome::HoldNotOpen,
         Outcome::AboveHold,
         Outcome::AboveCaptured,
+        Outcome::TipTooHigh,
+        Outcome::TipTooLate,
         Outcome::NoQuote,
         Outcome::OtherCurrency,
         Outcome::LapsedInTheWay,
@@ -155,6 +164,8 @@ impl Outcome {
             Outcome::HoldNotOpen => "HOLD_NOT_OPEN",
             Outcome::AboveHold => "ABOVE_HOLD",
             Outcome::AboveCaptured => "ABOVE_CAPTURED",
+            Outcome::TipTooHigh => "TIP_TOO_HIGH",
+            Outcome::TipTooLate => "TIP_TOO_LATE",
             Outcome::NoQuote => "NO_QUOTE",
             Outcome::OtherCurrency => "OTHER_CURRENCY",
             Outcome::LapsedInTheWay => "LAPSED_IN_THE_WAY",
@@ -171,7 +182,9 @@ impl Outcome {
             | Outcome::Declined
             | Outcome::HoldNotOpen
             | Outcome::AboveHold
-            | Outcome::AboveCaptured => true,
+            | Outcome::AboveCaptured
+            | Outcome::TipTooHigh
+            | Outcome::TipTooLate => true,
             Outcome::NoQuote
             | Outcome::OtherCurrency
             | Outcome::LapsedInTheWay
@@ -190,6 +203,8 @@ pub struct Answer {
     pub receipt: Option<Receipt>,
     /// What was given back, for a refund.
     pub refund: Option<Refund>,
+    /// The tip, for one.
+    pub tip: Option<Tip>,
 }
 
 /// Why a money command was refused.
@@ -225,6 +240,12 @@ pub enum Refusal {
     /// More is to be taken than is held.
     #[error("only {} is held", .0.authorized())]
     AboveHold(Hold),
+    /// The trip's tips would add up to more than is allowed.
+    #[error("the tips of a trip may not add up to so much; so far they are {}", .0.tips())]
+    TipTooHigh(Hold),
+    /// The fare was taken too long ago.
+    #[error("it is too late for a tip")]
+    TipTooLate,
     /// The key was used for another request.
     #[error("the idempotency key was used before, for another request")]
     KeyReused,
@@ -234,6 +255,11 @@ impl Hold {
     /// How much was held.
     pub fn authorized(&self) -> Money {
         Money::new(self.authorised, self.currency)
+    }
+
+    /// What the tips add up to.
+    pub fn tips(&self) -> Money {
+        Money::new(self.tipped, self.currency)
     }
 
     /// How much was taken and not given back.

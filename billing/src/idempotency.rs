@@ -1,11 +1,13 @@
 //! Repetition: a key names a request, and a hash tells whether the request under it is the same.
 
+use jitney_platform::auth::{Caller, Role};
 use jitney_proto::ids::TripId;
 use sha2::{Digest, Sha256};
 
 use crate::{
     hold::{Authorize, CaptureOf, Reason},
     refund::RefundOf,
+    tip::TipOf,
 };
 
 /// The longest key, bytes.
@@ -41,6 +43,15 @@ impl Key {
         } else {
             Ok(Key(text))
         }
+    }
+
+    /// The key of a request that riders and drivers make themselves: theirs, whatever keys others use.
+    pub fn of(caller: &Caller, text: String) -> Result<Key, KeyError> {
+        let Key(text) = Key::new(text)?;
+        Ok(match caller.role {
+            Role::Rider | Role::Driver => Key(format!("{}:{}:{text}", caller.role, caller.id)),
+            Role::Operator | Role::Service => Key(text),
+        })
     }
 
     /// The key's text.
@@ -100,6 +111,15 @@ pub fn hash_of_refund(asked: &RefundOf) -> RequestHash {
             amount.currency.as_str().as_bytes(),
         ]),
     }
+}
+
+/// The hash of a request to add a tip.
+pub fn hash_of_tip(asked: &TipOf) -> RequestHash {
+    hash(&[
+        asked.trip_id.0.as_bytes(),
+        &asked.amount.minor.to_be_bytes(),
+        asked.amount.currency.as_str().as_bytes(),
+    ])
 }
 
 /// Hashes fields with their lengths, so that no two lists of fields run together the same.

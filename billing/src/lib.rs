@@ -2,7 +2,8 @@
 //!
 //! A quote is a price under the tariff in force ([`tariff`], [`fare`], [`quote`]). A hold sets it
 //! aside for a trip ([`hold`]); its capture writes a [`receipt`] and moves money between accounts
-//! in double entry ([`ledger`]). It may be given back, whole or in parts ([`refund`]). Every money
+//! in double entry ([`ledger`]). It may be given back, whole or in parts ([`refund`]), and
+//! the driver be thanked ([`tip`]). Every money
 //! command is one SQL statement that also stores its answer ([`idempotency`]), so it can be repeated,
 //! raced and cut off at any point; the statements are in `src/sql` and run by [`store`]. What an rpc
 //! promises is in `billing.proto`; [`grpc`] only translates.
@@ -26,6 +27,7 @@ pub mod refund;
 pub mod store;
 pub mod surcharge;
 pub mod tariff;
+pub mod tip;
 
 use std::sync::Arc;
 
@@ -68,6 +70,8 @@ pub mod statements {
         REFUND_FACTS = include_str!("sql/refund_facts.sql");
         /// Gives a fare or a part of it back.
         REFUND_TRIP = include_str!("sql/refund_trip.sql");
+        /// Gives a driver something on top.
+        ADD_TIP = include_str!("sql/add_tip.sql");
         /// The balances of one account.
         GET_BALANCES = "-- get_balances: one account's balances, by currency\n\
             -- $1 owner, $2 account\n\

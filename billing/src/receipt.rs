@@ -25,7 +25,7 @@ pub struct Receipt {
     /// The lines; they sum to the total.
     #[serde(flatten)]
     pub lines: FareLines,
-    /// What the rider pays, minor units.
+    /// The fare that was taken, minor units.
     pub total_minor: i64,
     /// What the driver earns, minor units.
     pub driver_share_minor: i64,
@@ -39,6 +39,9 @@ pub struct Receipt {
     /// That, each time.
     #[serde(default)]
     pub refunds: Vec<Refund>,
+    /// What the rider gave the driver on top, minor units; not part of the total.
+    #[serde(default)]
+    pub tip_minor: i64,
 }
 
 /// How much of a receipt somebody sees.
@@ -93,6 +96,7 @@ mod tests {
             captured_at: DateTime::UNIX_EPOCH,
             refunded_minor: 0,
             refunds: Vec::new(),
+            tip_minor: 0,
         };
         let view = |role, id: &str| {
             View::of(

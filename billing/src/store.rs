@@ -27,6 +27,7 @@ use crate::{
 
 mod decision;
 mod refunds;
+mod tips;
 
 use decision::{Settled, settled};
 

@@ -25,6 +25,12 @@ pub(super) fn key(text: String) -> Result<Key, Status> {
         .map_err(|error| Code::InvalidRequest.bad_field("idempotency_key", error.to_string()))
 }
 
+/// A key that is the caller's own when they are a rider or a driver.
+pub(super) fn key_of(caller: &Caller, text: String) -> Result<Key, Status> {
+    Key::of(caller, text)
+        .map_err(|error| Code::InvalidRequest.bad_field("idempotency_key", error.to_string()))
+}
+
 pub(super) fn trip_id(text: &str) -> Result<TripId, Status> {
     text.parse()
         .map_err(|error: IdError| error.status("trip_id"))
@@ -106,13 +112,20 @@ pub(super) fn receipt(receipt: Receipt, view: View) -> pb::Receipt {
         _ => pb::PaymentState::PartiallyRefunded,
     };
     let refunds = receipt.refunds.into_iter();
+    let mut fare_lines = lines(&receipt.lines, currency);
+    if receipt.tip_minor != 0 {
+        fare_lines.push(pb::FareLine {
+            kind: pb::FareLineKind::Tip.into(),
+            amount: money(receipt.tip_minor, currency),
+        });
+    }
     pb::Receipt {
         trip_id: receipt.trip_id.into(),
         rider_id: receipt.rider_id,
         driver_id: receipt.driver_id,
         product: receipt.product,
-        lines: lines(&receipt.lines, currency),
-        total: money(receipt.total_minor, currency),
+        lines: fare_lines,
+        total: money(receipt.total_minor + receipt.tip_minor, currency),
         driver_share: shown(receipt.driver_share_minor, view.shows_driver_share()),
         platform_share: shown(receipt.platform_share_minor, view.shows_platform_share()),
         tax: money(receipt.lines.tax_minor, currency),
@@ -121,6 +134,7 @@ pub(super) fn receipt(receipt: Receipt, view: View) -> pb::Receipt {
         refunded: money(receipt.refunded_minor, currency),
         refunds: refunds.map(|given| refund(given, view)).collect(),
         payment_state: payment_state.into(),
+        fare: money(receipt.total_minor, currency),
     }
 }
 

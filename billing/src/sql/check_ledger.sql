@@ -50,6 +50,18 @@ refunded AS (
 told AS (
     SELECT trip_id, count(*) AS refunds, sum(total_minor) AS total FROM refund GROUP BY trip_id
 ),
+tipped AS (
+    SELECT
+        trip_id, count(DISTINCT seq) AS tips,
+        coalesce(sum(amount_minor) FILTER (WHERE account = 'rider_receivable'), 0) AS total
+    FROM journal_entry AS entry
+    LEFT JOIN posting USING (trip_id, kind, seq)
+    WHERE kind = 'TIP'
+    GROUP BY trip_id
+),
+thanked AS (
+    SELECT trip_id, count(*) AS tips, sum(amount_minor) AS total FROM tip GROUP BY trip_id
+),
 wrong_charges AS (
     SELECT count(DISTINCT trip_id) AS n
     FROM (SELECT * FROM trip_charge WHERE state = 'CAPTURED') AS charge
@@ -57,6 +69,8 @@ wrong_charges AS (
     FULL JOIN receipt USING (trip_id)
     FULL JOIN refunded USING (trip_id)
     FULL JOIN told USING (trip_id)
+    FULL JOIN tipped USING (trip_id)
+    FULL JOIN thanked USING (trip_id)
     WHERE charge.captured IS NULL OR captured.total IS NULL OR receipt.total_minor IS NULL
         OR charge.captured <> captured.total OR charge.captured <> receipt.total_minor
         OR charge.currency <> captured.currency OR charge.currency <> receipt.currency
@@ -64,6 +78,10 @@ wrong_charges AS (
         OR charge.refunded <> coalesce(told.total, 0)
         OR charge.refunds <> coalesce(refunded.refunds, 0)
         OR charge.refunds <> coalesce(told.refunds, 0)
+        OR charge.tipped <> coalesce(tipped.total, 0)
+        OR charge.tipped <> coalesce(thanked.total, 0)
+        OR charge.tips <> coalesce(tipped.tips, 0)
+        OR charge.tips <> coalesce(thanked.tips, 0)
 ),
 by_account AS (
     SELECT account, currency, sum(amount_minor) AS total

@@ -1,8 +1,9 @@
--- get_receipt: what a trip cost, and what was given back since
+-- get_receipt: what a trip cost, what was given back since, and the tips
 -- $1 trip
 SELECT
     to_jsonb(receipt) || jsonb_build_object(
         'refunded_minor', charge.refunded,
+        'tip_minor', charge.tipped,
         'refunds', coalesce(
             (
                 SELECT jsonb_agg(to_jsonb(refund) ORDER BY seq)

@@ -72,6 +72,8 @@ pub(super) fn settled(
             Refusal::HoldNotOpen(answer.hold.ok_or_else(Error::half_an_answer)?)
         }
         Outcome::AboveHold => Refusal::AboveHold(answer.hold.ok_or_else(Error::half_an_answer)?),
+        Outcome::TipTooHigh => Refusal::TipTooHigh(answer.hold.ok_or_else(Error::half_an_answer)?),
+        Outcome::TipTooLate => Refusal::TipTooLate,
         Outcome::AboveCaptured => {
             Refusal::AboveCaptured(answer.hold.ok_or_else(Error::half_an_answer)?)
         }

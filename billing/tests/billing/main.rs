@@ -10,3 +10,4 @@ mod repetition;
 mod schema;
 mod soundness;
 mod support;
+mod tips;

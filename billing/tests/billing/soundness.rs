@@ -122,7 +122,7 @@ async fn many_different_rides_sum_to_zero_in_a_currency_without_cents() {
 async fn the_check_finds_what_was_tampered_with() {
     // What somebody with the right to everything did, and what the check counts.
     type Found = fn(&pb::CheckLedgerResponse) -> bool;
-    let cases: [(&str, Found); 12] = [
+    let cases: [(&str, Found); 14] = [
         (
             "UPDATE posting SET amount_minor = amount_minor + 1 WHERE account = 'tax_payable'",
             |check| check.unbalanced_entries == 2,
@@ -150,6 +150,12 @@ async fn the_check_finds_what_was_tampered_with() {
             |check| check.wrong_charges == 1,
         ),
         ("UPDATE trip_charge SET refunded = 1", |check| {
+            check.wrong_charges == 2
+        }),
+        ("UPDATE trip_charge SET tipped = 1", |check| {
+            check.wrong_charges == 2
+        }),
+        ("UPDATE trip_charge SET tips = 1", |check| {
             check.wrong_charges == 2
         }),
         ("UPDATE trip_charge SET refunds = 1", |check| {
@@ -189,6 +195,7 @@ async fn history_cannot_be_rewritten_by_the_service() {
         ("fare_quote", "product"),
         ("receipt", "driver_id"),
         ("refund", "reason"),
+        ("tip", "made_by"),
         ("journal_entry", "kind"),
         ("posting", "account"),
         ("idempotency", "key"),

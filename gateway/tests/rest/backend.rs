@@ -380,5 +380,6 @@ fake! { BillingService {
     void_hold(billing::VoidHoldRequest) -> billing::VoidHoldResponse;
     get_receipt(billing::GetReceiptRequest) -> billing::GetReceiptResponse;
     refund_trip(billing::RefundTripRequest) -> billing::RefundTripResponse;
+    add_tip(billing::AddTipRequest) -> billing::AddTipResponse;
     check_ledger(billing::CheckLedgerRequest) -> billing::CheckLedgerResponse;
 }

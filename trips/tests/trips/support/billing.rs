@@ -9,14 +9,7 @@ use std::{
 
 use jitney_proto::{
     Code,
-    billing::v1::{
-        AuthorizeHoldRequest, AuthorizeHoldResponse, CaptureHoldRequest, CaptureHoldResponse,
-        CheckLedgerRequest, CheckLedgerResponse, FareLine, FareLineKind, FareQuote,
-        GetBalanceRequest, GetBalanceResponse, GetReceiptDocumentRequest,
-        GetReceiptDocumentResponse, GetReceiptRequest, GetReceiptResponse, Hold, HoldState,
-        QuoteFareRequest, QuoteFareResponse, RefundTripRequest, RefundTripResponse,
-        VoidHoldRequest, VoidHoldResponse, billing_service_server::BillingService,
-    },
+    billing::v1::{billing_service_server::BillingService, *},
     common::v1::Money,
     time::timestamp,
 };
@@ -127,8 +120,20 @@ impl FakeBilling {
     }
 }
 
-#[tonic::async_trait]
-impl BillingService for FakeBilling {
+/// Implements the service: the rpcs that are played, and refusals for those nobody here calls.
+macro_rules! played {
+    ({ $($played:tt)* } $($name:ident($input:ty) -> $output:ty;)*) => {
+        #[tonic::async_trait]
+        impl BillingService for FakeBilling {
+            $($played)*
+            $(async fn $name(&self, _: Request<$input>) -> Result<Response<$output>, Status> {
+                Err(Status::unimplemented("not played"))
+            })*
+        }
+    };
+}
+
+played! { {
     async fn quote_fare(
         &self,
         request: Request<QuoteFareRequest>,
@@ -233,39 +238,11 @@ impl BillingService for FakeBilling {
             hold: hold(&request.trip_id, HoldState::Voided),
         }))
     }
-
-    async fn get_receipt(
-        &self,
-        _: Request<GetReceiptRequest>,
-    ) -> Result<Response<GetReceiptResponse>, Status> {
-        Err(Status::unimplemented("not played"))
-    }
-
-    async fn get_receipt_document(
-        &self,
-        _: Request<GetReceiptDocumentRequest>,
-    ) -> Result<Response<GetReceiptDocumentResponse>, Status> {
-        Err(Status::unimplemented("not played"))
-    }
-
-    async fn get_balance(
-        &self,
-        _: Request<GetBalanceRequest>,
-    ) -> Result<Response<GetBalanceResponse>, Status> {
-        Err(Status::unimplemented("not played"))
-    }
-
-    async fn refund_trip(
-        &self,
-        _: Request<RefundTripRequest>,
-    ) -> Result<Response<RefundTripResponse>, Status> {
-        Err(Status::unimplemented("not played"))
-    }
-
-    async fn check_ledger(
-        &self,
-        _: Request<CheckLedgerRequest>,
-    ) -> Result<Response<CheckLedgerResponse>, Status> {
-        Err(Status::unimplemented("not played"))
-    }
+}
+    get_receipt(GetReceiptRequest) -> GetReceiptResponse;
+    get_receipt_document(GetReceiptDocumentRequest) -> GetReceiptDocumentResponse;
+    refund_trip(RefundTripRequest) -> RefundTripResponse;
+    add_tip(AddTipRequest) -> AddTipResponse;
+    get_balance(GetBalanceRequest) -> GetBalanceResponse;
+    check_ledger(CheckLedgerRequest) -> CheckLedgerResponse;
 }
