@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono_tz::Tz;
 use jitney_proto::money::Currency;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,9 @@ pub struct Config {
     /// How long after a ride was paid its driver may be tipped. For example `30days`.
     #[serde(with = "humantime_serde")]
     pub tip_window: Duration,
+    /// By which clocks months of statements begin and end: a zone of the IANA database, for example
+    /// `Europe/Lisbon`. Left out: those of the night of the tariff in force, or UTC when it has none.
+    pub time_zone: Option<Tz>,
     /// How often holds that ran out are released. Refusals never wait for it: an old hold cannot be
     /// captured, and it never stands in the way of a new one.
     #[serde(with = "humantime_serde")]
@@ -49,6 +53,7 @@ impl Default for Config {
             hold_limit_minor: 50_000,
             tip_max_minor: 20_000,
             tip_window: 30 * DAY,
+            time_zone: None,
             lapse_interval: Duration::from_secs(30),
             tariffs: vec![tariff::built_in()],
         }

@@ -22,6 +22,7 @@ use crate::{
 };
 
 mod refunds;
+mod statements;
 mod tips;
 mod wire;
 
@@ -230,6 +231,38 @@ impl BillingService for Grpc {
         });
         Ok(Response::new(pb::GetBalanceResponse {
             balances: balances.collect(),
+        }))
+    }
+
+    async fn list_postings(
+        &self,
+        request: Request<pb::ListPostingsRequest>,
+    ) -> Result<Response<pb::ListPostingsResponse>, Status> {
+        self.posted(request).await
+    }
+
+    async fn get_postings_document(
+        &self,
+        request: Request<pb::GetPostingsDocumentRequest>,
+    ) -> Result<Response<pb::GetPostingsDocumentResponse>, Status> {
+        let document = Some(self.posted_table(request).await?);
+        Ok(Response::new(pb::GetPostingsDocumentResponse { document }))
+    }
+
+    async fn get_driver_statement(
+        &self,
+        request: Request<pb::GetDriverStatementRequest>,
+    ) -> Result<Response<pb::GetDriverStatementResponse>, Status> {
+        self.month(request).await
+    }
+
+    async fn get_driver_statement_document(
+        &self,
+        request: Request<pb::GetDriverStatementDocumentRequest>,
+    ) -> Result<Response<pb::GetDriverStatementDocumentResponse>, Status> {
+        let document = Some(self.month_table(request).await?);
+        Ok(Response::new(pb::GetDriverStatementDocumentResponse {
+            document,
         }))
     }
 

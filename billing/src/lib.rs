@@ -12,6 +12,7 @@
 
 pub mod apportion;
 pub mod config;
+pub mod csv;
 pub mod document;
 pub mod error;
 pub mod fare;
@@ -24,6 +25,7 @@ pub mod place;
 pub mod quote;
 pub mod receipt;
 pub mod refund;
+pub mod statement;
 pub mod store;
 pub mod surcharge;
 pub mod tariff;
@@ -32,6 +34,7 @@ pub mod tip;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use jitney_platform::{Platform, clock::Clock};
 use jitney_proto::billing::v1::billing_service_server::BillingServiceServer;
 
@@ -72,6 +75,10 @@ pub mod statements {
         REFUND_TRIP = include_str!("sql/refund_trip.sql");
         /// Gives a driver something on top.
         ADD_TIP = include_str!("sql/add_tip.sql");
+        /// A person's postings.
+        LIST_POSTINGS = include_str!("sql/list_postings.sql");
+        /// What a month did to what a driver is owed.
+        DRIVER_STATEMENT = include_str!("sql/driver_statement.sql");
         /// The balances of one account.
         GET_BALANCES = "-- get_balances: one account's balances, by currency\n\
             -- $1 owner, $2 account\n\
@@ -162,6 +169,16 @@ impl Billing {
             .add_quote(&quote, self.config.quote_validity)
             .await?;
         Ok((quote, expires_at))
+    }
+
+    /// The clocks of the city: as configured, else as the night of the tariff in force goes by.
+    fn time_zone(&self) -> Result<Tz, Error> {
+        if let Some(zone) = self.config.time_zone {
+            return Ok(zone);
+        }
+        let tariff = tariff::in_force(&self.config.tariffs, self.clock.now())?;
+        let night = tariff.night.as_ref();
+        Ok(night.map_or(Tz::UTC, |night| night.time_zone))
     }
 
     /// What holds are made under.

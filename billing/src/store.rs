@@ -26,10 +26,12 @@ use crate::{
 };
 
 mod decision;
+mod movements;
 mod refunds;
 mod tips;
 
 use decision::{Settled, settled};
+pub use movements::Listed;
 
 /// The role that connections act as; migration 2 says what it may do.
 const ROLE: &str = "jitney_billing";

@@ -9,5 +9,6 @@ mod refunds;
 mod repetition;
 mod schema;
 mod soundness;
+mod statements;
 mod support;
 mod tips;

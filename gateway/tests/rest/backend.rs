@@ -381,5 +381,9 @@ fake! { BillingService {
     get_receipt(billing::GetReceiptRequest) -> billing::GetReceiptResponse;
     refund_trip(billing::RefundTripRequest) -> billing::RefundTripResponse;
     add_tip(billing::AddTipRequest) -> billing::AddTipResponse;
+    list_postings(billing::ListPostingsRequest) -> billing::ListPostingsResponse;
+    get_postings_document(billing::GetPostingsDocumentRequest) -> billing::GetPostingsDocumentResponse;
+    get_driver_statement(billing::GetDriverStatementRequest) -> billing::GetDriverStatementResponse;
+    get_driver_statement_document(billing::GetDriverStatementDocumentRequest) -> billing::GetDriverStatementDocumentResponse;
     check_ledger(billing::CheckLedgerRequest) -> billing::CheckLedgerResponse;
 }

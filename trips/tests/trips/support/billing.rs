@@ -244,5 +244,9 @@ played! { {
     refund_trip(RefundTripRequest) -> RefundTripResponse;
     add_tip(AddTipRequest) -> AddTipResponse;
     get_balance(GetBalanceRequest) -> GetBalanceResponse;
+    list_postings(ListPostingsRequest) -> ListPostingsResponse;
+    get_postings_document(GetPostingsDocumentRequest) -> GetPostingsDocumentResponse;
+    get_driver_statement(GetDriverStatementRequest) -> GetDriverStatementResponse;
+    get_driver_statement_document(GetDriverStatementDocumentRequest) -> GetDriverStatementDocumentResponse;
     check_ledger(CheckLedgerRequest) -> CheckLedgerResponse;
 }
