@@ -74,6 +74,10 @@ codes! {
     RefundAboveCapture = "REFUND_ABOVE_CAPTURE", FailedPrecondition;
     /// The tip is too much, or too late.
     TipRefused = "TIP_REFUSED", FailedPrecondition;
+    /// More is to be paid out than is owed.
+    PayoutAboveOwed = "PAYOUT_ABOVE_OWED", FailedPrecondition;
+    /// The payout arrived, or came back already.
+    PayoutNotOpen = "PAYOUT_NOT_OPEN", FailedPrecondition;
     /// The map cannot be opened; the one in use stays.
     MapUnusable = "MAP_UNUSABLE", FailedPrecondition;
     /// The thing exists already, made by another request.

@@ -70,6 +70,8 @@ uuid_ids! {
     QuoteId, "quote";
     /// A driver set aside for a rider.
     ReservationId, "reservation";
+    /// Money on its way to a driver.
+    PayoutId, "payout";
     /// A dispatch round.
     RoundId, "round";
     /// One event, whatever it is delivered how often.

@@ -64,7 +64,9 @@ impl From<Error> for Status {
 fn refused(refusal: &Refusal) -> Status {
     let message = refusal.to_string();
     match refusal {
-        Refusal::NoQuote | Refusal::NoHold | Refusal::NotCaptured => Code::NotFound.status(message),
+        Refusal::NoQuote | Refusal::NoHold | Refusal::NotCaptured | Refusal::NoPayout => {
+            Code::NotFound.status(message)
+        }
         Refusal::QuoteExpired => Code::QuoteExpired.status(message),
         Refusal::Declined => Code::PaymentDeclined.status(message),
         Refusal::AlreadyHeld => Code::AlreadyExists.status(message),
@@ -87,6 +89,13 @@ fn refused(refusal: &Refusal) -> Status {
             ],
         ),
         Refusal::TipTooHigh(_) | Refusal::TipTooLate => Code::TipRefused.status(message),
+        Refusal::PayoutOpen => Code::AlreadyExists.status(message),
+        Refusal::AboveOwed(owed) => {
+            Code::PayoutAboveOwed.status_with(message, [("owed_minor_units", owed.to_string())])
+        }
+        Refusal::PayoutNotOpen(state) => {
+            Code::PayoutNotOpen.status_with(message, [("state", state.name().to_owned())])
+        }
         Refusal::KeyReused => Code::IdempotencyKeyReused.status(message),
     }
 }

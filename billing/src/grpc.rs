@@ -21,6 +21,7 @@ use crate::{
     receipt::{Receipt, View},
 };
 
+mod payouts;
 mod refunds;
 mod statements;
 mod tips;
@@ -266,6 +267,34 @@ impl BillingService for Grpc {
         }))
     }
 
+    async fn create_payout(
+        &self,
+        request: Request<pb::CreatePayoutRequest>,
+    ) -> Result<Response<pb::CreatePayoutResponse>, Status> {
+        self.send(request).await
+    }
+
+    async fn finish_payout(
+        &self,
+        request: Request<pb::FinishPayoutRequest>,
+    ) -> Result<Response<pb::FinishPayoutResponse>, Status> {
+        self.arrived(request).await
+    }
+
+    async fn fail_payout(
+        &self,
+        request: Request<pb::FailPayoutRequest>,
+    ) -> Result<Response<pb::FailPayoutResponse>, Status> {
+        self.came_back(request).await
+    }
+
+    async fn list_payouts(
+        &self,
+        request: Request<pb::ListPayoutsRequest>,
+    ) -> Result<Response<pb::ListPayoutsResponse>, Status> {
+        self.sent(request).await
+    }
+
     async fn check_ledger(
         &self,
         _: Request<pb::CheckLedgerRequest>,
@@ -277,6 +306,7 @@ impl BillingService for Grpc {
                 unbalanced_entries = found.unbalanced_entries,
                 wrong_balances = found.wrong_balances,
                 wrong_charges = found.wrong_charges,
+                wrong_payouts = found.wrong_payouts,
                 "the ledger does not hold"
             );
         }
@@ -290,6 +320,7 @@ impl BillingService for Grpc {
             unbalanced_entries: found.unbalanced_entries,
             wrong_balances: found.wrong_balances,
             wrong_charges: found.wrong_charges,
+            wrong_payouts: found.wrong_payouts,
             totals: totals.collect(),
         }))
     }

@@ -18,7 +18,12 @@ use jitney_proto::{
 };
 use serde::Deserialize;
 
-use crate::{receipt::Receipt, refund::Refund, tip::Tip};
+use crate::{
+    payout::{Payout, PayoutState},
+    receipt::Receipt,
+    refund::Refund,
+    tip::Tip,
+};
 
 /// Where a hold stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
@@ -126,6 +131,10 @@ pub enum Outcome {
     TipTooHigh,
     /// The fare was taken too long ago for a tip.
     TipTooLate,
+    /// The driver has a payout on its way.
+    PayoutOpen,
+    /// More is to be paid out than is owed.
+    AboveOwed,
     /// There is no such quote.
     NoQuote,
     /// The amount is not in the currency of the hold.
@@ -138,7 +147,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Outcome; 13] = [
+    pub const ALL: [Outcome; 15] = [
         Outcome::Done,
         Outcome::AlreadyHeld,
         Outcome::QuoteExpired,
@@ -148,6 +157,8 @@ impl Outcome {
         Outcome::AboveCaptured,
         Outcome::TipTooHigh,
         Outcome::TipTooLate,
+        Outcome::PayoutOpen,
+        Outcome::AboveOwed,
         Outcome::NoQuote,
         Outcome::OtherCurrency,
         Outcome::LapsedInTheWay,
@@ -166,6 +177,8 @@ impl Outcome {
             Outcome::AboveCaptured => "ABOVE_CAPTURED",
             Outcome::TipTooHigh => "TIP_TOO_HIGH",
             Outcome::TipTooLate => "TIP_TOO_LATE",
+            Outcome::PayoutOpen => "PAYOUT_OPEN",
+            Outcome::AboveOwed => "ABOVE_OWED",
             Outcome::NoQuote => "NO_QUOTE",
             Outcome::OtherCurrency => "OTHER_CURRENCY",
             Outcome::LapsedInTheWay => "LAPSED_IN_THE_WAY",
@@ -184,7 +197,9 @@ impl Outcome {
             | Outcome::AboveHold
             | Outcome::AboveCaptured
             | Outcome::TipTooHigh
-            | Outcome::TipTooLate => true,
+            | Outcome::TipTooLate
+            | Outcome::PayoutOpen
+            | Outcome::AboveOwed => true,
             Outcome::NoQuote
             | Outcome::OtherCurrency
             | Outcome::LapsedInTheWay
@@ -205,6 +220,10 @@ pub struct Answer {
     pub refund: Option<Refund>,
     /// The tip, for one.
     pub tip: Option<Tip>,
+    /// The payout, for one.
+    pub payout: Option<Payout>,
+    /// What was owed, minor units, for a payout.
+    pub owed_minor: Option<i64>,
 }
 
 /// Why a money command was refused.
@@ -246,6 +265,18 @@ pub enum Refusal {
     /// The fare was taken too long ago.
     #[error("it is too late for a tip")]
     TipTooLate,
+    /// The driver has a payout on its way.
+    #[error("the driver has an open payout")]
+    PayoutOpen,
+    /// More is to be paid out than is owed: so many minor units.
+    #[error("only {0} minor units are owed")]
+    AboveOwed(i64),
+    /// There is no such payout.
+    #[error("there is no such payout")]
+    NoPayout,
+    /// Something else became of the payout.
+    #[error("the payout is not open: it is {}", .0.name())]
+    PayoutNotOpen(PayoutState),
     /// The key was used for another request.
     #[error("the idempotency key was used before, for another request")]
     KeyReused,

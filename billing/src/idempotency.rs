@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     hold::{Authorize, CaptureOf, Reason},
+    payout::PayoutOf,
     refund::RefundOf,
     tip::TipOf,
 };
@@ -120,6 +121,16 @@ pub fn hash_of_tip(asked: &TipOf) -> RequestHash {
         &asked.amount.minor.to_be_bytes(),
         asked.amount.currency.as_str().as_bytes(),
     ])
+}
+
+/// The hash of a request to pay out. All that is owed is not the same request as naming the amount.
+pub fn hash_of_payout(asked: &PayoutOf) -> RequestHash {
+    let driver = asked.driver_id.as_str().as_bytes();
+    let currency = asked.currency.as_str().as_bytes();
+    match &asked.amount {
+        None => hash(&[driver, currency]),
+        Some(amount) => hash(&[driver, currency, &amount.minor.to_be_bytes()]),
+    }
 }
 
 /// Hashes fields with their lengths, so that no two lists of fields run together the same.

@@ -207,6 +207,8 @@ pub struct Soundness {
     pub wrong_balances: i64,
     /// Charges without an entry or a receipt, or with a different sum of what was taken or given back.
     pub wrong_charges: i64,
+    /// Payouts without their entries, or with a different sum.
+    pub wrong_payouts: i64,
     /// Per kind of account and currency.
     pub totals: Vec<AccountTotal>,
 }
@@ -238,6 +240,7 @@ impl Soundness {
         self.unbalanced_entries == 0
             && self.wrong_balances == 0
             && self.wrong_charges == 0
+            && self.wrong_payouts == 0
             && self.totals.iter().all(|total| sums_to_zero(total.currency))
     }
 }
@@ -323,6 +326,7 @@ mod tests {
             unbalanced_entries: 0,
             wrong_balances: 0,
             wrong_charges: 0,
+            wrong_payouts: 0,
             totals: vec![total("a", "EUR", 5), total("b", "EUR", -5)],
         };
         assert!(soundness.is_balanced());

@@ -21,6 +21,7 @@ pub mod hold;
 pub mod idempotency;
 pub mod jobs;
 pub mod ledger;
+pub mod payout;
 pub mod place;
 pub mod quote;
 pub mod receipt;
@@ -75,6 +76,12 @@ pub mod statements {
         REFUND_TRIP = include_str!("sql/refund_trip.sql");
         /// Gives a driver something on top.
         ADD_TIP = include_str!("sql/add_tip.sql");
+        /// Sends a driver what they are owed.
+        CREATE_PAYOUT = include_str!("sql/create_payout.sql");
+        /// A payout arrived or came back.
+        CLOSE_PAYOUT = include_str!("sql/close_payout.sql");
+        /// Payouts, newest first.
+        LIST_PAYOUTS = include_str!("sql/list_payouts.sql");
         /// A person's postings.
         LIST_POSTINGS = include_str!("sql/list_postings.sql");
         /// What a month did to what a driver is owed.

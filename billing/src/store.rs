@@ -27,6 +27,7 @@ use crate::{
 
 mod decision;
 mod movements;
+mod payouts;
 mod refunds;
 mod tips;
 
@@ -319,22 +320,30 @@ impl Store {
 
     /// Sums the whole ledger.
     pub async fn check_ledger(&self) -> Result<Soundness, Error> {
-        let (entries, unbalanced_entries, wrong_balances, wrong_charges, totals) =
-            sqlx::query_as::<_, (i64, i64, i64, i64, Json<Vec<AccountTotal>>)>(
-                statements::CHECK_LEDGER,
-            )
+        let found: SoundnessRow = sqlx::query_as(statements::CHECK_LEDGER)
             .fetch_one(&self.pool)
             .instrument(span("check_ledger"))
             .await?;
-        let totals = totals.0;
         Ok(Soundness {
-            entries,
-            unbalanced_entries,
-            wrong_balances,
-            wrong_charges,
-            totals,
+            entries: found.entries,
+            unbalanced_entries: found.unbalanced_entries,
+            wrong_balances: found.wrong_balances,
+            wrong_charges: found.wrong_charges,
+            wrong_payouts: found.wrong_payouts,
+            totals: found.totals.0,
         })
     }
+}
+
+/// A row of `check_ledger`.
+#[derive(FromRow)]
+struct SoundnessRow {
+    entries: i64,
+    unbalanced_entries: i64,
+    wrong_balances: i64,
+    wrong_charges: i64,
+    wrong_payouts: i64,
+    totals: Json<Vec<AccountTotal>>,
 }
 
 /// A row of `capture_facts`.

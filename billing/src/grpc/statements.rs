@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status};
 
 use super::{
     Grpc,
-    wire::{driver_id, money, rider_id},
+    wire::{Page, driver_id, money, rider_id},
 };
 use crate::{
     Error, csv,
@@ -15,10 +15,6 @@ use crate::{
     store::Listed,
 };
 
-/// Entries of a page, when nobody says.
-const PAGE_DEFAULT: i64 = 20;
-/// Entries of a page, at most.
-const PAGE_MAX: i64 = 100;
 /// Rows of a table, at most.
 const ROWS_MAX: i64 = 20_000;
 
@@ -78,35 +74,20 @@ impl Grpc {
         };
         let (owner, accounts) = whose.read_by(&caller)?;
         let [from, to] = span(asked.from.as_ref(), asked.to.as_ref())?;
-        let limit = match i64::from(asked.page_size) {
-            size if size < 0 => {
-                return Err(Code::InvalidRequest.bad_field("page_size", "is below zero"));
-            }
-            0 => PAGE_DEFAULT,
-            size => size.min(PAGE_MAX),
-        };
-        let after = match asked.page_token.as_str() {
-            "" => None,
-            token => Some(Place::from_token(token).ok_or_else(|| {
-                Code::InvalidRequest.bad_field("page_token", "is not a next_page_token")
-            })?),
-        };
+        let page = Page::of(asked.page_size, &asked.page_token, Place::from_token)?;
         let listed = Listed {
             owner: &owner,
             accounts,
             from,
             to,
         };
-        // One more than asked for tells whether there is another page.
         let store = &self.0.store;
-        let mut postings = store.postings(&listed, after.as_ref(), limit + 1).await?;
-        let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
-        let is_more = postings.len() > wanted;
-        postings.truncate(wanted);
-        let last = postings.last().filter(|_| is_more);
+        let after = page.after.as_ref();
+        let found = store.postings(&listed, after, page.asks_for()).await?;
+        let (found, next_page_token) = page.cut(found, |last| last.place.token());
         Ok(Response::new(pb::ListPostingsResponse {
-            next_page_token: last.map(|posted| posted.place.token()).unwrap_or_default(),
-            postings: postings.into_iter().map(posting).collect(),
+            postings: found.into_iter().map(posting).collect(),
+            next_page_token,
         }))
     }
 

@@ -152,6 +152,50 @@ pub(super) fn refund(refund: Refund, view: View) -> pb::Refund {
     }
 }
 
+/// Which part of a list is asked for.
+pub(super) struct Page<P> {
+    /// Everything up to here was answered before.
+    pub after: Option<P>,
+    wanted: usize,
+}
+
+/// Entries of a page, when nobody says.
+const PAGE_DEFAULT: usize = 20;
+/// Entries of a page, at most.
+const PAGE_MAX: usize = 100;
+
+impl<P> Page<P> {
+    /// Reads `page_size` and `page_token`.
+    pub fn of(size: i32, token: &str, read: fn(&str) -> Option<P>) -> Result<Page<P>, Status> {
+        let bad = |field, problem| Code::InvalidRequest.bad_field(field, problem);
+        let wanted = match usize::try_from(size) {
+            Ok(0) => PAGE_DEFAULT,
+            Ok(size) => size.min(PAGE_MAX),
+            Err(_) => return Err(bad("page_size", "is below zero")),
+        };
+        let unknown = || bad("page_token", "is not a next_page_token");
+        let after = match token {
+            "" => None,
+            token => Some(read(token).ok_or_else(unknown)?),
+        };
+        Ok(Page { after, wanted })
+    }
+
+    /// How many to look for: one more than wanted tells whether there is another page.
+    pub fn asks_for(&self) -> i64 {
+        i64::try_from(self.wanted + 1).unwrap_or(i64::MAX)
+    }
+
+    /// The page of what was found, and the token of the next one.
+    pub fn cut<T>(&self, mut found: Vec<T>, token: impl Fn(&T) -> String) -> (Vec<T>, String) {
+        let is_more = found.len() > self.wanted;
+        found.truncate(self.wanted);
+        let last = found.last().filter(|_| is_more);
+        let next = last.map(token).unwrap_or_default();
+        (found, next)
+    }
+}
+
 /// Who did something, for the books.
 pub(super) fn doer(caller: &Caller) -> String {
     format!("{}:{}", caller.role, caller.id)

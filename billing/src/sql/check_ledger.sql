@@ -83,6 +83,38 @@ wrong_charges AS (
         OR charge.tips <> coalesce(tipped.tips, 0)
         OR charge.tips <> coalesce(thanked.tips, 0)
 ),
+paid_out AS (
+    SELECT
+        trip_id AS payout_id, count(DISTINCT kind) AS entries,
+        coalesce(sum(amount_minor) FILTER (
+            WHERE kind = 'PAYOUT' AND account = 'payout_in_transit'
+        ), 0) AS sent,
+        coalesce(sum(amount_minor) FILTER (
+            WHERE kind = 'PAYOUT' AND account = 'driver_cash_due'
+        ), 0) AS kept_back,
+        coalesce(sum(amount_minor) FILTER (
+            WHERE kind = 'PAYOUT_SETTLED' AND account = 'psp_clearing'
+        ), 0) AS arrived,
+        coalesce(sum(amount_minor) FILTER (
+            WHERE kind = 'PAYOUT_FAILED' AND account = 'driver_payable'
+        ), 0) AS came_back
+    FROM journal_entry AS entry
+    LEFT JOIN posting USING (trip_id, kind, seq)
+    WHERE kind IN ('PAYOUT', 'PAYOUT_SETTLED', 'PAYOUT_FAILED')
+    GROUP BY trip_id
+),
+wrong_payouts AS (
+    SELECT count(*) AS n
+    FROM payout
+    FULL JOIN paid_out USING (payout_id)
+    WHERE payout.state IS NULL OR paid_out.sent IS NULL
+        OR paid_out.entries <> CASE payout.state WHEN 'OPEN' THEN 1 ELSE 2 END
+        OR paid_out.sent <> -payout.amount_minor OR paid_out.kept_back <> -payout.dues_minor
+        OR paid_out.arrived
+            <> CASE payout.state WHEN 'SETTLED' THEN -payout.amount_minor ELSE 0 END
+        OR paid_out.came_back
+            <> CASE payout.state WHEN 'FAILED' THEN -payout.amount_minor ELSE 0 END
+),
 by_account AS (
     SELECT account, currency, sum(amount_minor) AS total
     FROM posting GROUP BY account, currency
@@ -92,6 +124,7 @@ SELECT
     (SELECT n FROM unbalanced) AS unbalanced_entries,
     (SELECT n FROM wrong_balances) AS wrong_balances,
     (SELECT n FROM wrong_charges) AS wrong_charges,
+    (SELECT n FROM wrong_payouts) AS wrong_payouts,
     (
         SELECT coalesce(
             jsonb_agg(

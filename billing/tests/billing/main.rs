@@ -4,6 +4,7 @@
 mod access;
 mod expiry;
 mod fees;
+mod payouts;
 mod races;
 mod refunds;
 mod repetition;

@@ -6,6 +6,7 @@ use jitney_billing::{
     Billing, Config, Needs,
     hold::{HoldState, Outcome},
     ledger::{Account, EntryKind},
+    payout::PayoutState,
     statements,
 };
 use jitney_platform::{
@@ -69,6 +70,10 @@ async fn lists_in_the_schema_are_the_lists_in_the_code() {
     assert_eq!(
         allowed(&sandbox, "account_balance_account_is_personal").await,
         sorted(personal().map(Account::name))
+    );
+    assert_eq!(
+        allowed(&sandbox, "payout_state_is_known").await,
+        sorted(PayoutState::ALL.into_iter().map(PayoutState::name))
     );
     assert_eq!(
         allowed(&sandbox, "journal_entry_kind_is_known").await,

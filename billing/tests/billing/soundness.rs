@@ -215,7 +215,7 @@ async fn history_cannot_be_rewritten_by_the_service() {
             assert_eq!(code.as_deref(), Some("42501"), "{statement}: {refused}");
         }
     }
-    for table in ["trip_charge", "account_balance", "rider_exposure"] {
+    for table in ["trip_charge", "account_balance", "rider_exposure", "payout"] {
         let statement = format!("DELETE FROM {table}");
         let refused = sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
             .execute(sandbox.pool())

@@ -384,6 +384,11 @@ fake! { BillingService {
     list_postings(billing::ListPostingsRequest) -> billing::ListPostingsResponse;
     get_postings_document(billing::GetPostingsDocumentRequest) -> billing::GetPostingsDocumentResponse;
     get_driver_statement(billing::GetDriverStatementRequest) -> billing::GetDriverStatementResponse;
-    get_driver_statement_document(billing::GetDriverStatementDocumentRequest) -> billing::GetDriverStatementDocumentResponse;
+    get_driver_statement_document(billing::GetDriverStatementDocumentRequest)
+        -> billing::GetDriverStatementDocumentResponse;
+    create_payout(billing::CreatePayoutRequest) -> billing::CreatePayoutResponse;
+    finish_payout(billing::FinishPayoutRequest) -> billing::FinishPayoutResponse;
+    fail_payout(billing::FailPayoutRequest) -> billing::FailPayoutResponse;
+    list_payouts(billing::ListPayoutsRequest) -> billing::ListPayoutsResponse;
     check_ledger(billing::CheckLedgerRequest) -> billing::CheckLedgerResponse;
 }

@@ -248,5 +248,9 @@ played! { {
     get_postings_document(GetPostingsDocumentRequest) -> GetPostingsDocumentResponse;
     get_driver_statement(GetDriverStatementRequest) -> GetDriverStatementResponse;
     get_driver_statement_document(GetDriverStatementDocumentRequest) -> GetDriverStatementDocumentResponse;
+    create_payout(CreatePayoutRequest) -> CreatePayoutResponse;
+    finish_payout(FinishPayoutRequest) -> FinishPayoutResponse;
+    fail_payout(FailPayoutRequest) -> FailPayoutResponse;
+    list_payouts(ListPayoutsRequest) -> ListPayoutsResponse;
     check_ledger(CheckLedgerRequest) -> CheckLedgerResponse;
 }
