@@ -78,6 +78,8 @@ codes! {
     PayoutAboveOwed = "PAYOUT_ABOVE_OWED", FailedPrecondition;
     /// The payout arrived, or came back already.
     PayoutNotOpen = "PAYOUT_NOT_OPEN", FailedPrecondition;
+    /// There is no such promotion now, the rider has had it often enough, or the trip has another.
+    PromotionRefused = "PROMOTION_REFUSED", FailedPrecondition;
     /// The map cannot be opened; the one in use stays.
     MapUnusable = "MAP_UNUSABLE", FailedPrecondition;
     /// The thing exists already, made by another request.

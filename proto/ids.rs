@@ -72,6 +72,8 @@ uuid_ids! {
     ReservationId, "reservation";
     /// Money on its way to a driver.
     PayoutId, "payout";
+    /// Credit that a rider was given.
+    CreditId, "credit";
     /// A dispatch round.
     RoundId, "round";
     /// One event, whatever it is delivered how often.

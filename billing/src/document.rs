@@ -34,7 +34,10 @@ impl Sheet {
         let money = |minor| Money::new(minor, receipt.currency);
         let fact = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let lines = receipt.lines.each().into_iter();
-        let lines = lines.chain([(FareLineKind::Tip, receipt.tip_minor)]);
+        let lines = lines.chain([
+            (FareLineKind::Promotion, -receipt.promotion_minor),
+            (FareLineKind::Tip, receipt.tip_minor),
+        ]);
         let lines = lines.filter(|(_, minor)| *minor != 0);
         let mut notes = Vec::new();
         if view.shows_driver_share() {
@@ -46,6 +49,9 @@ impl Sheet {
         if view.shows_platform_share() {
             let share = money(receipt.platform_share_minor);
             notes.push(("For the platform".to_owned(), share));
+        }
+        if receipt.credit_minor != 0 {
+            notes.push(("Paid with credit".to_owned(), money(receipt.credit_minor)));
         }
         for refund in &receipt.refunds {
             let at = refund
@@ -187,6 +193,7 @@ fn label(kind: FareLineKind) -> &'static str {
         FareLineKind::Surge => "High demand",
         FareLineKind::ZoneFee => "Zone fee",
         FareLineKind::Tip => "Tip for the driver",
+        FareLineKind::Promotion => "Promotion",
     }
 }
 
@@ -231,6 +238,8 @@ mod tests {
             driver_share_minor: 144,
             platform_share_minor: 136,
             captured_at: DateTime::from_timestamp(1_767_225_600, 0).unwrap(),
+            promotion_minor: 0,
+            credit_minor: 0,
             refunded_minor: 0,
             refunds: Vec::new(),
             tip_minor: 0,

@@ -96,6 +96,10 @@ fn refused(refusal: &Refusal) -> Status {
         Refusal::PayoutNotOpen(state) => {
             Code::PayoutNotOpen.status_with(message, [("state", state.name().to_owned())])
         }
+        Refusal::HasPromotion | Refusal::NoPromotion | Refusal::PromotionUsedUp => {
+            Code::PromotionRefused.status(message)
+        }
+        Refusal::TooLateForPromotion => Code::HoldNotOpen.status(message),
         Refusal::KeyReused => Code::IdempotencyKeyReused.status(message),
     }
 }

@@ -22,6 +22,7 @@ use crate::{
 };
 
 mod payouts;
+mod promotions;
 mod refunds;
 mod statements;
 mod tips;
@@ -230,8 +231,16 @@ impl BillingService for Grpc {
             Account::DriverPayable => Money::new(-balance.minor, balance.currency).into(),
             _ => balance.into(),
         });
+        let credits = match role {
+            Role::Rider => self.0.store.balances(Account::RiderCredit, &owner).await?,
+            _ => Vec::new(),
+        };
+        let credits = credits.into_iter().filter(|credit| credit.minor != 0);
         Ok(Response::new(pb::GetBalanceResponse {
             balances: balances.collect(),
+            credits: credits
+                .map(|credit| Money::new(-credit.minor, credit.currency).into())
+                .collect(),
         }))
     }
 
@@ -295,6 +304,27 @@ impl BillingService for Grpc {
         self.sent(request).await
     }
 
+    async fn grant_credit(
+        &self,
+        request: Request<pb::GrantCreditRequest>,
+    ) -> Result<Response<pb::GrantCreditResponse>, Status> {
+        self.give_credit(request).await
+    }
+
+    async fn put_promotion(
+        &self,
+        request: Request<pb::PutPromotionRequest>,
+    ) -> Result<Response<pb::PutPromotionResponse>, Status> {
+        self.put(request).await
+    }
+
+    async fn apply_promotion(
+        &self,
+        request: Request<pb::ApplyPromotionRequest>,
+    ) -> Result<Response<pb::ApplyPromotionResponse>, Status> {
+        self.apply(request).await
+    }
+
     async fn check_ledger(
         &self,
         _: Request<pb::CheckLedgerRequest>,
@@ -307,6 +337,7 @@ impl BillingService for Grpc {
                 wrong_balances = found.wrong_balances,
                 wrong_charges = found.wrong_charges,
                 wrong_payouts = found.wrong_payouts,
+                wrong_credits = found.wrong_credits,
                 "the ledger does not hold"
             );
         }
@@ -321,6 +352,7 @@ impl BillingService for Grpc {
             wrong_balances: found.wrong_balances,
             wrong_charges: found.wrong_charges,
             wrong_payouts: found.wrong_payouts,
+            wrong_credits: found.wrong_credits,
             totals: totals.collect(),
         }))
     }

@@ -20,6 +20,7 @@ use serde::Deserialize;
 
 use crate::{
     payout::{Payout, PayoutState},
+    promotion::Credit,
     receipt::Receipt,
     refund::Refund,
     tip::Tip,
@@ -224,6 +225,8 @@ pub struct Answer {
     pub payout: Option<Payout>,
     /// What was owed, minor units, for a payout.
     pub owed_minor: Option<i64>,
+    /// The credit, for one.
+    pub credit: Option<Credit>,
 }
 
 /// Why a money command was refused.
@@ -277,6 +280,18 @@ pub enum Refusal {
     /// Something else became of the payout.
     #[error("the payout is not open: it is {}", .0.name())]
     PayoutNotOpen(PayoutState),
+    /// The trip has another promotion.
+    #[error("the trip has another promotion")]
+    HasPromotion,
+    /// No such promotion is to be had now.
+    #[error("there is no such promotion now")]
+    NoPromotion,
+    /// The rider has had the promotion as often as it may be had.
+    #[error("the promotion may not be used more often")]
+    PromotionUsedUp,
+    /// The fare was taken, released, or the hold ran out.
+    #[error("the hold is not open: it is too late for a promotion")]
+    TooLateForPromotion,
     /// The key was used for another request.
     #[error("the idempotency key was used before, for another request")]
     KeyReused,

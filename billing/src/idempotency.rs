@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     hold::{Authorize, CaptureOf, Reason},
     payout::PayoutOf,
+    promotion::CreditOf,
     refund::RefundOf,
     tip::TipOf,
 };
@@ -131,6 +132,16 @@ pub fn hash_of_payout(asked: &PayoutOf) -> RequestHash {
         None => hash(&[driver, currency]),
         Some(amount) => hash(&[driver, currency, &amount.minor.to_be_bytes()]),
     }
+}
+
+/// The hash of a request to give credit.
+pub fn hash_of_credit(asked: &CreditOf) -> RequestHash {
+    hash(&[
+        asked.rider_id.as_str().as_bytes(),
+        &asked.amount.minor.to_be_bytes(),
+        asked.amount.currency.as_str().as_bytes(),
+        asked.reason.as_bytes(),
+    ])
 }
 
 /// Hashes fields with their lengths, so that no two lists of fields run together the same.

@@ -8,6 +8,7 @@ use jitney_proto::{
 use serde::Deserialize;
 
 use crate::fare::{FareError, FareLines, times};
+use crate::promotion::Terms;
 use crate::tariff::BASIS_POINTS;
 
 macro_rules! accounts {
@@ -155,11 +156,26 @@ impl Split {
     }
 }
 
+/// What makes a fare cheaper for its rider; the platform bears both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Relief {
+    /// What a promotion takes off.
+    pub promotion: Terms,
+    /// What the rider has in credit, minor units.
+    pub credit_minor: i64,
+}
+
 /// Everything a capture writes besides moving the charge.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Capture {
     /// The receipt's lines.
     pub lines: FareLines,
+    /// What a promotion takes off them, minor units.
+    pub promotion_minor: i64,
+    /// What is left to be paid: what the charge is captured with, minor units.
+    pub total_minor: i64,
+    /// How much of that is paid with credit, minor units.
+    pub credit_minor: i64,
     /// Who gets what.
     pub split: Split,
     /// The entry's postings; they sum to zero.
@@ -167,19 +183,27 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Plans the capture of `amount` of a fare quoted as `quoted`.
+    /// Plans the capture of `amount` of a fare quoted as `quoted`, with what makes it cheaper. Driver,
+    /// platform and tax get what they would get without.
     pub fn plan(
         quoted: &FareLines,
         platform_share_basis_points: i64,
         amount: i64,
+        relief: &Relief,
         rider: &RiderId,
         driver: &DriverId,
     ) -> Result<Capture, FareError> {
         let lines = quoted.scaled(amount)?;
         let split = Split::of(&lines, platform_share_basis_points)?;
         let (rider, driver) = (rider.to_string(), driver.to_string());
+        let promotion_minor = relief.promotion.off(amount)?;
+        let total_minor = amount - promotion_minor;
+        let credit_minor = relief.credit_minor.clamp(0, total_minor);
+        let owed = total_minor - credit_minor;
         let postings = postings([
-            (Account::RiderReceivable, Some(&rider), amount),
+            (Account::RiderReceivable, Some(&rider), owed),
+            (Account::RiderCredit, Some(&rider), credit_minor),
+            (Account::PromoExpense, None, promotion_minor),
             (
                 Account::DriverPayable,
                 Some(&driver),
@@ -190,6 +214,9 @@ impl Capture {
         ]);
         Ok(Capture {
             lines,
+            promotion_minor,
+            total_minor,
+            credit_minor,
             split,
             postings,
         })
@@ -209,6 +236,8 @@ pub struct Soundness {
     pub wrong_charges: i64,
     /// Payouts without their entries, or with a different sum.
     pub wrong_payouts: i64,
+    /// Credits without their entry, or with a different sum.
+    pub wrong_credits: i64,
     /// Per kind of account and currency.
     pub totals: Vec<AccountTotal>,
 }
@@ -241,6 +270,7 @@ impl Soundness {
             && self.wrong_balances == 0
             && self.wrong_charges == 0
             && self.wrong_payouts == 0
+            && self.wrong_credits == 0
             && self.totals.iter().all(|total| sums_to_zero(total.currency))
     }
 }
@@ -257,6 +287,7 @@ mod tests {
             lines,
             share,
             amount,
+            &Relief::default(),
             &"anna".parse().unwrap(),
             &"ben".parse().unwrap(),
         )
@@ -327,11 +358,60 @@ mod tests {
             wrong_balances: 0,
             wrong_charges: 0,
             wrong_payouts: 0,
+            wrong_credits: 0,
             totals: vec![total("a", "EUR", 5), total("b", "EUR", -5)],
         };
         assert!(soundness.is_balanced());
         soundness.totals[1] = total("b", "CHF", -5);
         assert!(!soundness.is_balanced());
+    }
+
+    #[test]
+    fn a_promotion_and_credit_cost_the_platform_and_nobody_else() {
+        let lines = FareLines {
+            base_minor: 839,
+            booking_fee_minor: 100,
+            tax_minor: 56,
+            ..FareLines::default()
+        };
+        let relieved = |percent, credit_minor| {
+            let relief = Relief {
+                promotion: Terms {
+                    percent: Some(percent),
+                    ..Terms::default()
+                },
+                credit_minor,
+            };
+            let (anna, ben) = ("anna".parse().unwrap(), "ben".parse().unwrap());
+            Capture::plan(&lines, 2_000, 995, &relief, &anna, &ben).unwrap()
+        };
+        let capture = relieved(20, 100);
+        assert_eq!(capture.split, plan(&lines, 2_000, 995).unwrap().split);
+        assert_eq!((capture.promotion_minor, capture.total_minor), (199, 796));
+        let posted: Vec<_> = capture
+            .postings
+            .iter()
+            .map(|p| (p.account, p.amount_minor))
+            .collect();
+        assert_eq!(
+            posted,
+            [
+                (Account::RiderReceivable, 696),
+                (Account::RiderCredit, 100),
+                (Account::PromoExpense, 199),
+                (Account::DriverPayable, -671),
+                (Account::PlatformRevenue, -268),
+                (Account::TaxPayable, -56),
+            ]
+        );
+        assert_eq!(
+            relieved(20, 5_000).credit_minor,
+            796,
+            "no more than is left"
+        );
+        let free = relieved(100, 5_000);
+        assert_eq!((free.total_minor, free.credit_minor), (0, 0));
+        assert_eq!(free.postings.iter().map(|p| p.amount_minor).sum::<i64>(), 0);
     }
 
     proptest! {

@@ -23,6 +23,7 @@ pub mod jobs;
 pub mod ledger;
 pub mod payout;
 pub mod place;
+pub mod promotion;
 pub mod quote;
 pub mod receipt;
 pub mod refund;
@@ -82,6 +83,16 @@ pub mod statements {
         CLOSE_PAYOUT = include_str!("sql/close_payout.sql");
         /// Payouts, newest first.
         LIST_PAYOUTS = include_str!("sql/list_payouts.sql");
+        /// Gives a rider credit.
+        GRANT_CREDIT = include_str!("sql/grant_credit.sql");
+        /// Makes a promotion, or gives it new terms.
+        PUT_PROMOTION = include_str!("sql/put_promotion.sql");
+        /// Gives a held trip a promotion.
+        APPLY_PROMOTION = include_str!("sql/apply_promotion.sql");
+        /// Who pays for a trip.
+        GET_PAYER = "-- get_payer: who pays for a trip\n\
+            -- $1 trip\n\
+            SELECT rider_id FROM trip_charge WHERE trip_id = $1";
         /// A person's postings.
         LIST_POSTINGS = include_str!("sql/list_postings.sql");
         /// What a month did to what a driver is owed.

@@ -22,10 +22,10 @@ pub struct Receipt {
     pub tariff_version: String,
     /// The currency of the amounts.
     pub currency: Currency,
-    /// The lines; they sum to the total.
+    /// The lines, before any promotion.
     #[serde(flatten)]
     pub lines: FareLines,
-    /// The fare that was taken, minor units.
+    /// The fare that was taken, minor units: the lines without the promotion.
     pub total_minor: i64,
     /// What the driver earns, minor units.
     pub driver_share_minor: i64,
@@ -33,6 +33,12 @@ pub struct Receipt {
     pub platform_share_minor: i64,
     /// When it was captured.
     pub captured_at: DateTime<Utc>,
+    /// What a promotion took off, minor units.
+    #[serde(default)]
+    pub promotion_minor: i64,
+    /// How much of the fare was paid with credit, minor units.
+    #[serde(default)]
+    pub credit_minor: i64,
     /// How much of the fare was given back since, minor units.
     #[serde(default)]
     pub refunded_minor: i64,
@@ -94,6 +100,8 @@ mod tests {
             driver_share_minor: 0,
             platform_share_minor: 0,
             captured_at: DateTime::UNIX_EPOCH,
+            promotion_minor: 0,
+            credit_minor: 0,
             refunded_minor: 0,
             refunds: Vec::new(),
             tip_minor: 0,

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use crate::{
     apportion,
-    fare::{FareError, FareLines},
+    fare::{FareError, FareLines, times},
     ledger::{Account, Posting, Split, postings},
 };
 
@@ -40,7 +40,7 @@ pub struct Refund {
     pub seq: u32,
     /// The currency of the amounts.
     pub currency: Currency,
-    /// What of each line; they sum to the total.
+    /// What of each line; without the promotion they sum to the total.
     #[serde(flatten)]
     pub lines: FareLines,
     /// What the rider gets back, minor units.
@@ -49,6 +49,12 @@ pub struct Refund {
     pub driver_share_minor: i64,
     /// What of it the platform gives, minor units.
     pub platform_share_minor: i64,
+    /// What of a promotion was taken back with it, minor units: the lines without it are the total.
+    #[serde(default)]
+    pub promotion_minor: i64,
+    /// How much was given back as credit, minor units.
+    #[serde(default)]
+    pub credit_minor: i64,
     /// Why.
     pub reason: String,
     /// When.
@@ -66,6 +72,12 @@ pub struct Charged {
     pub lines: FareLines,
     /// What the platform keeps of the ride itself, basis points.
     pub platform_share_basis_points: i64,
+    /// What a promotion took off them, minor units.
+    pub promotion_minor: i64,
+    /// How much was taken, minor units: the lines without the promotion.
+    pub captured_minor: i64,
+    /// How much of that was paid with credit, minor units.
+    pub credit_minor: i64,
     /// How much was given back so far, minor units.
     pub refunded_minor: i64,
 }
@@ -75,6 +87,10 @@ pub struct Charged {
 pub struct Plan {
     /// What of each line.
     pub lines: FareLines,
+    /// What of the promotion is taken back with it, minor units: lines without it are the amount.
+    pub promotion_minor: i64,
+    /// How much is given back as credit, minor units.
+    pub credit_minor: i64,
     /// Who gives what.
     pub split: Split,
     /// The entry's postings; they sum to zero.
@@ -87,26 +103,30 @@ impl Plan {
     /// # Errors
     /// [`FareError::OutOfRange`] when that is more than is left.
     pub fn of(charged: &Charged, amount: i64) -> Result<Plan, FareError> {
-        let before = charged.given_back(charged.refunded_minor)?;
         let given = charged.refunded_minor.checked_add(amount);
+        let before = charged.given_back(charged.refunded_minor)?;
         let after = charged.given_back(given.ok_or(FareError::TooLarge)?)?;
-        let lines = after.0.less(&before.0);
+        let lines = after.lines.less(&before.lines);
+        let promotion_minor = after.promotion_minor - before.promotion_minor;
+        let credit_minor = after.credit_minor - before.credit_minor;
+        let (after, before) = (after.split, before.split);
         let split = Split {
-            driver_share_minor: after.1.driver_share_minor - before.1.driver_share_minor,
-            platform_share_minor: after.1.platform_share_minor - before.1.platform_share_minor,
-            tax_minor: after.1.tax_minor - before.1.tax_minor,
+            driver_share_minor: after.driver_share_minor - before.driver_share_minor,
+            platform_share_minor: after.platform_share_minor - before.platform_share_minor,
+            tax_minor: after.tax_minor - before.tax_minor,
         };
-        let (rider, driver) = (&charged.rider_id, &charged.driver_id);
+        let (rider, driver) = (Some(&charged.rider_id), Some(&charged.driver_id));
+        let owed = amount - credit_minor;
         Ok(Plan {
             lines,
+            promotion_minor,
+            credit_minor,
             split,
             postings: postings([
-                (Account::RiderReceivable, Some(rider), -amount),
-                (
-                    Account::DriverPayable,
-                    Some(driver),
-                    split.driver_share_minor,
-                ),
+                (Account::RiderReceivable, rider, -owed),
+                (Account::RiderCredit, rider, -credit_minor),
+                (Account::PromoExpense, None, -promotion_minor),
+                (Account::DriverPayable, driver, split.driver_share_minor),
                 (Account::PlatformRevenue, None, split.platform_share_minor),
                 (Account::TaxPayable, None, split.tax_minor),
             ]),
@@ -114,13 +134,35 @@ impl Plan {
     }
 }
 
+/// What the first so much of a fare is made of.
+struct Part {
+    lines: FareLines,
+    promotion_minor: i64,
+    credit_minor: i64,
+    split: Split,
+}
+
 impl Charged {
-    /// The lines and shares of the first `amount` that is given back.
-    fn given_back(&self, amount: i64) -> Result<(FareLines, Split), FareError> {
-        let lines = apportion::first(self.lines.amounts(), amount)?;
+    /// What the first `amount` that is given back is made of. Every part of it grows with the amount.
+    fn given_back(&self, amount: i64) -> Result<Part, FareError> {
+        if !(0..=self.captured_minor).contains(&amount) {
+            return Err(FareError::OutOfRange);
+        }
+        // What a promotion paid for comes back in the same proportion, not to the rider.
+        let promotion_minor = match self.captured_minor {
+            0 => 0,
+            captured => times(self.promotion_minor, amount, captured)?,
+        };
+        let lines = apportion::first(self.lines.amounts(), amount + promotion_minor)?;
         let lines = FareLines::of_amounts(&lines).ok_or(FareError::OutOfRange)?;
-        let split = Split::of(&lines, self.platform_share_basis_points)?;
-        Ok((lines, split))
+        // What was paid otherwise comes first; credit never becomes money.
+        let credit_minor = (amount - (self.captured_minor - self.credit_minor)).max(0);
+        Ok(Part {
+            lines,
+            promotion_minor,
+            credit_minor,
+            split: Split::of(&lines, self.platform_share_basis_points)?,
+        })
     }
 }
 
@@ -133,6 +175,9 @@ mod tests {
 
     fn charged(lines: FareLines, share: i64) -> Charged {
         Charged {
+            captured_minor: lines.total().unwrap(),
+            promotion_minor: 0,
+            credit_minor: 0,
             rider_id: "anna".to_owned(),
             driver_id: "ben".to_owned(),
             lines,
@@ -186,19 +231,25 @@ mod tests {
         #[test]
         fn parts_that_reach_the_whole_give_back_every_line(
             lines in prop::array::uniform13(prop_oneof![0..3_i64, 0..3_000_i64]),
-            share in 0..=BASIS_POINTS, cuts: [u64; 5],
+            share in 0..=BASIS_POINTS, cuts: [u64; 5], off: [u64; 2],
         ) {
             let lines = FareLines::of_amounts(&lines).unwrap();
-            let total = lines.total().unwrap();
             let whole = Split::of(&lines, share).unwrap();
             let mut charged = charged(lines, share);
+            charged.promotion_minor = (off[0] % (lines.total().unwrap() as u64 + 1)) as i64;
+            charged.captured_minor -= charged.promotion_minor;
+            let total = charged.captured_minor;
+            charged.credit_minor = (off[1] % (total as u64 + 1)) as i64;
             let mut left = (lines, whole);
+            let mut relief = (charged.promotion_minor, charged.credit_minor);
             let parts = cuts.iter().map(Some).chain([None]);
             for cut in parts {
                 let rest = total - charged.refunded_minor;
                 let amount = cut.map_or(rest, |cut| (cut % (rest as u64 + 1)) as i64);
                 let plan = Plan::of(&charged, amount).unwrap();
-                prop_assert_eq!(plan.lines.total(), Ok(amount));
+                prop_assert_eq!(plan.lines.total(), Ok(amount + plan.promotion_minor));
+                prop_assert!(plan.promotion_minor >= 0 && (0..=amount).contains(&plan.credit_minor));
+                relief = (relief.0 - plan.promotion_minor, relief.1 - plan.credit_minor);
                 prop_assert!(plan.lines.amounts().iter().all(|&minor| minor >= 0));
                 let split = plan.split;
                 prop_assert!(split.driver_share_minor >= 0 && split.platform_share_minor >= 0);
@@ -210,7 +261,10 @@ mod tests {
                 left.1.tax_minor -= split.tax_minor;
                 charged.refunded_minor += amount;
             }
-            prop_assert_eq!(left, (FareLines::default(), Split::default()));
+            if total > 0 {
+                prop_assert_eq!(left, (FareLines::default(), Split::default()));
+                prop_assert_eq!(relief, (0, 0));
+            }
         }
     }
 }

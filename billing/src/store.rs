@@ -18,7 +18,8 @@ use crate::{
     fare::FareLines,
     hold::{Authorize, CaptureOf, Hold, Reason, Refusal},
     idempotency::{self, Key},
-    ledger::{Account, AccountTotal, Capture, Posting, Soundness},
+    ledger::{Account, AccountTotal, Capture, Posting, Relief, Soundness},
+    promotion::Terms,
     quote::Quote,
     receipt::Receipt,
     statements,
@@ -28,6 +29,7 @@ use crate::{
 mod decision;
 mod movements;
 mod payouts;
+mod promotions;
 mod refunds;
 mod tips;
 
@@ -193,14 +195,14 @@ impl Store {
     pub async fn capture(&self, key: &Key, asked: &CaptureOf) -> Result<(Hold, Receipt), Error> {
         let hash = idempotency::hash_of_capture(asked);
         for _ in 0..ATTEMPTS_MAX {
-            let (authorised, amount, capture) = self.plan(asked).await?;
+            let (authorised, promotion, capture) = self.plan(asked).await?;
             let (accounts, owners, amounts) = columns(&capture.postings);
             let decided = sqlx::query_as(statements::CAPTURE_HOLD)
                 .bind(key.as_str())
                 .bind(hash.as_slice())
                 .bind(asked.trip_id.0)
                 .bind(asked.driver_id.as_str())
-                .bind(amount)
+                .bind(capture.total_minor)
                 .bind(authorised)
                 .bind(capture.lines.amounts().as_slice())
                 .bind(capture.split.driver_share_minor)
@@ -214,6 +216,9 @@ impl Store {
                         .as_ref()
                         .map(|amount| amount.currency.to_string()),
                 )
+                .bind(promotion)
+                .bind(capture.promotion_minor)
+                .bind(capture.credit_minor)
                 .fetch_optional(&self.pool)
                 .instrument(span("capture_hold"))
                 .await;
@@ -231,9 +236,9 @@ impl Store {
         Err(contended("capture_hold"))
     }
 
-    /// What capturing would write: what is held, how much of it is taken, and the rest. The rest is
-    /// empty when the statement is going to refuse; refusing is its business.
-    async fn plan(&self, asked: &CaptureOf) -> Result<(i64, i64, Capture), Error> {
+    /// What capturing would write: what is held, under which promotion, and the rest. The rest is but
+    /// the amount when the statement is going to refuse; refusing is its business.
+    async fn plan(&self, asked: &CaptureOf) -> Result<(i64, Option<String>, Capture), Error> {
         let facts: Option<CaptureFacts> = sqlx::query_as(statements::CAPTURE_FACTS)
             .bind(asked.trip_id.0)
             .fetch_optional(&self.pool)
@@ -247,6 +252,9 @@ impl Store {
             // A fee is at most what is held; a fare was held as it is.
             None => whole.total()?.min(authorised),
         };
+        let promotion = facts
+            .as_ref()
+            .and_then(|facts| facts.promotion_code.clone());
         let capture = match facts {
             Some(facts) if (0..=authorised).contains(&amount) => {
                 let rider = facts
@@ -254,11 +262,15 @@ impl Store {
                     .parse()
                     .map_err(|_| unreadable("a rider's id"))?;
                 let share = facts.platform_share_basis_points;
-                Capture::plan(&whole, share, amount, &rider, &asked.driver_id)?
+                let relief = facts.relief(asked.reason);
+                Capture::plan(&whole, share, amount, &relief, &rider, &asked.driver_id)?
             }
-            _ => Capture::default(),
+            _ => Capture {
+                total_minor: amount,
+                ..Capture::default()
+            },
         };
-        Ok((authorised, amount, capture))
+        Ok((authorised, promotion, capture))
     }
 
     /// Releases a hold.
@@ -330,6 +342,7 @@ impl Store {
             wrong_balances: found.wrong_balances,
             wrong_charges: found.wrong_charges,
             wrong_payouts: found.wrong_payouts,
+            wrong_credits: found.wrong_credits,
             totals: found.totals.0,
         })
     }
@@ -343,6 +356,7 @@ struct SoundnessRow {
     wrong_balances: i64,
     wrong_charges: i64,
     wrong_payouts: i64,
+    wrong_credits: i64,
     totals: Json<Vec<AccountTotal>>,
 }
 
@@ -356,10 +370,31 @@ struct CaptureFacts {
     cancellation_tax_minor: i64,
     no_show_fee_minor: i64,
     no_show_tax_minor: i64,
+    promotion_code: Option<String>,
+    promotion_amount_minor: Option<i64>,
+    promotion_percent: Option<i64>,
+    promotion_cap_minor: Option<i64>,
+    credit_minor: i64,
     lines: Vec<i64>,
 }
 
 impl CaptureFacts {
+    /// What makes it cheaper. Promotions are for rides, not for fees.
+    fn relief(&self, reason: Reason) -> Relief {
+        let promotion = Terms {
+            amount_minor: self.promotion_amount_minor,
+            percent: self.promotion_percent,
+            cap_minor: self.promotion_cap_minor,
+        };
+        Relief {
+            promotion: match reason {
+                Reason::Fare => promotion,
+                Reason::CancellationFee | Reason::NoShowFee => Terms::default(),
+            },
+            credit_minor: self.credit_minor,
+        }
+    }
+
     /// What is charged for that reason, whole.
     fn lines(&self, reason: Reason) -> Result<FareLines, Error> {
         match reason {

@@ -78,13 +78,16 @@ pub(super) fn money(minor: i64, currency: Currency) -> Option<jitney_proto::comm
 
 /// The lines that are worth a line.
 pub(super) fn lines(lines: &FareLines, currency: Currency) -> Vec<pb::FareLine> {
-    let worth = lines.each().into_iter().filter(|(_, minor)| *minor != 0);
-    worth
-        .map(|(kind, minor)| pb::FareLine {
-            kind: kind.into(),
-            amount: money(minor, currency),
-        })
-        .collect()
+    let lines = lines.each().into_iter();
+    lines.filter_map(|of| line(of, currency)).collect()
+}
+
+/// A line, if it is worth one.
+fn line((kind, minor): (pb::FareLineKind, i64), currency: Currency) -> Option<pb::FareLine> {
+    (minor != 0).then(|| pb::FareLine {
+        kind: kind.into(),
+        amount: money(minor, currency),
+    })
 }
 
 pub(super) fn hold(hold: &Hold) -> pb::Hold {
@@ -113,12 +116,11 @@ pub(super) fn receipt(receipt: Receipt, view: View) -> pb::Receipt {
     };
     let refunds = receipt.refunds.into_iter();
     let mut fare_lines = lines(&receipt.lines, currency);
-    if receipt.tip_minor != 0 {
-        fare_lines.push(pb::FareLine {
-            kind: pb::FareLineKind::Tip.into(),
-            amount: money(receipt.tip_minor, currency),
-        });
-    }
+    let beside = [
+        (pb::FareLineKind::Promotion, -receipt.promotion_minor),
+        (pb::FareLineKind::Tip, receipt.tip_minor),
+    ];
+    fare_lines.extend(beside.into_iter().filter_map(|of| line(of, currency)));
     pb::Receipt {
         trip_id: receipt.trip_id.into(),
         rider_id: receipt.rider_id,
@@ -135,20 +137,27 @@ pub(super) fn receipt(receipt: Receipt, view: View) -> pb::Receipt {
         refunds: refunds.map(|given| refund(given, view)).collect(),
         payment_state: payment_state.into(),
         fare: money(receipt.total_minor, currency),
+        credit: money(receipt.credit_minor, currency),
     }
 }
 
 pub(super) fn refund(refund: Refund, view: View) -> pb::Refund {
     let currency = refund.currency;
+    let mut refund_lines = lines(&refund.lines, currency);
+    refund_lines.extend(line(
+        (pb::FareLineKind::Promotion, -refund.promotion_minor),
+        currency,
+    ));
     let shown = |minor, shows: bool| if shows { money(minor, currency) } else { None };
     pb::Refund {
         number: refund.seq,
         amount: money(refund.total_minor, currency),
-        lines: lines(&refund.lines, currency),
+        lines: refund_lines,
         driver_share: shown(refund.driver_share_minor, view.shows_driver_share()),
         platform_share: shown(refund.platform_share_minor, view.shows_platform_share()),
         reason: refund.reason,
         refunded_at: Some(timestamp(refund.refunded_at)),
+        credit: money(refund.credit_minor, currency),
     }
 }
 

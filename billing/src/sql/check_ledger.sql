@@ -32,7 +32,11 @@ wrong_balances AS (
 captured AS (
     SELECT
         trip_id, entry.currency,
-        coalesce(sum(amount_minor) FILTER (WHERE account = 'rider_receivable'), 0) AS total
+        coalesce(sum(amount_minor) FILTER (
+            WHERE account IN ('rider_receivable', 'rider_credit')
+        ), 0) AS total,
+        coalesce(sum(amount_minor) FILTER (WHERE account = 'rider_credit'), 0) AS credit,
+        coalesce(sum(amount_minor) FILTER (WHERE account = 'promo_expense'), 0) AS promotion
     FROM journal_entry AS entry
     LEFT JOIN posting USING (trip_id, kind, seq)
     WHERE kind = 'CAPTURE'
@@ -41,7 +45,9 @@ captured AS (
 refunded AS (
     SELECT
         trip_id, count(DISTINCT seq) AS refunds,
-        -coalesce(sum(amount_minor) FILTER (WHERE account = 'rider_receivable'), 0) AS total
+        -coalesce(sum(amount_minor) FILTER (
+            WHERE account IN ('rider_receivable', 'rider_credit')
+        ), 0) AS total
     FROM journal_entry AS entry
     LEFT JOIN posting USING (trip_id, kind, seq)
     WHERE kind = 'REFUND'
@@ -74,6 +80,8 @@ wrong_charges AS (
     WHERE charge.captured IS NULL OR captured.total IS NULL OR receipt.total_minor IS NULL
         OR charge.captured <> captured.total OR charge.captured <> receipt.total_minor
         OR charge.currency <> captured.currency OR charge.currency <> receipt.currency
+        OR receipt.credit_minor <> captured.credit
+        OR receipt.promotion_minor <> captured.promotion
         OR charge.refunded <> coalesce(refunded.total, 0)
         OR charge.refunded <> coalesce(told.total, 0)
         OR charge.refunds <> coalesce(refunded.refunds, 0)
@@ -115,6 +123,20 @@ wrong_payouts AS (
         OR paid_out.came_back
             <> CASE payout.state WHEN 'FAILED' THEN -payout.amount_minor ELSE 0 END
 ),
+credited AS (
+    SELECT
+        trip_id AS credit_id, owner_id AS rider_id,
+        coalesce(sum(amount_minor) FILTER (WHERE account = 'rider_credit'), 0) AS total
+    FROM posting WHERE kind = 'CREDIT' AND owner_id IS NOT NULL
+    GROUP BY trip_id, owner_id
+),
+wrong_credits AS (
+    SELECT count(*) AS n
+    FROM credit
+    FULL JOIN credited USING (credit_id, rider_id)
+    WHERE credit.amount_minor IS NULL OR credited.total IS NULL
+        OR credit.amount_minor <> -credited.total
+),
 by_account AS (
     SELECT account, currency, sum(amount_minor) AS total
     FROM posting GROUP BY account, currency
@@ -125,6 +147,7 @@ SELECT
     (SELECT n FROM wrong_balances) AS wrong_balances,
     (SELECT n FROM wrong_charges) AS wrong_charges,
     (SELECT n FROM wrong_payouts) AS wrong_payouts,
+    (SELECT n FROM wrong_credits) AS wrong_credits,
     (
         SELECT coalesce(
             jsonb_agg(

@@ -2,7 +2,7 @@
 -- $1 trip
 SELECT
     receipt.rider_id, receipt.driver_id, charge.captured, charge.refunded,
-    quote.platform_share_basis_points,
+    receipt.promotion_minor, receipt.credit_minor, quote.platform_share_basis_points,
     -- In the order of `FareLines`.
     ARRAY[
         receipt.base_minor, receipt.distance_minor, receipt.time_minor,

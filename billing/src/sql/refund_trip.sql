@@ -2,7 +2,8 @@
 -- $1 key, $2 request hash, $3 trip, $4 amount, or null for all that is left, $5 currency of the
 -- amount, or null, $6 what was given back before when planned, $7 what the plan gives back,
 -- $8 the lines, in the order of `FareLines`, $9 the driver's share, $10 the platform's share,
--- $11 accounts, $12 owners, $13 amounts of the postings, $14 reason, $15 by whom
+-- $11 accounts, $12 owners, $13 amounts of the postings, $14 reason, $15 by whom,
+-- $16 what of a promotion is taken back with it, $17 how much is given back as credit
 --
 -- Answers one row, or none when nothing was captured for the trip. The charge is locked first and
 -- judged as it is then; account_balance (by account) and idempotency follow, as in capture_hold. The
@@ -42,7 +43,8 @@ told AS (
         base_minor, distance_minor, time_minor, minimum_top_up_minor, waiting_minor, night_minor,
         extra_stop_minor, surge_minor, cancellation_fee_minor, no_show_fee_minor, zone_fee_minor,
         booking_fee_minor, tax_minor,
-        total_minor, driver_share_minor, platform_share_minor, reason, made_by, refunded_at
+        total_minor, driver_share_minor, platform_share_minor, reason, made_by, refunded_at,
+        promotion_minor, credit_minor
     )
     SELECT
         taken.trip_id, taken.refunds, taken.currency,
@@ -50,7 +52,7 @@ told AS (
         ($8::bigint[])[5], ($8::bigint[])[6], ($8::bigint[])[7], ($8::bigint[])[8],
         ($8::bigint[])[9], ($8::bigint[])[10], ($8::bigint[])[11], ($8::bigint[])[12],
         ($8::bigint[])[13],
-        $7, $9, $10, $14, $15, judged.at
+        $7, $9, $10, $14, $15, judged.at, $16, $17
     FROM taken CROSS JOIN judged
     RETURNING *
 ),
@@ -81,7 +83,8 @@ balanced AS (
     INSERT INTO account_balance AS balance (owner_id, account, currency, balance_minor)
     SELECT owner_id, account, currency, amount_minor
     FROM posted WHERE owner_id IS NOT NULL
-    ORDER BY account
+    -- Credit first, as captures do.
+    ORDER BY account <> 'rider_credit', account
     ON CONFLICT (owner_id, account, currency) DO UPDATE
         SET balance_minor = balance.balance_minor + excluded.balance_minor
 ),

@@ -24,6 +24,8 @@ struct RefundFacts {
     driver_id: String,
     captured: i64,
     refunded: i64,
+    promotion_minor: i64,
+    credit_minor: i64,
     platform_share_basis_points: i64,
     lines: Vec<i64>,
 }
@@ -54,6 +56,8 @@ impl Store {
                 .bind(amounts)
                 .bind(&asked.reason)
                 .bind(&asked.made_by)
+                .bind(plan.promotion_minor)
+                .bind(plan.credit_minor)
                 .fetch_optional(&self.pool)
                 .instrument(span("refund_trip"))
                 .await;
@@ -91,6 +95,9 @@ impl Store {
             driver_id: facts.driver_id,
             lines: lines.ok_or_else(|| unreadable("a receipt's lines"))?,
             platform_share_basis_points: facts.platform_share_basis_points,
+            promotion_minor: facts.promotion_minor,
+            credit_minor: facts.credit_minor,
+            captured_minor: facts.captured,
             refunded_minor: facts.refunded,
         };
         Ok((charged.refunded_minor, amount, Plan::of(&charged, amount)?))

@@ -5,6 +5,7 @@ mod access;
 mod expiry;
 mod fees;
 mod payouts;
+mod promotions;
 mod races;
 mod refunds;
 mod repetition;

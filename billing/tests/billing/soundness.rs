@@ -196,6 +196,7 @@ async fn history_cannot_be_rewritten_by_the_service() {
         ("receipt", "driver_id"),
         ("refund", "reason"),
         ("tip", "made_by"),
+        ("credit", "reason"),
         ("journal_entry", "kind"),
         ("posting", "account"),
         ("idempotency", "key"),
@@ -215,7 +216,13 @@ async fn history_cannot_be_rewritten_by_the_service() {
             assert_eq!(code.as_deref(), Some("42501"), "{statement}: {refused}");
         }
     }
-    for table in ["trip_charge", "account_balance", "rider_exposure", "payout"] {
+    for table in [
+        "trip_charge",
+        "account_balance",
+        "rider_exposure",
+        "payout",
+        "promotion",
+    ] {
         let statement = format!("DELETE FROM {table}");
         let refused = sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
             .execute(sandbox.pool())

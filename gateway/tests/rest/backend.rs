@@ -390,5 +390,8 @@ fake! { BillingService {
     finish_payout(billing::FinishPayoutRequest) -> billing::FinishPayoutResponse;
     fail_payout(billing::FailPayoutRequest) -> billing::FailPayoutResponse;
     list_payouts(billing::ListPayoutsRequest) -> billing::ListPayoutsResponse;
+    grant_credit(billing::GrantCreditRequest) -> billing::GrantCreditResponse;
+    put_promotion(billing::PutPromotionRequest) -> billing::PutPromotionResponse;
+    apply_promotion(billing::ApplyPromotionRequest) -> billing::ApplyPromotionResponse;
     check_ledger(billing::CheckLedgerRequest) -> billing::CheckLedgerResponse;
 }

@@ -252,5 +252,8 @@ played! { {
     finish_payout(FinishPayoutRequest) -> FinishPayoutResponse;
     fail_payout(FailPayoutRequest) -> FailPayoutResponse;
     list_payouts(ListPayoutsRequest) -> ListPayoutsResponse;
+    grant_credit(GrantCreditRequest) -> GrantCreditResponse;
+    put_promotion(PutPromotionRequest) -> PutPromotionResponse;
+    apply_promotion(ApplyPromotionRequest) -> ApplyPromotionResponse;
     check_ledger(CheckLedgerRequest) -> CheckLedgerResponse;
 }
