@@ -36,6 +36,7 @@ impl Sheet {
         let lines = receipt.lines.each().into_iter();
         let lines = lines.chain([
             (FareLineKind::Promotion, -receipt.promotion_minor),
+            (FareLineKind::Dues, receipt.dues_minor),
             (FareLineKind::Tip, receipt.tip_minor),
         ]);
         let lines = lines.filter(|(_, minor)| *minor != 0);
@@ -52,6 +53,13 @@ impl Sheet {
         }
         if receipt.credit_minor != 0 {
             notes.push(("Paid with credit".to_owned(), money(receipt.credit_minor)));
+        }
+        if receipt.cash_minor != 0 {
+            notes.push(("Paid in cash".to_owned(), money(receipt.cash_minor)));
+        }
+        if receipt.carried_minor != 0 {
+            let carried = money(receipt.carried_minor);
+            notes.push(("To be paid with the next ride".to_owned(), carried));
         }
         for refund in &receipt.refunds {
             let at = refund
@@ -75,7 +83,7 @@ impl Sheet {
             amounts: lines
                 .map(|(kind, minor)| (label(kind).to_owned(), money(minor)))
                 .collect(),
-            total: money(receipt.total_minor + receipt.tip_minor),
+            total: money(receipt.to_pay_minor()),
             notes,
         }
     }
@@ -194,6 +202,7 @@ fn label(kind: FareLineKind) -> &'static str {
         FareLineKind::ZoneFee => "Zone fee",
         FareLineKind::Tip => "Tip for the driver",
         FareLineKind::Promotion => "Promotion",
+        FareLineKind::Dues => "Fees brought forward",
     }
 }
 
@@ -240,6 +249,10 @@ mod tests {
             captured_at: DateTime::from_timestamp(1_767_225_600, 0).unwrap(),
             promotion_minor: 0,
             credit_minor: 0,
+            payment_method: crate::hold::PaymentMethod::Card,
+            dues_minor: 0,
+            cash_minor: 0,
+            carried_minor: 0,
             refunded_minor: 0,
             refunds: Vec::new(),
             tip_minor: 0,

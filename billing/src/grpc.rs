@@ -29,7 +29,8 @@ mod tips;
 mod wire;
 
 use wire::{
-    driver_id, hold, key, lines, money, not_negative, place, reason, receipt, rider_id, trip_id,
+    driver_id, hold, key, lines, money, not_negative, payment_method, place, reason, receipt,
+    rider_id, trip_id,
 };
 
 /// Serves [`Billing`].
@@ -94,6 +95,7 @@ impl BillingService for Grpc {
                 .quote_id
                 .parse()
                 .map_err(|e: IdError| e.status("quote_id"))?,
+            payment_method: payment_method(asked.payment_method)?,
         };
         let held = self
             .0
@@ -225,7 +227,22 @@ impl BillingService for Grpc {
         if !caller.is_staff() && (caller.role != role || caller.id != owner) {
             return Err(Code::NotFound.status("there is no such account"));
         }
-        let balances = self.0.store.balances(account, &owner).await?;
+        let mut balances = self.0.store.balances(account, &owner).await?;
+        let mut cash_dues = Vec::new();
+        if role == Role::Driver {
+            cash_dues = self
+                .0
+                .store
+                .balances(Account::DriverCashDue, &owner)
+                .await?;
+            cash_dues.retain(|due| due.minor != 0);
+            for due in &cash_dues {
+                match balances.iter_mut().find(|own| own.currency == due.currency) {
+                    Some(own) => own.minor += due.minor,
+                    None => balances.push(*due),
+                }
+            }
+        }
         let balances = balances.into_iter().map(|balance| match account {
             // A credit is what we owe them.
             Account::DriverPayable => Money::new(-balance.minor, balance.currency).into(),
@@ -238,6 +255,7 @@ impl BillingService for Grpc {
         let credits = credits.into_iter().filter(|credit| credit.minor != 0);
         Ok(Response::new(pb::GetBalanceResponse {
             balances: balances.collect(),
+            cash_dues: cash_dues.into_iter().map(Into::into).collect(),
             credits: credits
                 .map(|credit| Money::new(-credit.minor, credit.currency).into())
                 .collect(),

@@ -52,6 +52,30 @@ impl HoldState {
     }
 }
 
+/// How a rider pays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum PaymentMethod {
+    /// By what the platform charges.
+    #[default]
+    Card,
+    /// In cash, to the driver.
+    Cash,
+}
+
+impl PaymentMethod {
+    /// Every method.
+    pub const ALL: [PaymentMethod; 2] = [PaymentMethod::Card, PaymentMethod::Cash];
+
+    /// Its name in the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            PaymentMethod::Card => "CARD",
+            PaymentMethod::Cash => "CASH",
+        }
+    }
+}
+
 /// A hold as some statement left it: the row of `trip_charge`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Hold {
@@ -71,6 +95,9 @@ pub struct Hold {
     /// What the tips add up to, minor units; not part of what was taken.
     #[serde(default)]
     pub tipped: i64,
+    /// How it is paid.
+    #[serde(default)]
+    pub payment_method: PaymentMethod,
     /// Until when it may be captured.
     pub expires_at: DateTime<Utc>,
 }
@@ -84,6 +111,8 @@ pub struct Authorize {
     pub rider_id: RiderId,
     /// The price.
     pub quote_id: QuoteId,
+    /// How it is paid.
+    pub payment_method: PaymentMethod,
 }
 
 /// Asks to take a held fare.

@@ -5,7 +5,7 @@ use jitney_proto::ids::TripId;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    hold::{Authorize, CaptureOf, Reason},
+    hold::{Authorize, CaptureOf, PaymentMethod, Reason},
     payout::PayoutOf,
     promotion::CreditOf,
     refund::RefundOf,
@@ -67,11 +67,12 @@ pub type RequestHash = [u8; 32];
 
 /// The hash of a request to hold.
 pub fn hash_of_authorize(asked: &Authorize) -> RequestHash {
-    hash(&[
-        asked.trip_id.0.as_bytes(),
-        asked.rider_id.as_str().as_bytes(),
-        asked.quote_id.0.as_bytes(),
-    ])
+    let (trip, quote) = (asked.trip_id.0.as_bytes(), asked.quote_id.0.as_bytes());
+    let rider = asked.rider_id.as_str().as_bytes();
+    match asked.payment_method {
+        PaymentMethod::Card => hash(&[trip, rider, quote]),
+        PaymentMethod::Cash => hash(&[trip, rider, quote, b"cash"]),
+    }
 }
 
 /// The hash of a request to capture. Asking for all that is held is not the same request as naming

@@ -165,6 +165,29 @@ pub struct Relief {
     pub credit_minor: i64,
 }
 
+/// How a capture is paid, beside what it costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Means {
+    /// What makes it cheaper.
+    pub relief: Relief,
+    /// How the rest is paid.
+    pub payment: Payment,
+    /// What the rider has to pay of earlier fees, minor units.
+    pub dues_minor: i64,
+}
+
+/// How a capture is paid for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Payment {
+    /// The rider owes it.
+    #[default]
+    Owed,
+    /// The driver takes it in cash.
+    Cash,
+    /// The rider owes it and pays it with the next ride: a fee of one who pays in cash.
+    Carried,
+}
+
 /// Everything a capture writes besides moving the charge.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Capture {
@@ -176,6 +199,12 @@ pub struct Capture {
     pub total_minor: i64,
     /// How much of that is paid with credit, minor units.
     pub credit_minor: i64,
+    /// Earlier fees that are paid with it, minor units.
+    pub dues_minor: i64,
+    /// How much the driver takes in cash, minor units.
+    pub cash_minor: i64,
+    /// How much is to be paid with the next ride, minor units.
+    pub carried_minor: i64,
     /// Who gets what.
     pub split: Split,
     /// The entry's postings; they sum to zero.
@@ -183,32 +212,47 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Plans the capture of `amount` of a fare quoted as `quoted`, with what makes it cheaper. Driver,
-    /// platform and tax get what they would get without.
+    /// Plans the capture of `amount` of a fare quoted as `quoted`. What makes it cheaper costs neither
+    /// driver nor tax anything. Of cash, the driver keeps their share and owes the rest; where that is
+    /// less than their share, because promotion or credit paid for much of it, they are owed it.
     pub fn plan(
         quoted: &FareLines,
         platform_share_basis_points: i64,
         amount: i64,
-        relief: &Relief,
+        means: &Means,
         rider: &RiderId,
         driver: &DriverId,
     ) -> Result<Capture, FareError> {
         let lines = quoted.scaled(amount)?;
         let split = Split::of(&lines, platform_share_basis_points)?;
         let (rider, driver) = (rider.to_string(), driver.to_string());
-        let promotion_minor = relief.promotion.off(amount)?;
+        let promotion_minor = means.relief.promotion.off(amount)?;
         let total_minor = amount - promotion_minor;
-        let credit_minor = relief.credit_minor.clamp(0, total_minor);
-        let owed = total_minor - credit_minor;
+        let credit_minor = means.relief.credit_minor.clamp(0, total_minor);
+        let left = total_minor - credit_minor;
+        let dues_minor = match means.payment {
+            Payment::Owed | Payment::Cash => means.dues_minor.max(0),
+            Payment::Carried => 0,
+        };
+        let share = split.driver_share_minor;
+        let is_cash = means.payment == Payment::Cash;
+        let (owed, payable, cash_due, cash_minor) = if is_cash {
+            let over = left - share;
+            (
+                -dues_minor,
+                over.min(0),
+                over.max(0) + dues_minor,
+                left + dues_minor,
+            )
+        } else {
+            (left, -share, 0, 0)
+        };
         let postings = postings([
             (Account::RiderReceivable, Some(&rider), owed),
             (Account::RiderCredit, Some(&rider), credit_minor),
             (Account::PromoExpense, None, promotion_minor),
-            (
-                Account::DriverPayable,
-                Some(&driver),
-                -split.driver_share_minor,
-            ),
+            (Account::DriverCashDue, Some(&driver), cash_due),
+            (Account::DriverPayable, Some(&driver), payable),
             (Account::PlatformRevenue, None, -split.platform_share_minor),
             (Account::TaxPayable, None, -split.tax_minor),
         ]);
@@ -217,6 +261,12 @@ impl Capture {
             promotion_minor,
             total_minor,
             credit_minor,
+            dues_minor,
+            cash_minor,
+            carried_minor: match means.payment {
+                Payment::Carried => left,
+                Payment::Owed | Payment::Cash => 0,
+            },
             split,
             postings,
         })
@@ -287,7 +337,7 @@ mod tests {
             lines,
             share,
             amount,
-            &Relief::default(),
+            &Means::default(),
             &"anna".parse().unwrap(),
             &"ben".parse().unwrap(),
         )
@@ -383,7 +433,11 @@ mod tests {
                 credit_minor,
             };
             let (anna, ben) = ("anna".parse().unwrap(), "ben".parse().unwrap());
-            Capture::plan(&lines, 2_000, 995, &relief, &anna, &ben).unwrap()
+            let means = Means {
+                relief,
+                ..Means::default()
+            };
+            Capture::plan(&lines, 2_000, 995, &means, &anna, &ben).unwrap()
         };
         let capture = relieved(20, 100);
         assert_eq!(capture.split, plan(&lines, 2_000, 995).unwrap().split);
@@ -414,6 +468,65 @@ mod tests {
         assert_eq!(free.postings.iter().map(|p| p.amount_minor).sum::<i64>(), 0);
     }
 
+    #[test]
+    fn cash_stays_with_the_driver_and_the_rest_is_due() {
+        let lines = FareLines {
+            base_minor: 839,
+            booking_fee_minor: 100,
+            tax_minor: 56,
+            ..FareLines::default()
+        };
+        let paid = |payment, credit_minor, dues_minor| {
+            let means = Means {
+                relief: Relief {
+                    credit_minor,
+                    ..Relief::default()
+                },
+                payment,
+                dues_minor,
+            };
+            let (anna, ben) = ("anna".parse().unwrap(), "ben".parse().unwrap());
+            let capture = Capture::plan(&lines, 2_000, 995, &means, &anna, &ben).unwrap();
+            let posted: Vec<_> = capture
+                .postings
+                .iter()
+                .map(|p| (p.account, p.amount_minor))
+                .collect();
+            assert_eq!(posted.iter().map(|p| p.1).sum::<i64>(), 0);
+            (capture, posted)
+        };
+        let (capture, posted) = paid(Payment::Cash, 0, 0);
+        assert_eq!(capture.cash_minor, 995);
+        assert_eq!(
+            posted,
+            [
+                (Account::DriverCashDue, 324),
+                (Account::PlatformRevenue, -268),
+                (Account::TaxPayable, -56),
+            ]
+        );
+        // Of 295 in cash and 200 of earlier fees the driver keeps but 295, and is owed the rest.
+        let (capture, posted) = paid(Payment::Cash, 700, 200);
+        assert_eq!((capture.cash_minor, capture.dues_minor), (495, 200));
+        assert_eq!(
+            posted,
+            [
+                (Account::RiderReceivable, -200),
+                (Account::RiderCredit, 700),
+                (Account::DriverCashDue, 200),
+                (Account::DriverPayable, -376),
+                (Account::PlatformRevenue, -268),
+                (Account::TaxPayable, -56),
+            ]
+        );
+        let (capture, posted) = paid(Payment::Carried, 95, 200);
+        assert_eq!((capture.carried_minor, capture.dues_minor), (900, 0));
+        assert_eq!(posted[0], (Account::RiderReceivable, 900));
+        let (capture, posted) = paid(Payment::Owed, 0, 200);
+        assert_eq!((capture.dues_minor, capture.cash_minor), (200, 0));
+        assert_eq!(posted[0], (Account::RiderReceivable, 995), "owed before");
+    }
+
     proptest! {
         #[test]
         fn postings_sum_to_zero(
@@ -436,6 +549,36 @@ mod tests {
                     prop_assert_eq!(posting.account.is_personal(), posting.owner.is_some());
                 }
             }
+        }
+
+        #[test]
+        fn however_it_is_paid_it_sums_to_zero_and_the_driver_has_their_share(
+            lines in prop::array::uniform13(0..3_000_i64), share in 0..=BASIS_POINTS,
+            percent in 0..=100_i64, credit_minor in 0..50_000_i64, dues_minor in 0..5_000_i64,
+            payment in prop_oneof![
+                Just(Payment::Owed), Just(Payment::Cash), Just(Payment::Carried)
+            ],
+        ) {
+            let lines = FareLines::of_amounts(&lines).unwrap();
+            let total = lines.total().unwrap();
+            let promotion = Terms { percent: Some(percent), ..Terms::default() };
+            let relief = Relief { promotion, credit_minor };
+            let means = Means { relief, payment, dues_minor };
+            let (anna, ben) = ("anna".parse().unwrap(), "ben".parse().unwrap());
+            let capture = Capture::plan(&lines, share, total, &means, &anna, &ben).unwrap();
+            let of = |account: Account| -> i64 {
+                let own = capture.postings.iter().filter(|p| p.account == account);
+                own.map(|p| p.amount_minor).sum()
+            };
+            prop_assert_eq!(capture.postings.iter().map(|p| p.amount_minor).sum::<i64>(), 0);
+            // Cash in hand, less what is due of it, and what is owed.
+            let drivers = capture.cash_minor - of(Account::DriverCashDue) - of(Account::DriverPayable);
+            prop_assert_eq!(drivers, Split::of(&lines, share).unwrap().driver_share_minor);
+            prop_assert_eq!(
+                of(Account::RiderReceivable) + capture.cash_minor,
+                capture.total_minor - capture.credit_minor
+            );
+            prop_assert!(of(Account::DriverCashDue) >= 0);
         }
     }
 }

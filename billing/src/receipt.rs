@@ -5,7 +5,7 @@ use jitney_platform::auth::{Caller, Role};
 use jitney_proto::{ids::TripId, money::Currency};
 use serde::Deserialize;
 
-use crate::{fare::FareLines, refund::Refund};
+use crate::{fare::FareLines, hold::PaymentMethod, refund::Refund};
 
 /// What was charged: the row of `receipt`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -39,6 +39,18 @@ pub struct Receipt {
     /// How much of the fare was paid with credit, minor units.
     #[serde(default)]
     pub credit_minor: i64,
+    /// How it was paid.
+    #[serde(default)]
+    pub payment_method: PaymentMethod,
+    /// Earlier fees that were paid with it, on top of the total, minor units.
+    #[serde(default)]
+    pub dues_minor: i64,
+    /// How much the driver took in cash, minor units.
+    #[serde(default)]
+    pub cash_minor: i64,
+    /// How much of the total is to be paid with the next ride, minor units.
+    #[serde(default)]
+    pub carried_minor: i64,
     /// How much of the fare was given back since, minor units.
     #[serde(default)]
     pub refunded_minor: i64,
@@ -48,6 +60,13 @@ pub struct Receipt {
     /// What the rider gave the driver on top, minor units; not part of the total.
     #[serde(default)]
     pub tip_minor: i64,
+}
+
+impl Receipt {
+    /// What the rider pays altogether, minor units: the fare, earlier fees and tips.
+    pub fn to_pay_minor(&self) -> i64 {
+        self.total_minor + self.dues_minor + self.tip_minor
+    }
 }
 
 /// How much of a receipt somebody sees.
@@ -102,6 +121,10 @@ mod tests {
             captured_at: DateTime::UNIX_EPOCH,
             promotion_minor: 0,
             credit_minor: 0,
+            payment_method: PaymentMethod::Card,
+            dues_minor: 0,
+            cash_minor: 0,
+            carried_minor: 0,
             refunded_minor: 0,
             refunds: Vec::new(),
             tip_minor: 0,

@@ -18,7 +18,7 @@ use crate::{
     fare::FareLines,
     hold::{Authorize, CaptureOf, Hold, Reason, Refusal},
     idempotency::{self, Key},
-    ledger::{Account, AccountTotal, Capture, Posting, Relief, Soundness},
+    ledger::{Account, AccountTotal, Capture, Means, Payment, Posting, Relief, Soundness},
     promotion::Terms,
     quote::Quote,
     receipt::Receipt,
@@ -177,6 +177,7 @@ impl Store {
                 .bind(terms.currency.as_str())
                 .bind(terms.limit_minor)
                 .bind(milliseconds(terms.validity))
+                .bind(asked.payment_method.name())
                 .fetch_optional(&self.pool)
                 .instrument(span("authorize_hold"))
                 .await;
@@ -219,6 +220,9 @@ impl Store {
                 .bind(promotion)
                 .bind(capture.promotion_minor)
                 .bind(capture.credit_minor)
+                .bind(capture.dues_minor)
+                .bind(capture.cash_minor)
+                .bind(capture.carried_minor)
                 .fetch_optional(&self.pool)
                 .instrument(span("capture_hold"))
                 .await;
@@ -262,8 +266,8 @@ impl Store {
                     .parse()
                     .map_err(|_| unreadable("a rider's id"))?;
                 let share = facts.platform_share_basis_points;
-                let relief = facts.relief(asked.reason);
-                Capture::plan(&whole, share, amount, &relief, &rider, &asked.driver_id)?
+                let means = facts.means(asked.reason);
+                Capture::plan(&whole, share, amount, &means, &rider, &asked.driver_id)?
             }
             _ => Capture {
                 total_minor: amount,
@@ -375,23 +379,30 @@ struct CaptureFacts {
     promotion_percent: Option<i64>,
     promotion_cap_minor: Option<i64>,
     credit_minor: i64,
+    in_cash: bool,
+    dues_minor: i64,
     lines: Vec<i64>,
 }
 
 impl CaptureFacts {
-    /// What makes it cheaper. Promotions are for rides, not for fees.
-    fn relief(&self, reason: Reason) -> Relief {
+    /// How it is paid. Promotions are for rides, not for fees; nobody meets to pay a fee in cash.
+    fn means(&self, reason: Reason) -> Means {
         let promotion = Terms {
             amount_minor: self.promotion_amount_minor,
             percent: self.promotion_percent,
             cap_minor: self.promotion_cap_minor,
         };
-        Relief {
-            promotion: match reason {
-                Reason::Fare => promotion,
-                Reason::CancellationFee | Reason::NoShowFee => Terms::default(),
+        let (promotion, in_cash) = match reason {
+            Reason::Fare => (promotion, Payment::Cash),
+            Reason::CancellationFee | Reason::NoShowFee => (Terms::default(), Payment::Carried),
+        };
+        Means {
+            relief: Relief {
+                promotion,
+                credit_minor: self.credit_minor,
             },
-            credit_minor: self.credit_minor,
+            payment: if self.in_cash { in_cash } else { Payment::Owed },
+            dues_minor: self.dues_minor,
         }
     }
 

@@ -248,6 +248,7 @@ async fn hold(app: &App, asked: &Asked, trip_id: TripId, quote: &Quote) -> Resul
         rider_id: asked.rider_id.to_string(),
         quote_id: quote.fare_quote_id.clone(),
         idempotency_key: format!("{trip_id}:hold"),
+        ..Default::default()
     };
     let answer = match app.call(billing.authorize_hold(request)).await {
         Ok(answer) => answer,

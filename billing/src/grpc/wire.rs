@@ -13,7 +13,7 @@ use tonic::Status;
 
 use crate::{
     fare::{FareLines, MAX_MINOR},
-    hold::{Hold, HoldState, Reason},
+    hold::{Hold, HoldState, PaymentMethod, Reason},
     idempotency::Key,
     place::Place,
     receipt::{Receipt, View},
@@ -62,6 +62,22 @@ pub(super) fn reason(reason: pb::CaptureReason) -> Reason {
     }
 }
 
+/// How it is paid; by card unless somebody says otherwise.
+pub(super) fn payment_method(method: i32) -> Result<PaymentMethod, Status> {
+    match pb::PaymentMethod::try_from(method) {
+        Ok(pb::PaymentMethod::Unspecified | pb::PaymentMethod::Card) => Ok(PaymentMethod::Card),
+        Ok(pb::PaymentMethod::Cash) => Ok(PaymentMethod::Cash),
+        Err(_) => Err(Code::InvalidRequest.bad_field("payment_method", "is not known")),
+    }
+}
+
+fn told_method(method: PaymentMethod) -> i32 {
+    match method {
+        PaymentMethod::Card => pb::PaymentMethod::Card.into(),
+        PaymentMethod::Cash => pb::PaymentMethod::Cash.into(),
+    }
+}
+
 /// A place, where there is one.
 pub(super) fn place(field: &str, point: Option<Point>) -> Result<Option<Place>, Status> {
     let Some(point) = point else {
@@ -103,6 +119,7 @@ pub(super) fn hold(hold: &Hold) -> pb::Hold {
         captured: money(hold.captured, hold.currency),
         expires_at: Some(timestamp(hold.expires_at)),
         refunded: money(hold.refunded, hold.currency),
+        payment_method: told_method(hold.payment_method),
     }
 }
 
@@ -114,10 +131,12 @@ pub(super) fn receipt(receipt: Receipt, view: View) -> pb::Receipt {
         all if all == receipt.total_minor => pb::PaymentState::Refunded,
         _ => pb::PaymentState::PartiallyRefunded,
     };
+    let to_pay_minor = receipt.to_pay_minor();
     let refunds = receipt.refunds.into_iter();
     let mut fare_lines = lines(&receipt.lines, currency);
     let beside = [
         (pb::FareLineKind::Promotion, -receipt.promotion_minor),
+        (pb::FareLineKind::Dues, receipt.dues_minor),
         (pb::FareLineKind::Tip, receipt.tip_minor),
     ];
     fare_lines.extend(beside.into_iter().filter_map(|of| line(of, currency)));
@@ -127,7 +146,7 @@ pub(super) fn receipt(receipt: Receipt, view: View) -> pb::Receipt {
         driver_id: receipt.driver_id,
         product: receipt.product,
         lines: fare_lines,
-        total: money(receipt.total_minor + receipt.tip_minor, currency),
+        total: money(to_pay_minor, currency),
         driver_share: shown(receipt.driver_share_minor, view.shows_driver_share()),
         platform_share: shown(receipt.platform_share_minor, view.shows_platform_share()),
         tax: money(receipt.lines.tax_minor, currency),
@@ -138,6 +157,9 @@ pub(super) fn receipt(receipt: Receipt, view: View) -> pb::Receipt {
         payment_state: payment_state.into(),
         fare: money(receipt.total_minor, currency),
         credit: money(receipt.credit_minor, currency),
+        payment_method: told_method(receipt.payment_method),
+        cash: money(receipt.cash_minor, currency),
+        carried: money(receipt.carried_minor, currency),
     }
 }
 

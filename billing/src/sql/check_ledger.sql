@@ -23,11 +23,31 @@ by_owner AS (
     SELECT owner_id, account, currency, sum(amount_minor) AS total
     FROM posting WHERE owner_id IS NOT NULL GROUP BY owner_id, account, currency
 ),
+owed_dues AS (
+    SELECT rider_id, currency, sum(minor) AS total
+    FROM (
+        SELECT rider_id, currency, carried_minor - dues_minor AS minor FROM receipt
+        WHERE carried_minor <> 0 OR dues_minor <> 0
+        UNION ALL
+        SELECT charge.rider_id, charge.currency, -refund.dues_minor
+        FROM refund JOIN trip_charge AS charge ON charge.trip_id = refund.trip_id
+        WHERE refund.dues_minor <> 0
+    ) AS moves
+    GROUP BY rider_id, currency
+),
 wrong_balances AS (
-    SELECT count(*) AS n
-    FROM account_balance AS balance
-    FULL JOIN by_owner USING (owner_id, account, currency)
-    WHERE coalesce(balance.balance_minor, 0) <> coalesce(by_owner.total, 0)
+    SELECT
+        (
+            SELECT count(*)
+            FROM account_balance AS balance
+            FULL JOIN by_owner USING (owner_id, account, currency)
+            WHERE coalesce(balance.balance_minor, 0) <> coalesce(by_owner.total, 0)
+        ) + (
+            SELECT count(*)
+            FROM rider_dues
+            FULL JOIN owed_dues USING (rider_id, currency)
+            WHERE coalesce(rider_dues.due_minor, 0) <> coalesce(owed_dues.total, 0)
+        ) AS n
 ),
 captured AS (
     SELECT
@@ -36,7 +56,10 @@ captured AS (
             WHERE account IN ('rider_receivable', 'rider_credit')
         ), 0) AS total,
         coalesce(sum(amount_minor) FILTER (WHERE account = 'rider_credit'), 0) AS credit,
-        coalesce(sum(amount_minor) FILTER (WHERE account = 'promo_expense'), 0) AS promotion
+        coalesce(sum(amount_minor) FILTER (WHERE account = 'promo_expense'), 0) AS promotion,
+        coalesce(sum(amount_minor) FILTER (
+            WHERE account IN ('driver_payable', 'driver_cash_due')
+        ), 0) AS drivers
     FROM journal_entry AS entry
     LEFT JOIN posting USING (trip_id, kind, seq)
     WHERE kind = 'CAPTURE'
@@ -78,7 +101,9 @@ wrong_charges AS (
     FULL JOIN tipped USING (trip_id)
     FULL JOIN thanked USING (trip_id)
     WHERE charge.captured IS NULL OR captured.total IS NULL OR receipt.total_minor IS NULL
-        OR charge.captured <> captured.total OR charge.captured <> receipt.total_minor
+        OR charge.captured <> captured.total + receipt.cash_minor
+        OR charge.captured <> receipt.total_minor
+        OR captured.drivers <> receipt.cash_minor - receipt.driver_share_minor
         OR charge.currency <> captured.currency OR charge.currency <> receipt.currency
         OR receipt.credit_minor <> captured.credit
         OR receipt.promotion_minor <> captured.promotion

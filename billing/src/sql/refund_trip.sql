@@ -17,6 +17,17 @@ charge AS (
     WHERE trip_id = $3 AND state = 'CAPTURED' AND NOT EXISTS (SELECT 1 FROM prior)
     FOR UPDATE
 ),
+-- A fee that is to be paid with the next ride is not to be paid any more.
+dues AS (
+    SELECT due_minor
+    FROM rider_dues
+    WHERE rider_id = (
+            SELECT charge.rider_id FROM charge
+            JOIN receipt ON receipt.trip_id = charge.trip_id AND receipt.carried_minor > 0
+        )
+        AND currency = (SELECT currency FROM charge)
+    FOR UPDATE
+),
 judged AS (
     SELECT
         trip_id, at,
@@ -37,6 +48,15 @@ taken AS (
         AND charge.refunded + $7 <= charge.captured
     RETURNING charge.*
 ),
+lifted AS (
+    SELECT taken.rider_id, taken.currency, least(dues.due_minor, $7 - $17::bigint) AS lifted_minor
+    FROM taken CROSS JOIN dues
+),
+lowered AS (
+    UPDATE rider_dues SET due_minor = rider_dues.due_minor - lifted.lifted_minor
+    FROM lifted
+    WHERE rider_dues.rider_id = lifted.rider_id AND rider_dues.currency = lifted.currency
+),
 told AS (
     INSERT INTO refund (
         trip_id, seq, currency,
@@ -44,7 +64,7 @@ told AS (
         extra_stop_minor, surge_minor, cancellation_fee_minor, no_show_fee_minor, zone_fee_minor,
         booking_fee_minor, tax_minor,
         total_minor, driver_share_minor, platform_share_minor, reason, made_by, refunded_at,
-        promotion_minor, credit_minor
+        promotion_minor, credit_minor, dues_minor
     )
     SELECT
         taken.trip_id, taken.refunds, taken.currency,
@@ -52,7 +72,8 @@ told AS (
         ($8::bigint[])[5], ($8::bigint[])[6], ($8::bigint[])[7], ($8::bigint[])[8],
         ($8::bigint[])[9], ($8::bigint[])[10], ($8::bigint[])[11], ($8::bigint[])[12],
         ($8::bigint[])[13],
-        $7, $9, $10, $14, $15, judged.at, $16, $17
+        $7, $9, $10, $14, $15, judged.at, $16, $17,
+        coalesce((SELECT lifted_minor FROM lifted), 0)
     FROM taken CROSS JOIN judged
     RETURNING *
 ),

@@ -34,7 +34,7 @@ freed AS (
     UPDATE rider_exposure AS exposure
     SET held_minor = exposure.held_minor - released.authorised
     FROM released
-    WHERE exposure.rider_id = released.rider_id AND exposure.currency = released.currency
+    WHERE released.payment_method <> 'CASH' AND exposure.rider_id = released.rider_id AND exposure.currency = released.currency
 ),
 decided AS (
     SELECT

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jitney_billing::{
     Billing, Config, Needs,
-    hold::{HoldState, Outcome},
+    hold::{HoldState, Outcome, PaymentMethod},
     ledger::{Account, EntryKind},
     payout::PayoutState,
     statements,
@@ -71,6 +71,15 @@ async fn lists_in_the_schema_are_the_lists_in_the_code() {
         allowed(&sandbox, "account_balance_account_is_personal").await,
         sorted(personal().map(Account::name))
     );
+    for constraint in [
+        "trip_charge_payment_method_is_known",
+        "receipt_payment_method_is_known",
+    ] {
+        assert_eq!(
+            allowed(&sandbox, constraint).await,
+            sorted(PaymentMethod::ALL.into_iter().map(PaymentMethod::name))
+        );
+    }
     assert_eq!(
         allowed(&sandbox, "payout_state_is_known").await,
         sorted(PayoutState::ALL.into_iter().map(PayoutState::name))

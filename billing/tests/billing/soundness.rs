@@ -222,6 +222,8 @@ async fn history_cannot_be_rewritten_by_the_service() {
         "rider_exposure",
         "payout",
         "promotion",
+        "promotion_rider",
+        "rider_dues",
     ] {
         let statement = format!("DELETE FROM {table}");
         let refused = sqlx::raw_sql(sqlx::AssertSqlSafe(statement))

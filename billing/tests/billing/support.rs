@@ -114,9 +114,17 @@ impl Sandbox {
 
     /// A trip whose fare is held for `rider`.
     pub async fn held(&self, rider: &str) -> Held {
+        self.held_by(rider, pb::PaymentMethod::Unspecified).await
+    }
+
+    /// A trip whose fare `rider` is going to pay by that means.
+    pub async fn held_by(&self, rider: &str, method: pb::PaymentMethod) -> Held {
         let quote = self.quote(5_100).await;
         let trip = Uuid::now_v7().to_string();
-        let request = authorize(&trip, rider, &quote.quote_id);
+        let request = pb::AuthorizeHoldRequest {
+            payment_method: method.into(),
+            ..authorize(&trip, rider, &quote.quote_id)
+        };
         let hold = self
             .trips()
             .authorize_hold(request)
@@ -263,6 +271,7 @@ pub fn authorize(trip: &str, rider: &str, quote: &str) -> pb::AuthorizeHoldReque
         rider_id: rider.to_owned(),
         quote_id: quote.to_owned(),
         idempotency_key: format!("{trip}:hold"),
+        payment_method: pb::PaymentMethod::Unspecified.into(),
     }
 }
 

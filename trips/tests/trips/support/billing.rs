@@ -54,6 +54,7 @@ fn hold(trip_id: &str, state: HoldState) -> Option<Hold> {
         captured: euros(captured),
         expires_at: None,
         refunded: euros(0),
+        payment_method: 1,
     })
 }
 
