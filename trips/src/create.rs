@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use jitney_proto::{
     Code,
-    billing::v1::{AuthorizeHoldRequest, HoldState, VoidHoldRequest},
+    billing::v1::{AuthorizeHoldRequest, HoldState, PaymentMethod, VoidHoldRequest},
     ids::{ProductId, QuoteId, ReservationId, RiderId, TripId},
     trips::v1::CreateTripResponse,
 };
@@ -67,6 +67,8 @@ pub struct Asked {
     pub reservation_id: Option<ReservationId>,
     /// How many ride along, the rider included.
     pub seats: u32,
+    /// How the ride is going to be paid.
+    pub payment_method: PaymentMethod,
 }
 
 /// Makes the trip, or finds the one the key made before.
@@ -248,7 +250,7 @@ async fn hold(app: &App, asked: &Asked, trip_id: TripId, quote: &Quote) -> Resul
         rider_id: asked.rider_id.to_string(),
         quote_id: quote.fare_quote_id.clone(),
         idempotency_key: format!("{trip_id}:hold"),
-        ..Default::default()
+        payment_method: asked.payment_method.into(),
     };
     let answer = match app.call(billing.authorize_hold(request)).await {
         Ok(answer) => answer,

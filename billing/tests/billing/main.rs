@@ -15,3 +15,4 @@ mod soundness;
 mod statements;
 mod support;
 mod tips;
+mod upgrade;

@@ -56,6 +56,11 @@ impl Sandbox {
             platform: platform.clone(),
         };
         let billing = Billing::build(config, needs).await.unwrap();
+        Sandbox::over(billing, platform, database)
+    }
+
+    /// Billing that somebody built.
+    pub fn over(billing: Billing, platform: Platform, database: TestDatabase) -> Sandbox {
         let service = GrpcService::guard(Billing::NAME, billing.routes(), &platform);
         Sandbox {
             billing,

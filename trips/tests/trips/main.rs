@@ -5,6 +5,7 @@ mod create;
 mod finish;
 mod lists;
 mod offers;
+mod payment;
 mod pins;
 mod recovery;
 mod schema;

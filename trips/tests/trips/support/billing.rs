@@ -36,6 +36,7 @@ struct Held {
     key: String,
     quote_id: String,
     state: HoldState,
+    payment_method: PaymentMethod,
 }
 
 fn euros(minor_units: i64) -> Option<Money> {
@@ -66,6 +67,12 @@ impl FakeBilling {
     /// Where a trip's hold stands.
     pub fn hold(&self, trip_id: &str) -> Option<HoldState> {
         self.lock().holds.get(trip_id).map(|held| held.state)
+    }
+
+    /// How a trip is going to be paid.
+    pub fn payment_method(&self, trip_id: &str) -> Option<PaymentMethod> {
+        let state = self.lock();
+        state.holds.get(trip_id).map(|held| held.payment_method)
     }
 
     /// How many holds are in a state.
@@ -181,6 +188,7 @@ played! { {
                 key: request.idempotency_key.clone(),
                 quote_id: request.quote_id.clone(),
                 state: HoldState::Held,
+                payment_method: request.payment_method(),
             });
         if held.key != request.idempotency_key {
             return Err(Code::AlreadyExists.status("the trip has a hold"));
