@@ -74,6 +74,16 @@ codes! {
     TooEarly = "TOO_EARLY", FailedPrecondition;
     /// It costs more than the caller agreed to pay; the details name the fee.
     FeeAboveLimit = "FEE_ABOVE_LIMIT", FailedPrecondition;
+    /// More is to be given back than is left of what was captured.
+    RefundAboveCapture = "REFUND_ABOVE_CAPTURE", FailedPrecondition;
+    /// The tip is too much, or too late.
+    TipRefused = "TIP_REFUSED", FailedPrecondition;
+    /// More is to be paid out than is owed.
+    PayoutAboveOwed = "PAYOUT_ABOVE_OWED", FailedPrecondition;
+    /// The payout arrived, or came back already.
+    PayoutNotOpen = "PAYOUT_NOT_OPEN", FailedPrecondition;
+    /// There is no such promotion now, the rider has had it often enough, or the trip has another.
+    PromotionRefused = "PROMOTION_REFUSED", FailedPrecondition;
     /// The map cannot be opened; the one in use stays.
     MapUnusable = "MAP_UNUSABLE", FailedPrecondition;
     /// The thing exists already, made by another request.

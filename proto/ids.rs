@@ -70,6 +70,10 @@ uuid_ids! {
     QuoteId, "quote";
     /// A driver set aside for a rider.
     ReservationId, "reservation";
+    /// Money on its way to a driver.
+    PayoutId, "payout";
+    /// Credit that a rider was given.
+    CreditId, "credit";
     /// A dispatch round.
     RoundId, "round";
     /// One event, whatever it is delivered how often.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono_tz::Tz;
 use jitney_proto::money::Currency;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,14 @@ pub struct Config {
     /// What a rider's open holds may add up to, minor units of `currency`. A fare that would go
     /// above it is declined.
     pub hold_limit_minor: i64,
+    /// What the tips of one trip may add up to, minor units of `currency`; 0 takes none.
+    pub tip_max_minor: i64,
+    /// How long after a ride was paid its driver may be tipped. For example `30days`.
+    #[serde(with = "humantime_serde")]
+    pub tip_window: Duration,
+    /// By which clocks months of statements begin and end: a zone of the IANA database, for example
+    /// `Europe/Lisbon`. Left out: those of the night of the tariff in force, or UTC when it has none.
+    pub time_zone: Option<Tz>,
     /// How often holds that ran out are released. Refusals never wait for it: an old hold cannot be
     /// captured, and it never stands in the way of a new one.
     #[serde(with = "humantime_serde")]
@@ -47,6 +56,9 @@ impl Default for Config {
             quote_ahead_max: Duration::from_secs(60 * 24 * 60 * 60),
             hold_validity: Duration::from_secs(24 * 60 * 60),
             hold_limit_minor: 50_000,
+            tip_max_minor: 20_000,
+            tip_window: 30 * DAY,
+            time_zone: None,
             lapse_interval: Duration::from_secs(30),
             tariffs: vec![tariff::built_in()],
         }
@@ -69,8 +81,13 @@ pub enum ConfigError {
         longest: Duration,
     },
     /// A limit that is negative or too large to be added up safely.
-    #[error("billing.hold_limit_minor must be between 0 and {MAX_MINOR}, not {0}")]
-    HoldLimit(i64),
+    #[error("billing.{field} must be between 0 and {MAX_MINOR}, not {value}")]
+    Amount {
+        /// The field.
+        field: &'static str,
+        /// What it holds.
+        value: i64,
+    },
     /// A tariff that makes no sense.
     #[error(transparent)]
     Tariff(#[from] TariffError),
@@ -117,8 +134,19 @@ impl Config {
             Duration::from_millis(10),
             DAY,
         )?;
-        if !(0..=MAX_MINOR).contains(&self.hold_limit_minor) {
-            return Err(ConfigError::HoldLimit(self.hold_limit_minor));
+        within(
+            "tip_window",
+            self.tip_window,
+            Duration::from_millis(1),
+            366 * DAY,
+        )?;
+        for (field, value) in [
+            ("hold_limit_minor", self.hold_limit_minor),
+            ("tip_max_minor", self.tip_max_minor),
+        ] {
+            if !(0..=MAX_MINOR).contains(&value) {
+                return Err(ConfigError::Amount { field, value });
+            }
         }
         tariff::validate(&self.tariffs)?;
         Ok(())
@@ -200,6 +228,8 @@ mod tests {
             "billing.lapse_interval",
         );
         refuse(|c| c.hold_limit_minor = -1, "billing.hold_limit_minor");
+        refuse(|c| c.tip_max_minor = -1, "billing.tip_max_minor");
+        refuse(|c| c.tip_window = Duration::ZERO, "billing.tip_window");
         refuse(|c| c.tariffs.clear(), "billing.tariffs");
     }
 }

@@ -34,6 +34,11 @@ impl Sheet {
         let money = |minor| Money::new(minor, receipt.currency);
         let fact = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let lines = receipt.lines.each().into_iter();
+        let lines = lines.chain([
+            (FareLineKind::Promotion, -receipt.promotion_minor),
+            (FareLineKind::Dues, receipt.dues_minor),
+            (FareLineKind::Tip, receipt.tip_minor),
+        ]);
         let lines = lines.filter(|(_, minor)| *minor != 0);
         let mut notes = Vec::new();
         if view.shows_driver_share() {
@@ -45,6 +50,22 @@ impl Sheet {
         if view.shows_platform_share() {
             let share = money(receipt.platform_share_minor);
             notes.push(("For the platform".to_owned(), share));
+        }
+        if receipt.credit_minor != 0 {
+            notes.push(("Paid with credit".to_owned(), money(receipt.credit_minor)));
+        }
+        if receipt.cash_minor != 0 {
+            notes.push(("Paid in cash".to_owned(), money(receipt.cash_minor)));
+        }
+        if receipt.carried_minor != 0 {
+            let carried = money(receipt.carried_minor);
+            notes.push(("To be paid with the next ride".to_owned(), carried));
+        }
+        for refund in &receipt.refunds {
+            let at = refund
+                .refunded_at
+                .to_rfc3339_opts(SecondsFormat::Secs, true);
+            notes.push((format!("Given back {at}"), money(refund.total_minor)));
         }
         let charged_at = receipt
             .captured_at
@@ -62,7 +83,7 @@ impl Sheet {
             amounts: lines
                 .map(|(kind, minor)| (label(kind).to_owned(), money(minor)))
                 .collect(),
-            total: money(receipt.total_minor),
+            total: money(receipt.to_pay_minor()),
             notes,
         }
     }
@@ -179,6 +200,9 @@ fn label(kind: FareLineKind) -> &'static str {
         FareLineKind::ExtraStop => "Extra stops",
         FareLineKind::Surge => "High demand",
         FareLineKind::ZoneFee => "Zone fee",
+        FareLineKind::Tip => "Tip for the driver",
+        FareLineKind::Promotion => "Promotion",
+        FareLineKind::Dues => "Fees brought forward",
     }
 }
 
@@ -223,6 +247,15 @@ mod tests {
             driver_share_minor: 144,
             platform_share_minor: 136,
             captured_at: DateTime::from_timestamp(1_767_225_600, 0).unwrap(),
+            promotion_minor: 0,
+            credit_minor: 0,
+            payment_method: crate::hold::PaymentMethod::Card,
+            dues_minor: 0,
+            cash_minor: 0,
+            carried_minor: 0,
+            refunded_minor: 0,
+            refunds: Vec::new(),
+            tip_minor: 0,
         }
     }
 

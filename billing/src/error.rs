@@ -64,7 +64,9 @@ impl From<Error> for Status {
 fn refused(refusal: &Refusal) -> Status {
     let message = refusal.to_string();
     match refusal {
-        Refusal::NoQuote | Refusal::NoHold => Code::NotFound.status(message),
+        Refusal::NoQuote | Refusal::NoHold | Refusal::NotCaptured | Refusal::NoPayout => {
+            Code::NotFound.status(message)
+        }
         Refusal::QuoteExpired => Code::QuoteExpired.status(message),
         Refusal::Declined => Code::PaymentDeclined.status(message),
         Refusal::AlreadyHeld => Code::AlreadyExists.status(message),
@@ -79,6 +81,25 @@ fn refused(refusal: &Refusal) -> Status {
                 ("authorized_minor_units", hold.authorised.to_string()),
             ],
         ),
+        Refusal::AboveCaptured(hold) => Code::RefundAboveCapture.status_with(
+            message,
+            [
+                ("currency_code", hold.currency.to_string()),
+                ("left_minor_units", hold.left().minor.to_string()),
+            ],
+        ),
+        Refusal::TipTooHigh(_) | Refusal::TipTooLate => Code::TipRefused.status(message),
+        Refusal::PayoutOpen => Code::AlreadyExists.status(message),
+        Refusal::AboveOwed(owed) => {
+            Code::PayoutAboveOwed.status_with(message, [("owed_minor_units", owed.to_string())])
+        }
+        Refusal::PayoutNotOpen(state) => {
+            Code::PayoutNotOpen.status_with(message, [("state", state.name().to_owned())])
+        }
+        Refusal::HasPromotion | Refusal::NoPromotion | Refusal::PromotionUsedUp => {
+            Code::PromotionRefused.status(message)
+        }
+        Refusal::TooLateForPromotion => Code::HoldNotOpen.status(message),
         Refusal::KeyReused => Code::IdempotencyKeyReused.status(message),
     }
 }

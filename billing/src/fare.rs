@@ -244,6 +244,15 @@ impl FareLines {
         sum(&theirs)
     }
 
+    /// What is left of the lines without `others`, line by line.
+    pub fn less(&self, others: &FareLines) -> FareLines {
+        let mut left = *self;
+        for (line, other) in left.each_mut().into_iter().zip(others.amounts()) {
+            *line -= other;
+        }
+        left
+    }
+
     /// The lines of a charge of `amount` when the whole fare was more. Each line keeps its
     /// proportion, rounded down; what the rounding leaves over goes to the largest line, the first
     /// of equals, so that the lines sum to `amount`.

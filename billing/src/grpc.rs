@@ -5,9 +5,9 @@ use jitney_platform::auth::{Caller, Role};
 use jitney_proto::{
     Code,
     billing::v1::{self as pb, billing_service_server::BillingService, get_balance_request::Owner},
-    common::v1::{Document, Point},
-    ids::{DriverId, IdError, ProductId, RiderId, TripId},
-    money::{Currency, Money},
+    common::v1::Document,
+    ids::{IdError, ProductId, TripId},
+    money::Money,
     time::{moment, timestamp},
 };
 use tonic::{Request, Response, Status};
@@ -15,13 +15,22 @@ use tonic::{Request, Response, Status};
 use crate::{
     Billing, Error,
     document::Sheet,
-    fare::FareLines,
-    hold::{Authorize, CaptureOf, Hold, HoldState, Reason},
-    idempotency::Key,
+    hold::{Authorize, CaptureOf, Reason},
     ledger::Account,
-    place::Place,
     quote::Asked,
     receipt::{Receipt, View},
+};
+
+mod payouts;
+mod promotions;
+mod refunds;
+mod statements;
+mod tips;
+mod wire;
+
+use wire::{
+    driver_id, hold, key, lines, money, not_negative, payment_method, place, reason, receipt,
+    rider_id, trip_id,
 };
 
 /// Serves [`Billing`].
@@ -86,6 +95,7 @@ impl BillingService for Grpc {
                 .quote_id
                 .parse()
                 .map_err(|e: IdError| e.status("quote_id"))?,
+            payment_method: payment_method(asked.payment_method)?,
         };
         let held = self
             .0
@@ -182,6 +192,20 @@ impl BillingService for Grpc {
         }))
     }
 
+    async fn refund_trip(
+        &self,
+        request: Request<pb::RefundTripRequest>,
+    ) -> Result<Response<pb::RefundTripResponse>, Status> {
+        self.give_back(request).await
+    }
+
+    async fn add_tip(
+        &self,
+        request: Request<pb::AddTipRequest>,
+    ) -> Result<Response<pb::AddTipResponse>, Status> {
+        self.thank(request).await
+    }
+
     async fn get_balance(
         &self,
         request: Request<pb::GetBalanceRequest>,
@@ -203,15 +227,120 @@ impl BillingService for Grpc {
         if !caller.is_staff() && (caller.role != role || caller.id != owner) {
             return Err(Code::NotFound.status("there is no such account"));
         }
-        let balances = self.0.store.balances(account, &owner).await?;
+        let mut balances = self.0.store.balances(account, &owner).await?;
+        let mut cash_dues = Vec::new();
+        if role == Role::Driver {
+            cash_dues = self
+                .0
+                .store
+                .balances(Account::DriverCashDue, &owner)
+                .await?;
+            cash_dues.retain(|due| due.minor != 0);
+            for due in &cash_dues {
+                match balances.iter_mut().find(|own| own.currency == due.currency) {
+                    Some(own) => own.minor += due.minor,
+                    None => balances.push(*due),
+                }
+            }
+        }
         let balances = balances.into_iter().map(|balance| match account {
             // A credit is what we owe them.
             Account::DriverPayable => Money::new(-balance.minor, balance.currency).into(),
             _ => balance.into(),
         });
+        let credits = match role {
+            Role::Rider => self.0.store.balances(Account::RiderCredit, &owner).await?,
+            _ => Vec::new(),
+        };
+        let credits = credits.into_iter().filter(|credit| credit.minor != 0);
         Ok(Response::new(pb::GetBalanceResponse {
             balances: balances.collect(),
+            cash_dues: cash_dues.into_iter().map(Into::into).collect(),
+            credits: credits
+                .map(|credit| Money::new(-credit.minor, credit.currency).into())
+                .collect(),
         }))
+    }
+
+    async fn list_postings(
+        &self,
+        request: Request<pb::ListPostingsRequest>,
+    ) -> Result<Response<pb::ListPostingsResponse>, Status> {
+        self.posted(request).await
+    }
+
+    async fn get_postings_document(
+        &self,
+        request: Request<pb::GetPostingsDocumentRequest>,
+    ) -> Result<Response<pb::GetPostingsDocumentResponse>, Status> {
+        let document = Some(self.posted_table(request).await?);
+        Ok(Response::new(pb::GetPostingsDocumentResponse { document }))
+    }
+
+    async fn get_driver_statement(
+        &self,
+        request: Request<pb::GetDriverStatementRequest>,
+    ) -> Result<Response<pb::GetDriverStatementResponse>, Status> {
+        self.month(request).await
+    }
+
+    async fn get_driver_statement_document(
+        &self,
+        request: Request<pb::GetDriverStatementDocumentRequest>,
+    ) -> Result<Response<pb::GetDriverStatementDocumentResponse>, Status> {
+        let document = Some(self.month_table(request).await?);
+        Ok(Response::new(pb::GetDriverStatementDocumentResponse {
+            document,
+        }))
+    }
+
+    async fn create_payout(
+        &self,
+        request: Request<pb::CreatePayoutRequest>,
+    ) -> Result<Response<pb::CreatePayoutResponse>, Status> {
+        self.send(request).await
+    }
+
+    async fn finish_payout(
+        &self,
+        request: Request<pb::FinishPayoutRequest>,
+    ) -> Result<Response<pb::FinishPayoutResponse>, Status> {
+        self.arrived(request).await
+    }
+
+    async fn fail_payout(
+        &self,
+        request: Request<pb::FailPayoutRequest>,
+    ) -> Result<Response<pb::FailPayoutResponse>, Status> {
+        self.came_back(request).await
+    }
+
+    async fn list_payouts(
+        &self,
+        request: Request<pb::ListPayoutsRequest>,
+    ) -> Result<Response<pb::ListPayoutsResponse>, Status> {
+        self.sent(request).await
+    }
+
+    async fn grant_credit(
+        &self,
+        request: Request<pb::GrantCreditRequest>,
+    ) -> Result<Response<pb::GrantCreditResponse>, Status> {
+        self.give_credit(request).await
+    }
+
+    async fn put_promotion(
+        &self,
+        request: Request<pb::PutPromotionRequest>,
+    ) -> Result<Response<pb::PutPromotionResponse>, Status> {
+        self.put(request).await
+    }
+
+    async fn apply_promotion(
+        &self,
+        request: Request<pb::ApplyPromotionRequest>,
+    ) -> Result<Response<pb::ApplyPromotionResponse>, Status> {
+        self.apply(request).await
     }
 
     async fn check_ledger(
@@ -225,6 +354,8 @@ impl BillingService for Grpc {
                 unbalanced_entries = found.unbalanced_entries,
                 wrong_balances = found.wrong_balances,
                 wrong_charges = found.wrong_charges,
+                wrong_payouts = found.wrong_payouts,
+                wrong_credits = found.wrong_credits,
                 "the ledger does not hold"
             );
         }
@@ -238,6 +369,8 @@ impl BillingService for Grpc {
             unbalanced_entries: found.unbalanced_entries,
             wrong_balances: found.wrong_balances,
             wrong_charges: found.wrong_charges,
+            wrong_payouts: found.wrong_payouts,
+            wrong_credits: found.wrong_credits,
             totals: totals.collect(),
         }))
     }
@@ -250,99 +383,5 @@ impl Grpc {
         let charged = self.0.store.receipt(trip_id).await?;
         let seen = charged.and_then(|receipt| Some((View::of(&receipt, caller)?, receipt)));
         seen.ok_or_else(|| Code::NotFound.status("there is no receipt for this trip"))
-    }
-}
-
-fn key(text: String) -> Result<Key, Status> {
-    Key::new(text)
-        .map_err(|error| Code::InvalidRequest.bad_field("idempotency_key", error.to_string()))
-}
-
-fn trip_id(text: &str) -> Result<TripId, Status> {
-    text.parse()
-        .map_err(|error: IdError| error.status("trip_id"))
-}
-
-fn rider_id(text: &str) -> Result<RiderId, Status> {
-    text.parse()
-        .map_err(|error: IdError| error.status("rider_id"))
-}
-
-fn driver_id(text: &str) -> Result<DriverId, Status> {
-    text.parse()
-        .map_err(|error: IdError| error.status("driver_id"))
-}
-
-fn not_negative(field: &str, value: i64) -> Result<(), Status> {
-    if value < 0 {
-        Err(Code::InvalidRequest.bad_field(field, "is below zero"))
-    } else {
-        Ok(())
-    }
-}
-
-fn reason(reason: pb::CaptureReason) -> Reason {
-    match reason {
-        pb::CaptureReason::Unspecified | pb::CaptureReason::Fare => Reason::Fare,
-        pb::CaptureReason::CancellationFee => Reason::CancellationFee,
-        pb::CaptureReason::NoShowFee => Reason::NoShowFee,
-    }
-}
-
-/// A place, where there is one.
-fn place(field: &str, point: Option<Point>) -> Result<Option<Place>, Status> {
-    let Some(point) = point else {
-        return Ok(None);
-    };
-    let place = Place::new(point.latitude, point.longitude);
-    let not_there = || Code::InvalidRequest.bad_field(field, "is not a place on Earth");
-    place.ok_or_else(not_there).map(Some)
-}
-
-fn money(minor: i64, currency: Currency) -> Option<jitney_proto::common::v1::Money> {
-    Some(Money::new(minor, currency).into())
-}
-
-/// The lines that are worth a line.
-fn lines(lines: &FareLines, currency: Currency) -> Vec<pb::FareLine> {
-    let worth = lines.each().into_iter().filter(|(_, minor)| *minor != 0);
-    worth
-        .map(|(kind, minor)| pb::FareLine {
-            kind: kind.into(),
-            amount: money(minor, currency),
-        })
-        .collect()
-}
-
-fn hold(hold: &Hold) -> pb::Hold {
-    let state = match hold.state {
-        HoldState::Held => pb::HoldState::Held,
-        HoldState::Captured => pb::HoldState::Captured,
-        HoldState::Voided => pb::HoldState::Voided,
-    };
-    pb::Hold {
-        trip_id: hold.trip_id.into(),
-        state: state.into(),
-        authorized: money(hold.authorised, hold.currency),
-        captured: money(hold.captured, hold.currency),
-        expires_at: Some(timestamp(hold.expires_at)),
-    }
-}
-
-fn receipt(receipt: Receipt, view: View) -> pb::Receipt {
-    let currency = receipt.currency;
-    let shown = |minor, shows: bool| if shows { money(minor, currency) } else { None };
-    pb::Receipt {
-        trip_id: receipt.trip_id.into(),
-        rider_id: receipt.rider_id,
-        driver_id: receipt.driver_id,
-        product: receipt.product,
-        lines: lines(&receipt.lines, currency),
-        total: money(receipt.total_minor, currency),
-        driver_share: shown(receipt.driver_share_minor, view.shows_driver_share()),
-        platform_share: shown(receipt.platform_share_minor, view.shows_platform_share()),
-        tax: money(receipt.lines.tax_minor, currency),
-        tariff_version: receipt.tariff_version,
-        captured_at: Some(timestamp(receipt.captured_at)),
     }
 }

@@ -18,7 +18,13 @@ use jitney_proto::{
 };
 use serde::Deserialize;
 
-use crate::receipt::Receipt;
+use crate::{
+    payout::{Payout, PayoutState},
+    promotion::Credit,
+    receipt::Receipt,
+    refund::Refund,
+    tip::Tip,
+};
 
 /// Where a hold stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
@@ -46,6 +52,30 @@ impl HoldState {
     }
 }
 
+/// How a rider pays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum PaymentMethod {
+    /// By what the platform charges.
+    #[default]
+    Card,
+    /// In cash, to the driver.
+    Cash,
+}
+
+impl PaymentMethod {
+    /// Every method.
+    pub const ALL: [PaymentMethod; 2] = [PaymentMethod::Card, PaymentMethod::Cash];
+
+    /// Its name in the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            PaymentMethod::Card => "CARD",
+            PaymentMethod::Cash => "CASH",
+        }
+    }
+}
+
 /// A hold as some statement left it: the row of `trip_charge`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Hold {
@@ -59,6 +89,15 @@ pub struct Hold {
     pub authorised: i64,
     /// How much was taken, minor units.
     pub captured: i64,
+    /// How much of that was given back, minor units.
+    #[serde(default)]
+    pub refunded: i64,
+    /// What the tips add up to, minor units; not part of what was taken.
+    #[serde(default)]
+    pub tipped: i64,
+    /// How it is paid.
+    #[serde(default)]
+    pub payment_method: PaymentMethod,
     /// Until when it may be captured.
     pub expires_at: DateTime<Utc>,
 }
@@ -72,6 +111,8 @@ pub struct Authorize {
     pub rider_id: RiderId,
     /// The price.
     pub quote_id: QuoteId,
+    /// How it is paid.
+    pub payment_method: PaymentMethod,
 }
 
 /// Asks to take a held fare.
@@ -99,7 +140,7 @@ pub enum Reason {
     NoShowFee,
 }
 
-/// What a money statement says. All but the last four are kept with the key and said again.
+/// What a money statement says. What may be otherwise a moment later is not kept with the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// It happened.
@@ -114,6 +155,16 @@ pub enum Outcome {
     HoldNotOpen,
     /// More is to be taken than is held.
     AboveHold,
+    /// More is to be given back than is left of what was taken.
+    AboveCaptured,
+    /// The trip's tips would add up to more than is allowed.
+    TipTooHigh,
+    /// The fare was taken too long ago for a tip.
+    TipTooLate,
+    /// The driver has a payout on its way.
+    PayoutOpen,
+    /// More is to be paid out than is owed.
+    AboveOwed,
     /// There is no such quote.
     NoQuote,
     /// The amount is not in the currency of the hold.
@@ -126,13 +177,18 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Outcome; 10] = [
+    pub const ALL: [Outcome; 15] = [
         Outcome::Done,
         Outcome::AlreadyHeld,
         Outcome::QuoteExpired,
         Outcome::Declined,
         Outcome::HoldNotOpen,
         Outcome::AboveHold,
+        Outcome::AboveCaptured,
+        Outcome::TipTooHigh,
+        Outcome::TipTooLate,
+        Outcome::PayoutOpen,
+        Outcome::AboveOwed,
         Outcome::NoQuote,
         Outcome::OtherCurrency,
         Outcome::LapsedInTheWay,
@@ -148,6 +204,11 @@ impl Outcome {
             Outcome::Declined => "DECLINED",
             Outcome::HoldNotOpen => "HOLD_NOT_OPEN",
             Outcome::AboveHold => "ABOVE_HOLD",
+            Outcome::AboveCaptured => "ABOVE_CAPTURED",
+            Outcome::TipTooHigh => "TIP_TOO_HIGH",
+            Outcome::TipTooLate => "TIP_TOO_LATE",
+            Outcome::PayoutOpen => "PAYOUT_OPEN",
+            Outcome::AboveOwed => "ABOVE_OWED",
             Outcome::NoQuote => "NO_QUOTE",
             Outcome::OtherCurrency => "OTHER_CURRENCY",
             Outcome::LapsedInTheWay => "LAPSED_IN_THE_WAY",
@@ -163,7 +224,12 @@ impl Outcome {
             | Outcome::QuoteExpired
             | Outcome::Declined
             | Outcome::HoldNotOpen
-            | Outcome::AboveHold => true,
+            | Outcome::AboveHold
+            | Outcome::AboveCaptured
+            | Outcome::TipTooHigh
+            | Outcome::TipTooLate
+            | Outcome::PayoutOpen
+            | Outcome::AboveOwed => true,
             Outcome::NoQuote
             | Outcome::OtherCurrency
             | Outcome::LapsedInTheWay
@@ -172,13 +238,24 @@ impl Outcome {
     }
 }
 
-/// What is kept beside the outcome: hold and receipt as they were then.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+/// What is kept beside the outcome: what the command was about, as it was then.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub struct Answer {
     /// The hold; none when a refusal is not about one.
     pub hold: Option<Hold>,
     /// What was charged, for a capture.
     pub receipt: Option<Receipt>,
+    /// What was given back, for a refund.
+    pub refund: Option<Refund>,
+    /// The tip, for one.
+    pub tip: Option<Tip>,
+    /// The payout, for one.
+    pub payout: Option<Payout>,
+    /// What was owed, minor units, for a payout.
+    pub owed_minor: Option<i64>,
+    /// The credit, for one.
+    pub credit: Option<Credit>,
 }
 
 /// Why a money command was refused.
@@ -199,6 +276,12 @@ pub enum Refusal {
     /// The trip has no hold.
     #[error("the trip has no hold")]
     NoHold,
+    /// Nothing was captured for the trip.
+    #[error("there is no receipt for this trip")]
+    NotCaptured,
+    /// More is to be given back than is left.
+    #[error("only {} is left to give back", .0.left())]
+    AboveCaptured(Hold),
     /// The hold is no longer open.
     #[error("the hold is not open: {}", .0.why_not_open())]
     HoldNotOpen(Hold),
@@ -208,6 +291,36 @@ pub enum Refusal {
     /// More is to be taken than is held.
     #[error("only {} is held", .0.authorized())]
     AboveHold(Hold),
+    /// The trip's tips would add up to more than is allowed.
+    #[error("the tips of a trip may not add up to so much; so far they are {}", .0.tips())]
+    TipTooHigh(Hold),
+    /// The fare was taken too long ago.
+    #[error("it is too late for a tip")]
+    TipTooLate,
+    /// The driver has a payout on its way.
+    #[error("the driver has an open payout")]
+    PayoutOpen,
+    /// More is to be paid out than is owed: so many minor units.
+    #[error("only {0} minor units are owed")]
+    AboveOwed(i64),
+    /// There is no such payout.
+    #[error("there is no such payout")]
+    NoPayout,
+    /// Something else became of the payout.
+    #[error("the payout is not open: it is {}", .0.name())]
+    PayoutNotOpen(PayoutState),
+    /// The trip has another promotion.
+    #[error("the trip has another promotion")]
+    HasPromotion,
+    /// No such promotion is to be had now.
+    #[error("there is no such promotion now")]
+    NoPromotion,
+    /// The rider has had the promotion as often as it may be had.
+    #[error("the promotion may not be used more often")]
+    PromotionUsedUp,
+    /// The fare was taken, released, or the hold ran out.
+    #[error("the hold is not open: it is too late for a promotion")]
+    TooLateForPromotion,
     /// The key was used for another request.
     #[error("the idempotency key was used before, for another request")]
     KeyReused,
@@ -217,6 +330,16 @@ impl Hold {
     /// How much was held.
     pub fn authorized(&self) -> Money {
         Money::new(self.authorised, self.currency)
+    }
+
+    /// What the tips add up to.
+    pub fn tips(&self) -> Money {
+        Money::new(self.tipped, self.currency)
+    }
+
+    /// How much was taken and not given back.
+    pub fn left(&self) -> Money {
+        Money::new(self.captured - self.refunded, self.currency)
     }
 
     fn why_not_open(&self) -> &'static str {

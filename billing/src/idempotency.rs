@@ -1,9 +1,16 @@
 //! Repetition: a key names a request, and a hash tells whether the request under it is the same.
 
+use jitney_platform::auth::{Caller, Role};
 use jitney_proto::ids::TripId;
 use sha2::{Digest, Sha256};
 
-use crate::hold::{Authorize, CaptureOf, Reason};
+use crate::{
+    hold::{Authorize, CaptureOf, PaymentMethod, Reason},
+    payout::PayoutOf,
+    promotion::CreditOf,
+    refund::RefundOf,
+    tip::TipOf,
+};
 
 /// The longest key, bytes.
 const KEY_BYTES_MAX: usize = 200;
@@ -40,6 +47,17 @@ impl Key {
         }
     }
 
+    /// The key of a request that riders and drivers make themselves: theirs, whatever keys others use.
+    pub fn of(caller: &Caller, text: String) -> Result<Key, KeyError> {
+        let Key(text) = Key::new(text)?;
+        Ok(match caller.role {
+            Role::Rider | Role::Driver | Role::Guest => {
+                Key(format!("{}:{}:{text}", caller.role, caller.id))
+            }
+            Role::Operator | Role::Service => Key(text),
+        })
+    }
+
     /// The key's text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -51,11 +69,12 @@ pub type RequestHash = [u8; 32];
 
 /// The hash of a request to hold.
 pub fn hash_of_authorize(asked: &Authorize) -> RequestHash {
-    hash(&[
-        asked.trip_id.0.as_bytes(),
-        asked.rider_id.as_str().as_bytes(),
-        asked.quote_id.0.as_bytes(),
-    ])
+    let (trip, quote) = (asked.trip_id.0.as_bytes(), asked.quote_id.0.as_bytes());
+    let rider = asked.rider_id.as_str().as_bytes();
+    match asked.payment_method {
+        PaymentMethod::Card => hash(&[trip, rider, quote]),
+        PaymentMethod::Cash => hash(&[trip, rider, quote, b"cash"]),
+    }
 }
 
 /// The hash of a request to capture. Asking for all that is held is not the same request as naming
@@ -83,6 +102,49 @@ pub fn hash_of_capture(asked: &CaptureOf) -> RequestHash {
 /// The hash of a request to release.
 pub fn hash_of_void(trip: &TripId) -> RequestHash {
     hash(&[trip.0.as_bytes()])
+}
+
+/// The hash of a request to give back. All that is left is not the same request as naming the amount.
+pub fn hash_of_refund(asked: &RefundOf) -> RequestHash {
+    let (trip, reason) = (asked.trip_id.0.as_bytes(), asked.reason.as_bytes());
+    match &asked.amount {
+        None => hash(&[trip, reason]),
+        Some(amount) => hash(&[
+            trip,
+            reason,
+            &amount.minor.to_be_bytes(),
+            amount.currency.as_str().as_bytes(),
+        ]),
+    }
+}
+
+/// The hash of a request to add a tip.
+pub fn hash_of_tip(asked: &TipOf) -> RequestHash {
+    hash(&[
+        asked.trip_id.0.as_bytes(),
+        &asked.amount.minor.to_be_bytes(),
+        asked.amount.currency.as_str().as_bytes(),
+    ])
+}
+
+/// The hash of a request to pay out. All that is owed is not the same request as naming the amount.
+pub fn hash_of_payout(asked: &PayoutOf) -> RequestHash {
+    let driver = asked.driver_id.as_str().as_bytes();
+    let currency = asked.currency.as_str().as_bytes();
+    match &asked.amount {
+        None => hash(&[driver, currency]),
+        Some(amount) => hash(&[driver, currency, &amount.minor.to_be_bytes()]),
+    }
+}
+
+/// The hash of a request to give credit.
+pub fn hash_of_credit(asked: &CreditOf) -> RequestHash {
+    hash(&[
+        asked.rider_id.as_str().as_bytes(),
+        &asked.amount.minor.to_be_bytes(),
+        asked.amount.currency.as_str().as_bytes(),
+        asked.reason.as_bytes(),
+    ])
 }
 
 /// Hashes fields with their lengths, so that no two lists of fields run together the same.

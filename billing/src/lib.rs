@@ -2,14 +2,17 @@
 //!
 //! A quote is a price under the tariff in force ([`tariff`], [`fare`], [`quote`]). A hold sets it
 //! aside for a trip ([`hold`]); its capture writes a [`receipt`] and moves money between accounts
-//! in double entry ([`ledger`]). Every money command is one SQL statement that also stores its
-//! answer ([`idempotency`]), so it can be repeated, raced and cut off at any point; the statements
-//! are in `src/sql` and run by [`store`]. What an rpc promises is in `billing.proto`; [`grpc`] only
-//! translates.
+//! in double entry ([`ledger`]). It may be given back, whole or in parts ([`refund`]), and
+//! the driver be thanked ([`tip`]). Every money
+//! command is one SQL statement that also stores its answer ([`idempotency`]), so it can be repeated,
+//! raced and cut off at any point; the statements are in `src/sql` and run by [`store`]. What an rpc
+//! promises is in `billing.proto`; [`grpc`] only translates.
 //!
 //! Billing calls no other service.
 
+pub mod apportion;
 pub mod config;
+pub mod csv;
 pub mod document;
 pub mod error;
 pub mod fare;
@@ -18,16 +21,22 @@ pub mod hold;
 pub mod idempotency;
 pub mod jobs;
 pub mod ledger;
+pub mod payout;
 pub mod place;
+pub mod promotion;
 pub mod quote;
 pub mod receipt;
+pub mod refund;
+pub mod statement;
 pub mod store;
 pub mod surcharge;
 pub mod tariff;
+pub mod tip;
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use jitney_platform::{Platform, clock::Clock};
 use jitney_proto::billing::v1::billing_service_server::BillingServiceServer;
 
@@ -60,10 +69,34 @@ pub mod statements {
         VOID_HOLD = include_str!("sql/void_hold.sql");
         /// Releases holds that ran out.
         LAPSE_HOLDS = include_str!("sql/lapse_holds.sql");
-        /// What a trip cost.
-        GET_RECEIPT = "-- get_receipt: what a trip cost\n\
+        /// What a trip cost, and what was given back.
+        GET_RECEIPT = include_str!("sql/get_receipt.sql");
+        /// What a refund is planned from.
+        REFUND_FACTS = include_str!("sql/refund_facts.sql");
+        /// Gives a fare or a part of it back.
+        REFUND_TRIP = include_str!("sql/refund_trip.sql");
+        /// Gives a driver something on top.
+        ADD_TIP = include_str!("sql/add_tip.sql");
+        /// Sends a driver what they are owed.
+        CREATE_PAYOUT = include_str!("sql/create_payout.sql");
+        /// A payout arrived or came back.
+        CLOSE_PAYOUT = include_str!("sql/close_payout.sql");
+        /// Payouts, newest first.
+        LIST_PAYOUTS = include_str!("sql/list_payouts.sql");
+        /// Gives a rider credit.
+        GRANT_CREDIT = include_str!("sql/grant_credit.sql");
+        /// Makes a promotion, or gives it new terms.
+        PUT_PROMOTION = include_str!("sql/put_promotion.sql");
+        /// Gives a held trip a promotion.
+        APPLY_PROMOTION = include_str!("sql/apply_promotion.sql");
+        /// Who pays for a trip.
+        GET_PAYER = "-- get_payer: who pays for a trip\n\
             -- $1 trip\n\
-            SELECT to_jsonb(receipt) FROM receipt WHERE trip_id = $1";
+            SELECT rider_id FROM trip_charge WHERE trip_id = $1";
+        /// A person's postings.
+        LIST_POSTINGS = include_str!("sql/list_postings.sql");
+        /// What a month did to what a driver is owed.
+        DRIVER_STATEMENT = include_str!("sql/driver_statement.sql");
         /// The balances of one account.
         GET_BALANCES = "-- get_balances: one account's balances, by currency\n\
             -- $1 owner, $2 account\n\
@@ -155,6 +188,16 @@ impl Billing {
         let validity = ahead.min(self.config.quote_ahead_max) + self.config.quote_validity;
         let expires_at = self.store.add_quote(&quote, validity).await?;
         Ok((quote, expires_at))
+    }
+
+    /// The clocks of the city: as configured, else as the night of the tariff in force goes by.
+    fn time_zone(&self) -> Result<Tz, Error> {
+        if let Some(zone) = self.config.time_zone {
+            return Ok(zone);
+        }
+        let tariff = tariff::in_force(&self.config.tariffs, self.clock.now())?;
+        let night = tariff.night.as_ref();
+        Ok(night.map_or(Tz::UTC, |night| night.time_zone))
     }
 
     /// What holds are made under.

@@ -5,7 +5,7 @@ use jitney_platform::auth::{Caller, Role};
 use jitney_proto::{ids::TripId, money::Currency};
 use serde::Deserialize;
 
-use crate::fare::FareLines;
+use crate::{fare::FareLines, hold::PaymentMethod, refund::Refund};
 
 /// What was charged: the row of `receipt`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -22,10 +22,10 @@ pub struct Receipt {
     pub tariff_version: String,
     /// The currency of the amounts.
     pub currency: Currency,
-    /// The lines; they sum to the total.
+    /// The lines, before any promotion.
     #[serde(flatten)]
     pub lines: FareLines,
-    /// What the rider pays, minor units.
+    /// The fare that was taken, minor units: the lines without the promotion.
     pub total_minor: i64,
     /// What the driver earns, minor units.
     pub driver_share_minor: i64,
@@ -33,6 +33,40 @@ pub struct Receipt {
     pub platform_share_minor: i64,
     /// When it was captured.
     pub captured_at: DateTime<Utc>,
+    /// What a promotion took off, minor units.
+    #[serde(default)]
+    pub promotion_minor: i64,
+    /// How much of the fare was paid with credit, minor units.
+    #[serde(default)]
+    pub credit_minor: i64,
+    /// How it was paid.
+    #[serde(default)]
+    pub payment_method: PaymentMethod,
+    /// Earlier fees that were paid with it, on top of the total, minor units.
+    #[serde(default)]
+    pub dues_minor: i64,
+    /// How much the driver took in cash, minor units.
+    #[serde(default)]
+    pub cash_minor: i64,
+    /// How much of the total is to be paid with the next ride, minor units.
+    #[serde(default)]
+    pub carried_minor: i64,
+    /// How much of the fare was given back since, minor units.
+    #[serde(default)]
+    pub refunded_minor: i64,
+    /// That, each time.
+    #[serde(default)]
+    pub refunds: Vec<Refund>,
+    /// What the rider gave the driver on top, minor units; not part of the total.
+    #[serde(default)]
+    pub tip_minor: i64,
+}
+
+impl Receipt {
+    /// What the rider pays altogether, minor units: the fare, earlier fees and tips.
+    pub fn to_pay_minor(&self) -> i64 {
+        self.total_minor + self.dues_minor + self.tip_minor
+    }
 }
 
 /// How much of a receipt somebody sees.
@@ -86,6 +120,15 @@ mod tests {
             driver_share_minor: 0,
             platform_share_minor: 0,
             captured_at: DateTime::UNIX_EPOCH,
+            promotion_minor: 0,
+            credit_minor: 0,
+            payment_method: PaymentMethod::Card,
+            dues_minor: 0,
+            cash_minor: 0,
+            carried_minor: 0,
+            refunded_minor: 0,
+            refunds: Vec::new(),
+            tip_minor: 0,
         };
         let view = |role, id: &str| {
             View::of(

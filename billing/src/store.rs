@@ -18,7 +18,8 @@ use crate::{
     fare::FareLines,
     hold::{Authorize, CaptureOf, Hold, Reason, Refusal},
     idempotency::{self, Key},
-    ledger::{Account, AccountTotal, Capture, Soundness},
+    ledger::{Account, AccountTotal, Capture, Means, Payment, Posting, Relief, Soundness},
+    promotion::Terms,
     quote::Quote,
     receipt::Receipt,
     statements,
@@ -26,8 +27,14 @@ use crate::{
 };
 
 mod decision;
+mod movements;
+mod payouts;
+mod promotions;
+mod refunds;
+mod tips;
 
 use decision::{Settled, settled};
+pub use movements::Listed;
 
 /// The role that connections act as; migration 2 says what it may do.
 const ROLE: &str = "jitney_billing";
@@ -170,6 +177,7 @@ impl Store {
                 .bind(terms.currency.as_str())
                 .bind(terms.limit_minor)
                 .bind(milliseconds(terms.validity))
+                .bind(asked.payment_method.name())
                 .fetch_optional(&self.pool)
                 .instrument(span("authorize_hold"))
                 .await;
@@ -188,21 +196,14 @@ impl Store {
     pub async fn capture(&self, key: &Key, asked: &CaptureOf) -> Result<(Hold, Receipt), Error> {
         let hash = idempotency::hash_of_capture(asked);
         for _ in 0..ATTEMPTS_MAX {
-            let (authorised, amount, capture) = self.plan(asked).await?;
-            let mut accounts = Vec::with_capacity(capture.postings.len());
-            let mut owners = Vec::with_capacity(capture.postings.len());
-            let mut amounts = Vec::with_capacity(capture.postings.len());
-            for posting in &capture.postings {
-                accounts.push(posting.account.name());
-                owners.push(posting.owner.as_deref());
-                amounts.push(posting.amount_minor);
-            }
+            let (authorised, promotion, capture) = self.plan(asked).await?;
+            let (accounts, owners, amounts) = columns(&capture.postings);
             let decided = sqlx::query_as(statements::CAPTURE_HOLD)
                 .bind(key.as_str())
                 .bind(hash.as_slice())
                 .bind(asked.trip_id.0)
                 .bind(asked.driver_id.as_str())
-                .bind(amount)
+                .bind(capture.total_minor)
                 .bind(authorised)
                 .bind(capture.lines.amounts().as_slice())
                 .bind(capture.split.driver_share_minor)
@@ -216,6 +217,12 @@ impl Store {
                         .as_ref()
                         .map(|amount| amount.currency.to_string()),
                 )
+                .bind(promotion)
+                .bind(capture.promotion_minor)
+                .bind(capture.credit_minor)
+                .bind(capture.dues_minor)
+                .bind(capture.cash_minor)
+                .bind(capture.carried_minor)
                 .fetch_optional(&self.pool)
                 .instrument(span("capture_hold"))
                 .await;
@@ -233,9 +240,9 @@ impl Store {
         Err(contended("capture_hold"))
     }
 
-    /// What capturing would write: what is held, how much of it is taken, and the rest. The rest is
-    /// empty when the statement is going to refuse; refusing is its business.
-    async fn plan(&self, asked: &CaptureOf) -> Result<(i64, i64, Capture), Error> {
+    /// What capturing would write: what is held, under which promotion, and the rest. The rest is but
+    /// the amount when the statement is going to refuse; refusing is its business.
+    async fn plan(&self, asked: &CaptureOf) -> Result<(i64, Option<String>, Capture), Error> {
         let facts: Option<CaptureFacts> = sqlx::query_as(statements::CAPTURE_FACTS)
             .bind(asked.trip_id.0)
             .fetch_optional(&self.pool)
@@ -249,6 +256,9 @@ impl Store {
             // A fee is at most what is held; a fare was held as it is.
             None => whole.total()?.min(authorised),
         };
+        let promotion = facts
+            .as_ref()
+            .and_then(|facts| facts.promotion_code.clone());
         let capture = match facts {
             Some(facts) if (0..=authorised).contains(&amount) => {
                 let rider = facts
@@ -256,11 +266,15 @@ impl Store {
                     .parse()
                     .map_err(|_| unreadable("a rider's id"))?;
                 let share = facts.platform_share_basis_points;
-                Capture::plan(&whole, share, amount, &rider, &asked.driver_id)?
+                let means = facts.means(asked.reason);
+                Capture::plan(&whole, share, amount, &means, &rider, &asked.driver_id)?
             }
-            _ => Capture::default(),
+            _ => Capture {
+                total_minor: amount,
+                ..Capture::default()
+            },
         };
-        Ok((authorised, amount, capture))
+        Ok((authorised, promotion, capture))
     }
 
     /// Releases a hold.
@@ -322,22 +336,32 @@ impl Store {
 
     /// Sums the whole ledger.
     pub async fn check_ledger(&self) -> Result<Soundness, Error> {
-        let (entries, unbalanced_entries, wrong_balances, wrong_charges, totals) =
-            sqlx::query_as::<_, (i64, i64, i64, i64, Json<Vec<AccountTotal>>)>(
-                statements::CHECK_LEDGER,
-            )
+        let found: SoundnessRow = sqlx::query_as(statements::CHECK_LEDGER)
             .fetch_one(&self.pool)
             .instrument(span("check_ledger"))
             .await?;
-        let totals = totals.0;
         Ok(Soundness {
-            entries,
-            unbalanced_entries,
-            wrong_balances,
-            wrong_charges,
-            totals,
+            entries: found.entries,
+            unbalanced_entries: found.unbalanced_entries,
+            wrong_balances: found.wrong_balances,
+            wrong_charges: found.wrong_charges,
+            wrong_payouts: found.wrong_payouts,
+            wrong_credits: found.wrong_credits,
+            totals: found.totals.0,
         })
     }
+}
+
+/// A row of `check_ledger`.
+#[derive(FromRow)]
+struct SoundnessRow {
+    entries: i64,
+    unbalanced_entries: i64,
+    wrong_balances: i64,
+    wrong_charges: i64,
+    wrong_payouts: i64,
+    wrong_credits: i64,
+    totals: Json<Vec<AccountTotal>>,
 }
 
 /// A row of `capture_facts`.
@@ -350,10 +374,38 @@ struct CaptureFacts {
     cancellation_tax_minor: i64,
     no_show_fee_minor: i64,
     no_show_tax_minor: i64,
+    promotion_code: Option<String>,
+    promotion_amount_minor: Option<i64>,
+    promotion_percent: Option<i64>,
+    promotion_cap_minor: Option<i64>,
+    credit_minor: i64,
+    in_cash: bool,
+    dues_minor: i64,
     lines: Vec<i64>,
 }
 
 impl CaptureFacts {
+    /// How it is paid. Promotions are for rides, not for fees; nobody meets to pay a fee in cash.
+    fn means(&self, reason: Reason) -> Means {
+        let promotion = Terms {
+            amount_minor: self.promotion_amount_minor,
+            percent: self.promotion_percent,
+            cap_minor: self.promotion_cap_minor,
+        };
+        let (promotion, in_cash) = match reason {
+            Reason::Fare => (promotion, Payment::Cash),
+            Reason::CancellationFee | Reason::NoShowFee => (Terms::default(), Payment::Carried),
+        };
+        Means {
+            relief: Relief {
+                promotion,
+                credit_minor: self.credit_minor,
+            },
+            payment: if self.in_cash { in_cash } else { Payment::Owed },
+            dues_minor: self.dues_minor,
+        }
+    }
+
     /// What is charged for that reason, whole.
     fn lines(&self, reason: Reason) -> Result<FareLines, Error> {
         match reason {
@@ -372,6 +424,14 @@ impl CaptureFacts {
             }),
         }
     }
+}
+
+/// The columns of postings, as the statements take them: accounts, owners, amounts.
+fn columns(postings: &[Posting]) -> (Vec<&'static str>, Vec<Option<&str>>, Vec<i64>) {
+    let accounts = postings.iter().map(|posting| posting.account.name());
+    let owners = postings.iter().map(|posting| posting.owner.as_deref());
+    let amounts = postings.iter().map(|posting| posting.amount_minor);
+    (accounts.collect(), owners.collect(), amounts.collect())
 }
 
 fn contended(statement: &'static str) -> Error {

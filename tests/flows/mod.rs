@@ -2,6 +2,7 @@
 
 mod city;
 mod maps;
+mod money;
 mod ride;
 mod rounds;
 mod second_rides;

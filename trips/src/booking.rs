@@ -88,7 +88,8 @@ pub async fn release(app: &Arc<App>, trip_id: TripId) -> Result<(), Error> {
     if !app.store.begin_hold(trip_id).await? {
         return Ok(());
     }
-    match create::hold(app, &trip.rider_id, trip_id, &booking.fare_quote_id).await {
+    let (quote_id, method) = (&booking.fare_quote_id, booking.payment_method);
+    match create::hold(app, &trip.rider_id, trip_id, quote_id, method).await {
         Ok(()) => {}
         Err(error @ (Error::PaymentDeclined | Error::QuoteExpired)) => {
             return call_off(app, trip_id, &error.to_string()).await;

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use jitney_proto::{
     Code,
-    billing::v1::{AuthorizeHoldRequest, HoldState, VoidHoldRequest},
+    billing::v1::{AuthorizeHoldRequest, HoldState, PaymentMethod, VoidHoldRequest},
     ids::{ProductId, QuoteId, ReservationId, RiderId, TripId},
     trips::v1::CreateTripResponse,
 };
@@ -71,6 +71,8 @@ pub struct Asked {
     pub seats: u32,
     /// When the rider wants to be picked up.
     pub pickup_at: Option<DateTime<Utc>>,
+    /// How the ride is going to be paid.
+    pub payment_method: PaymentMethod,
 }
 
 /// Makes the trip, or finds the one the key made before.
@@ -126,13 +128,15 @@ async fn go_on(
         pickup_at,
         release_at: pickup_at - chrono_of(app.config.booking.release_before),
         fare_quote_id: quote.fare_quote_id.clone(),
+        payment_method: asked.payment_method,
     });
     if booking.is_none() {
         let rider_id = asked.rider_id.as_str();
         if app.store.has_live_trip(rider_id, trip_id).await? {
             return refuse(app, asked, name, trip_id, Error::RiderHasLiveTrip, false).await;
         }
-        match hold(app, &asked.rider_id, trip_id, &quote.fare_quote_id).await {
+        let (rider_id, method) = (&asked.rider_id, asked.payment_method);
+        match hold(app, rider_id, trip_id, &quote.fare_quote_id, method).await {
             Ok(()) => {}
             Err(error @ (Error::PaymentDeclined | Error::QuoteExpired)) => {
                 return refuse(app, asked, name, trip_id, error, true).await;
@@ -268,6 +272,7 @@ pub async fn hold(
     rider_id: &RiderId,
     trip_id: TripId,
     fare_quote_id: &str,
+    payment_method: PaymentMethod,
 ) -> Result<(), Error> {
     let mut billing = app.billing.clone();
     let request = AuthorizeHoldRequest {
@@ -275,6 +280,7 @@ pub async fn hold(
         rider_id: rider_id.to_string(),
         quote_id: fare_quote_id.to_owned(),
         idempotency_key: format!("{trip_id}:hold"),
+        payment_method: payment_method.into(),
     };
     let answer = match app.call(billing.authorize_hold(request)).await {
         Ok(answer) => answer,

@@ -6,6 +6,7 @@ use chrono::{DateTime, SubsecRound, Utc};
 use jitney_platform::auth::{Caller, Role};
 use jitney_proto::{
     Code,
+    billing::v1::PaymentMethod,
     common::v1::Point,
     geo::checked,
     ids::{DriverId, IdError, OfferId, RiderId, TripId},
@@ -166,6 +167,7 @@ pub(crate) fn asked(caller: &Caller, request: wire::CreateTripRequest) -> Result
         reservation_id: optional(&request.reservation_id, "reservation_id")?,
         seats: seats(request.seats)?,
         pickup_at: optional_moment(request.pickup_at.as_ref(), "pickup_at")?,
+        payment_method: payment_method(request.payment_method)?,
         rider_id,
     })
 }
@@ -179,6 +181,15 @@ fn seats(seats: u32) -> Result<u32, Status> {
     Ok(seats.max(1))
 }
 
+/// How a ride is paid: by card when the request does not say.
+fn payment_method(method: i32) -> Result<PaymentMethod, Status> {
+    match PaymentMethod::try_from(method) {
+        Ok(PaymentMethod::Unspecified) => Ok(PaymentMethod::Card),
+        Ok(method) => Ok(method),
+        Err(_) => Err(bad_field("payment_method", "is not known")),
+    }
+}
+
 /// What makes two requests the same: everything but the key, whoever sent them and whether or not they
 /// spelled out the rider.
 fn hash(rider_id: &RiderId, request: &wire::CreateTripRequest) -> Vec<u8> {
@@ -187,6 +198,11 @@ fn hash(rider_id: &RiderId, request: &wire::CreateTripRequest) -> Vec<u8> {
         idempotency_key: String::new(),
         // Not said is one.
         seats: request.seats.max(1) - 1,
+        // Not said is by card.
+        payment_method: match request.payment_method() {
+            PaymentMethod::Unspecified | PaymentMethod::Card => 0,
+            PaymentMethod::Cash => PaymentMethod::Cash.into(),
+        },
         ..request.clone()
     };
     Sha256::digest(canonical.encode_to_vec()).to_vec()

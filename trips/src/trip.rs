@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use jitney_proto::{
+    billing::v1::PaymentMethod,
     ids::{DriverId, OfferId, ProductId, ReservationId, RiderId, TripId},
     money::Money,
     trips::v1 as wire,
@@ -222,6 +223,8 @@ pub struct Booking {
     pub release_at: DateTime<Utc>,
     /// Billing's name for the price; the fare is held under it when the search begins.
     pub fare_quote_id: String,
+    /// How the ride is going to be paid.
+    pub payment_method: PaymentMethod,
 }
 
 /// A ride.

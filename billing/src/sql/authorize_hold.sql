@@ -1,5 +1,6 @@
 -- authorize_hold: holds a quoted fare for a trip, once per key and once per trip
--- $1 key, $2 request hash, $3 trip, $4 rider, $5 quote, $6 currency, $7 limit, $8 validity in ms
+-- $1 key, $2 request hash, $3 trip, $4 rider, $5 quote, $6 currency, $7 limit, $8 validity in ms,
+-- $9 how it is paid
 --
 -- Answers one row. Rows are locked in the order rider_exposure, trip_charge, idempotency. A
 -- duplicate that runs at the same time cannot see this one's rows and fails as a whole on the
@@ -15,7 +16,8 @@ judged AS (
             WHEN quote.id IS NULL THEN 'NO_QUOTE'
             -- A quote in another currency is left over from another configuration.
             WHEN quote.expires_at <= asked.at OR quote.currency <> $6 THEN 'QUOTE_EXPIRED'
-            WHEN quote.total_minor > $7 THEN 'DECLINED'
+            -- Cash is nobody's risk but the driver's: it uses no limit.
+            WHEN quote.total_minor > $7 AND $9::text <> 'CASH' THEN 'DECLINED'
         END AS refusal
     FROM (SELECT clock_timestamp() AS at WHERE NOT EXISTS (SELECT 1 FROM prior)) AS asked
     LEFT JOIN fare_quote AS quote ON quote.id = $5
@@ -25,19 +27,21 @@ judged AS (
 -- the last writer left it, so two holds at once cannot both fit into the room for one.
 exposed AS (
     INSERT INTO rider_exposure AS exposure (rider_id, currency, held_minor)
-    SELECT $4, currency, total_minor FROM judged WHERE refusal IS NULL
+    SELECT $4, currency, CASE $9 WHEN 'CASH' THEN 0 ELSE total_minor END
+    FROM judged WHERE refusal IS NULL
     ON CONFLICT (rider_id, currency) DO UPDATE
         SET held_minor = exposure.held_minor + excluded.held_minor
-        WHERE exposure.held_minor + excluded.held_minor <= $7
+        WHERE exposure.held_minor + excluded.held_minor <= $7 OR $9 = 'CASH'
     RETURNING rider_id
 ),
 held AS (
     INSERT INTO trip_charge (
-        trip_id, rider_id, quote_id, currency, authorised, state, created_at, expires_at
+        trip_id, rider_id, quote_id, currency, authorised, state, created_at, expires_at,
+        payment_method
     )
     SELECT
         $3, exposed.rider_id, judged.quote_id, judged.currency, judged.total_minor, 'HELD',
-        judged.at, judged.at + $8::bigint * interval '1 millisecond'
+        judged.at, judged.at + $8::bigint * interval '1 millisecond', $9
     FROM judged CROSS JOIN exposed
     RETURNING *
 ),

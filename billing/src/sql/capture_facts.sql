@@ -4,6 +4,24 @@ SELECT
     charge.rider_id, charge.currency, charge.authorised, quote.platform_share_basis_points,
     quote.cancellation_fee_minor, quote.cancellation_tax_minor, quote.no_show_fee_minor,
     quote.no_show_tax_minor,
+    charge.payment_method = 'CASH' AS in_cash,
+    coalesce(
+        (
+            SELECT due_minor FROM rider_dues
+            WHERE rider_id = charge.rider_id AND currency = charge.currency
+        ),
+        0
+    ) AS dues_minor,
+    charge.promotion_code, charge.promotion_amount_minor, charge.promotion_percent::bigint,
+    charge.promotion_cap_minor,
+    coalesce(
+        (
+            SELECT -balance_minor FROM account_balance
+            WHERE owner_id = charge.rider_id AND account = 'rider_credit'
+                AND currency = charge.currency
+        ),
+        0
+    ) AS credit_minor,
     -- In the order of `FareLines`.
     ARRAY[
         quote.base_minor, quote.distance_minor, quote.time_minor, quote.minimum_top_up_minor,

@@ -1,11 +1,14 @@
 -- capture_hold: takes a held fare once; writes receipt, entry and postings, and moves the balances
 -- $1 key, $2 request hash, $3 trip, $4 driver, $5 amount, $6 what was held when planned,
 -- $7 the lines, in the order of `FareLines`, $8 the driver's share, $9 the platform's share,
--- $10 accounts, $11 owners, $12 amounts of the postings, $13 currency of the amount, or null
+-- $10 accounts, $11 owners, $12 amounts of the postings, $13 currency of the amount, or null,
+-- $14 the promotion when planned, or null, $15 what it takes off, $16 how much is paid with credit,
+-- $17 earlier fees that are paid with it, $18 how much the driver takes in cash, $19 how much is to be
+-- paid with the next ride
 --
 -- Answers one row, or none when there is no such charge. The charge is locked first and judged as
--- it is then, by the clock of then; rider_exposure, account_balance (by account) and idempotency
--- follow. A duplicate that waited for the lock finds the charge captured; it refuses, unless it
+-- it is then, by the clock of then; the rider's credit and dues where some are used, rider_exposure,
+-- account_balance (by account) and idempotency follow. A duplicate that waited for the lock finds the charge captured; it refuses, unless it
 -- came under the same key: then it fails as a whole on the primary key of idempotency and, run
 -- again, finds the answer.
 WITH prior AS (
@@ -16,6 +19,20 @@ charge AS (
     WHERE trip_id = $3 AND NOT EXISTS (SELECT 1 FROM prior)
     FOR UPDATE
 ),
+credit AS (
+    SELECT -balance_minor AS minor
+    FROM account_balance
+    WHERE $16::bigint > 0 AND account = 'rider_credit' AND owner_id = (SELECT rider_id FROM charge)
+        AND currency = (SELECT currency FROM charge)
+    FOR UPDATE
+),
+dues AS (
+    SELECT due_minor
+    FROM rider_dues
+    WHERE $17::bigint > 0 AND rider_id = (SELECT rider_id FROM charge)
+        AND currency = (SELECT currency FROM charge)
+    FOR UPDATE
+),
 judged AS (
     SELECT
         trip_id, at,
@@ -23,7 +40,9 @@ judged AS (
             WHEN currency <> $13::text THEN 'OTHER_CURRENCY'
             WHEN state <> 'HELD' OR expires_at <= at THEN 'HOLD_NOT_OPEN'
             WHEN $5 > authorised THEN 'ABOVE_HOLD'
-            WHEN authorised <> $6 THEN 'CHANGED'
+            WHEN authorised <> $6 OR promotion_code IS DISTINCT FROM $14::text THEN 'CHANGED'
+            WHEN $16 > 0 AND $16 > coalesce((SELECT minor FROM credit), 0) THEN 'CHANGED'
+            WHEN $17 > 0 AND $17 > coalesce((SELECT due_minor FROM dues), 0) THEN 'CHANGED'
             ELSE 'DONE'
         END AS outcome
     FROM (SELECT charge.*, clock_timestamp() AS at FROM charge) AS locked
@@ -40,7 +59,18 @@ freed AS (
     UPDATE rider_exposure AS exposure
     SET held_minor = exposure.held_minor - taken.authorised
     FROM taken
-    WHERE exposure.rider_id = taken.rider_id AND exposure.currency = taken.currency
+    WHERE taken.payment_method <> 'CASH' AND exposure.rider_id = taken.rider_id AND exposure.currency = taken.currency
+),
+paid_dues AS (
+    UPDATE rider_dues SET due_minor = rider_dues.due_minor - $17
+    FROM taken
+    WHERE $17 > 0 AND rider_dues.rider_id = taken.rider_id AND rider_dues.currency = taken.currency
+),
+carried AS (
+    INSERT INTO rider_dues (rider_id, currency, due_minor)
+    SELECT rider_id, currency, $19::bigint FROM taken WHERE $19::bigint > 0
+    ON CONFLICT (rider_id, currency) DO UPDATE
+        SET due_minor = rider_dues.due_minor + excluded.due_minor
 ),
 told AS (
     INSERT INTO receipt (
@@ -48,7 +78,8 @@ told AS (
         base_minor, distance_minor, time_minor, minimum_top_up_minor, waiting_minor, night_minor,
         extra_stop_minor, surge_minor, cancellation_fee_minor, no_show_fee_minor, zone_fee_minor,
         booking_fee_minor, tax_minor,
-        total_minor, driver_share_minor, platform_share_minor, captured_at
+        total_minor, driver_share_minor, platform_share_minor, captured_at, promotion_minor,
+        credit_minor, payment_method, dues_minor, cash_minor, carried_minor
     )
     SELECT
         taken.trip_id, taken.rider_id, taken.driver_id, quote.product, quote.tariff_version,
@@ -57,7 +88,8 @@ told AS (
         ($7::bigint[])[5], ($7::bigint[])[6], ($7::bigint[])[7], ($7::bigint[])[8],
         ($7::bigint[])[9], ($7::bigint[])[10], ($7::bigint[])[11], ($7::bigint[])[12],
         ($7::bigint[])[13],
-        taken.captured, $8, $9, taken.closed_at
+        taken.captured, $8, $9, taken.closed_at, $15, $16,
+        taken.payment_method, $17, $18, $19
     FROM taken JOIN fare_quote AS quote ON quote.id = taken.quote_id
     RETURNING *
 ),

@@ -16,14 +16,25 @@ released AS (
     SET state = 'VOIDED', closed_at = clock_timestamp()
     FROM lapsed
     WHERE charge.trip_id = lapsed.trip_id AND charge.state = 'HELD'
-    RETURNING charge.rider_id, charge.currency, charge.authorised
+    RETURNING charge.rider_id, charge.currency, charge.authorised, charge.promotion_code,
+        charge.payment_method
+),
+-- A ride that was called off does not use a promotion up.
+returned AS (
+    UPDATE promotion_rider AS own
+    SET rides = own.rides - counts.rides
+    FROM (
+        SELECT rider_id, promotion_code, count(*)::integer AS rides
+        FROM released WHERE promotion_code IS NOT NULL GROUP BY rider_id, promotion_code
+    ) AS counts
+    WHERE own.rider_id = counts.rider_id AND own.code = counts.promotion_code
 ),
 freed AS (
     UPDATE rider_exposure AS exposure
     SET held_minor = exposure.held_minor - sums.authorised
     FROM (
         SELECT rider_id, currency, sum(authorised)::bigint AS authorised
-        FROM released GROUP BY rider_id, currency
+        FROM released WHERE payment_method <> 'CASH' GROUP BY rider_id, currency
     ) AS sums
     WHERE exposure.rider_id = sums.rider_id AND exposure.currency = sums.currency
 )

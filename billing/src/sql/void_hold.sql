@@ -23,11 +23,18 @@ released AS (
     WHERE charge.trip_id = judged.trip_id AND charge.state = 'HELD'
     RETURNING charge.*
 ),
+-- A ride that was called off does not use a promotion up.
+returned AS (
+    UPDATE promotion_rider AS own
+    SET rides = own.rides - 1
+    FROM released
+    WHERE own.rider_id = released.rider_id AND own.code = released.promotion_code
+),
 freed AS (
     UPDATE rider_exposure AS exposure
     SET held_minor = exposure.held_minor - released.authorised
     FROM released
-    WHERE exposure.rider_id = released.rider_id AND exposure.currency = released.currency
+    WHERE released.payment_method <> 'CASH' AND exposure.rider_id = released.rider_id AND exposure.currency = released.currency
 ),
 decided AS (
     SELECT

@@ -9,13 +9,14 @@ use crate::{
     idempotency::RequestHash,
 };
 
-/// Primary keys that refuse the later of two statements about the same thing. The later one had no
+/// Unique keys that refuse the later of two statements about the same thing. The later one had no
 /// effect; run again it sees what the earlier one did.
-const FENCES: [&str; 4] = [
+const FENCES: [&str; 5] = [
     "idempotency_pkey",
     "trip_charge_pkey",
     "journal_entry_pkey",
     "receipt_pkey",
+    "payout_one_open_per_driver",
 ];
 
 /// The one row a money statement answers.
@@ -72,12 +73,21 @@ pub(super) fn settled(
             Refusal::HoldNotOpen(answer.hold.ok_or_else(Error::half_an_answer)?)
         }
         Outcome::AboveHold => Refusal::AboveHold(answer.hold.ok_or_else(Error::half_an_answer)?),
+        Outcome::TipTooHigh => Refusal::TipTooHigh(answer.hold.ok_or_else(Error::half_an_answer)?),
+        Outcome::PayoutOpen => Refusal::PayoutOpen,
+        Outcome::AboveOwed => {
+            Refusal::AboveOwed(answer.owed_minor.ok_or_else(Error::half_an_answer)?)
+        }
+        Outcome::TipTooLate => Refusal::TipTooLate,
+        Outcome::AboveCaptured => {
+            Refusal::AboveCaptured(answer.hold.ok_or_else(Error::half_an_answer)?)
+        }
     };
     Err(refusal.into())
 }
 
 /// Whether a statement had no effect because another one about the same thing was faster.
-fn is_overtaken(error: &sqlx::Error) -> bool {
+pub(super) fn is_overtaken(error: &sqlx::Error) -> bool {
     let fenced = db::violated_constraint(error).is_some_and(|name| FENCES.contains(&name));
     // A serialization failure or a deadlock.
     let code = error.as_database_error().and_then(|error| error.code());

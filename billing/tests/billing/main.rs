@@ -2,10 +2,17 @@
 #![allow(clippy::unwrap_used)]
 
 mod access;
+mod cash;
 mod expiry;
 mod fees;
+mod payouts;
+mod promotions;
 mod races;
+mod refunds;
 mod repetition;
 mod schema;
 mod soundness;
+mod statements;
 mod support;
+mod tips;
+mod upgrade;

@@ -21,7 +21,7 @@ const CONNECTIONS: usize = 8;
 
 /// Everybody's rows, locked by somebody else: whoever moves money has to wait, with a view of the
 /// database from before the others moved theirs.
-struct Turnstile {
+pub struct Turnstile {
     holder: PgConnection,
     /// Another connection: what the server does is seen but once per transaction.
     watcher: PgConnection,
@@ -29,15 +29,21 @@ struct Turnstile {
 
 impl Turnstile {
     async fn close(sandbox: &Sandbox) -> Turnstile {
-        let mut holder = sandbox.superuser().await;
-        sqlx::raw_sql(
-            "BEGIN;
-             SELECT 1 FROM trip_charge FOR UPDATE;
-             SELECT 1 FROM rider_exposure FOR UPDATE",
+        Turnstile::with(
+            sandbox,
+            "SELECT 1 FROM trip_charge FOR UPDATE;
+             SELECT 1 FROM rider_exposure FOR UPDATE;
+             SELECT 1 FROM account_balance FOR UPDATE",
         )
-        .execute(&mut holder)
         .await
-        .unwrap();
+    }
+
+    /// Closed by what somebody does and has not committed.
+    pub async fn with(sandbox: &Sandbox, doing: &'static str) -> Turnstile {
+        let mut holder = sandbox.superuser().await;
+        for statement in ["BEGIN", doing] {
+            sqlx::raw_sql(statement).execute(&mut holder).await.unwrap();
+        }
         Turnstile {
             holder,
             watcher: sandbox.superuser().await,
@@ -45,7 +51,7 @@ impl Turnstile {
     }
 
     /// Waits until so many statements wait.
-    async fn queue(&mut self, waiting: usize) {
+    pub async fn queue(&mut self, waiting: usize) {
         eventually("the queue", async || {
             let queued: i64 = sqlx::query_scalar(
                 "SELECT count(*) FROM pg_stat_activity
@@ -59,7 +65,7 @@ impl Turnstile {
         .await;
     }
 
-    async fn open(mut self) {
+    pub async fn open(mut self) {
         sqlx::raw_sql("COMMIT")
             .execute(&mut self.holder)
             .await
@@ -68,7 +74,7 @@ impl Turnstile {
 }
 
 /// Starts all calls, lets them queue before the same rows, and then go at once.
-async fn at_once<T: Send + 'static>(
+pub async fn at_once<T: Send + 'static>(
     sandbox: &Sandbox,
     calls: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
 ) -> Vec<T> {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use jitney_billing::{
     Billing, Config, Needs,
-    hold::{HoldState, Outcome},
-    ledger::Account,
+    hold::{HoldState, Outcome, PaymentMethod},
+    ledger::{Account, EntryKind},
+    payout::PayoutState,
     statements,
 };
 use jitney_platform::{
@@ -60,16 +61,32 @@ async fn lists_in_the_schema_are_the_lists_in_the_code() {
     );
     assert_eq!(
         allowed(&sandbox, "posting_account_is_known").await,
-        sorted(Account::ALL.into_iter().map(Account::name))
+        sorted(Account::ALL.iter().map(|account| account.name()))
     );
     let personal = || {
-        Account::ALL
-            .into_iter()
-            .filter(|account| account.is_personal())
+        let all = Account::ALL.iter().copied();
+        all.filter(|account| account.is_personal())
     };
     assert_eq!(
         allowed(&sandbox, "account_balance_account_is_personal").await,
         sorted(personal().map(Account::name))
+    );
+    for constraint in [
+        "trip_charge_payment_method_is_known",
+        "receipt_payment_method_is_known",
+    ] {
+        assert_eq!(
+            allowed(&sandbox, constraint).await,
+            sorted(PaymentMethod::ALL.into_iter().map(PaymentMethod::name))
+        );
+    }
+    assert_eq!(
+        allowed(&sandbox, "payout_state_is_known").await,
+        sorted(PayoutState::ALL.into_iter().map(PayoutState::name))
+    );
+    assert_eq!(
+        allowed(&sandbox, "journal_entry_kind_is_known").await,
+        sorted(EntryKind::ALL.iter().map(|kind| kind.name()))
     );
     assert_eq!(
         allowed(&sandbox, "idempotency_outcome_is_known").await,

@@ -122,7 +122,7 @@ async fn many_different_rides_sum_to_zero_in_a_currency_without_cents() {
 async fn the_check_finds_what_was_tampered_with() {
     // What somebody with the right to everything did, and what the check counts.
     type Found = fn(&pb::CheckLedgerResponse) -> bool;
-    let cases: [(&str, Found); 9] = [
+    let cases: [(&str, Found); 14] = [
         (
             "UPDATE posting SET amount_minor = amount_minor + 1 WHERE account = 'tax_payable'",
             |check| check.unbalanced_entries == 2,
@@ -147,6 +147,23 @@ async fn the_check_finds_what_was_tampered_with() {
         (
             "UPDATE trip_charge SET captured = captured - 1
              WHERE trip_id = (SELECT min(trip_id::text)::uuid FROM trip_charge)",
+            |check| check.wrong_charges == 1,
+        ),
+        ("UPDATE trip_charge SET refunded = 1", |check| {
+            check.wrong_charges == 2
+        }),
+        ("UPDATE trip_charge SET tipped = 1", |check| {
+            check.wrong_charges == 2
+        }),
+        ("UPDATE trip_charge SET tips = 1", |check| {
+            check.wrong_charges == 2
+        }),
+        ("UPDATE trip_charge SET refunds = 1", |check| {
+            check.wrong_charges == 2
+        }),
+        (
+            "INSERT INTO journal_entry
+             VALUES (gen_random_uuid(), 'REFUND', 1, 'EUR', 0, 0, now())",
             |check| check.wrong_charges == 1,
         ),
         ("DELETE FROM receipt", |check| check.wrong_charges == 2),
@@ -177,6 +194,9 @@ async fn history_cannot_be_rewritten_by_the_service() {
         ("tariff", "version"),
         ("fare_quote", "product"),
         ("receipt", "driver_id"),
+        ("refund", "reason"),
+        ("tip", "made_by"),
+        ("credit", "reason"),
         ("journal_entry", "kind"),
         ("posting", "account"),
         ("idempotency", "key"),
@@ -196,7 +216,15 @@ async fn history_cannot_be_rewritten_by_the_service() {
             assert_eq!(code.as_deref(), Some("42501"), "{statement}: {refused}");
         }
     }
-    for table in ["trip_charge", "account_balance", "rider_exposure"] {
+    for table in [
+        "trip_charge",
+        "account_balance",
+        "rider_exposure",
+        "payout",
+        "promotion",
+        "promotion_rider",
+        "rider_dues",
+    ] {
         let statement = format!("DELETE FROM {table}");
         let refused = sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
             .execute(sandbox.pool())

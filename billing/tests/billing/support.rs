@@ -56,6 +56,11 @@ impl Sandbox {
             platform: platform.clone(),
         };
         let billing = Billing::build(config, needs).await.unwrap();
+        Sandbox::over(billing, platform, database)
+    }
+
+    /// Billing that somebody built.
+    pub fn over(billing: Billing, platform: Platform, database: TestDatabase) -> Sandbox {
         let service = GrpcService::guard(Billing::NAME, billing.routes(), &platform);
         Sandbox {
             billing,
@@ -114,9 +119,17 @@ impl Sandbox {
 
     /// A trip whose fare is held for `rider`.
     pub async fn held(&self, rider: &str) -> Held {
+        self.held_by(rider, pb::PaymentMethod::Unspecified).await
+    }
+
+    /// A trip whose fare `rider` is going to pay by that means.
+    pub async fn held_by(&self, rider: &str, method: pb::PaymentMethod) -> Held {
         let quote = self.quote(5_100).await;
         let trip = Uuid::now_v7().to_string();
-        let request = authorize(&trip, rider, &quote.quote_id);
+        let request = pb::AuthorizeHoldRequest {
+            payment_method: method.into(),
+            ..authorize(&trip, rider, &quote.quote_id)
+        };
         let hold = self
             .trips()
             .authorize_hold(request)
@@ -127,6 +140,33 @@ impl Sandbox {
             .unwrap();
         assert_eq!(hold.state(), pb::HoldState::Held);
         Held { trip, quote }
+    }
+
+    /// A trip of `rider` whose fare was taken; ben drove.
+    pub async fn captured(&self, rider: &str) -> Held {
+        let held = self.held(rider).await;
+        let capture = held.capture(&format!("{}:capture", held.trip));
+        self.trips().capture_hold(capture).await.unwrap();
+        held
+    }
+
+    /// What a trip cost, as the staff sees it.
+    pub async fn receipt(&self, trip: &str) -> pb::Receipt {
+        let request = pb::GetReceiptRequest {
+            trip_id: trip.to_owned(),
+        };
+        let answer = self.trips().get_receipt(request).await.unwrap();
+        answer.into_inner().receipt.unwrap()
+    }
+
+    /// Fails unless the ledger holds.
+    #[track_caller]
+    pub fn assert_sound(&self) -> impl Future<Output = ()> + '_ {
+        let place = std::panic::Location::caller();
+        async move {
+            let check = self.check().await;
+            assert!(check.balanced, "{place}: {check:?}");
+        }
     }
 
     pub async fn check(&self) -> pb::CheckLedgerResponse {
@@ -200,6 +240,15 @@ impl Held {
         }
     }
 
+    pub fn refund(&self, key: &str, minor_units: Option<i64>) -> pb::RefundTripRequest {
+        pb::RefundTripRequest {
+            trip_id: self.trip.clone(),
+            amount: minor_units.map(euro),
+            reason: "the car was dirty".to_owned(),
+            idempotency_key: key.to_owned(),
+        }
+    }
+
     pub fn void(&self, key: &str) -> pb::VoidHoldRequest {
         pb::VoidHoldRequest {
             trip_id: self.trip.clone(),
@@ -215,6 +264,11 @@ pub fn euro(minor_units: i64) -> Money {
     }
 }
 
+/// An amount, minor units.
+pub fn minor(money: &Option<Money>) -> i64 {
+    money.as_ref().unwrap().minor_units
+}
+
 /// A request to hold, under the key that trips uses.
 pub fn authorize(trip: &str, rider: &str, quote: &str) -> pb::AuthorizeHoldRequest {
     pb::AuthorizeHoldRequest {
@@ -222,6 +276,7 @@ pub fn authorize(trip: &str, rider: &str, quote: &str) -> pb::AuthorizeHoldReque
         rider_id: rider.to_owned(),
         quote_id: quote.to_owned(),
         idempotency_key: format!("{trip}:hold"),
+        payment_method: pb::PaymentMethod::Unspecified.into(),
     }
 }
 

@@ -388,5 +388,19 @@ fake! { BillingService {
     capture_hold(billing::CaptureHoldRequest) -> billing::CaptureHoldResponse;
     void_hold(billing::VoidHoldRequest) -> billing::VoidHoldResponse;
     get_receipt(billing::GetReceiptRequest) -> billing::GetReceiptResponse;
+    refund_trip(billing::RefundTripRequest) -> billing::RefundTripResponse;
+    add_tip(billing::AddTipRequest) -> billing::AddTipResponse;
+    list_postings(billing::ListPostingsRequest) -> billing::ListPostingsResponse;
+    get_postings_document(billing::GetPostingsDocumentRequest) -> billing::GetPostingsDocumentResponse;
+    get_driver_statement(billing::GetDriverStatementRequest) -> billing::GetDriverStatementResponse;
+    get_driver_statement_document(billing::GetDriverStatementDocumentRequest)
+        -> billing::GetDriverStatementDocumentResponse;
+    create_payout(billing::CreatePayoutRequest) -> billing::CreatePayoutResponse;
+    finish_payout(billing::FinishPayoutRequest) -> billing::FinishPayoutResponse;
+    fail_payout(billing::FailPayoutRequest) -> billing::FailPayoutResponse;
+    list_payouts(billing::ListPayoutsRequest) -> billing::ListPayoutsResponse;
+    grant_credit(billing::GrantCreditRequest) -> billing::GrantCreditResponse;
+    put_promotion(billing::PutPromotionRequest) -> billing::PutPromotionResponse;
+    apply_promotion(billing::ApplyPromotionRequest) -> billing::ApplyPromotionResponse;
     check_ledger(billing::CheckLedgerRequest) -> billing::CheckLedgerResponse;
 }

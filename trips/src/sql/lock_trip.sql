@@ -5,7 +5,8 @@ SELECT t.trip_id, t.version, t.state, t.rider_id, t.driver_id, t.driver_plate, t
     t.dropoff_longitude, t.fare_minor, t.fare_currency, t.distance_m, t.duration_ms, t.payment_state,
     t.pin, t.wrong_pins, t.reservation_id, t.search_until, t.cancelled_by, t.end_reason, t.created_at,
     t.updated_at, t.assigned_at, t.arrived_at, t.started_at, t.ended_at, t.seats, t.cancellation_fee_minor, t.no_show_fee_minor, t.fee,
-    t.pickup_due_at, t.pickup_at, t.release_at, t.fare_quote_id
+    t.pickup_due_at, t.pickup_at, t.release_at, t.fare_quote_id,
+    t.pay_in_cash
 FROM trip t
 WHERE t.trip_id = $1
 FOR UPDATE

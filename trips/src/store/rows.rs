@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use jitney_proto::{
+    billing::v1::PaymentMethod,
     ids::{OfferId, ReservationId, TripId},
     money::Money,
 };
@@ -63,6 +64,7 @@ pub(super) struct TripRow {
     pickup_at: Option<DateTime<Utc>>,
     release_at: Option<DateTime<Utc>>,
     fare_quote_id: Option<String>,
+    pay_in_cash: bool,
 }
 
 /// The offer beside a trip, as `read_trip` and the lists join it.
@@ -130,6 +132,11 @@ impl TripRow {
                 pickup_at,
                 release_at,
                 fare_quote_id,
+                payment_method: if self.pay_in_cash {
+                    PaymentMethod::Cash
+                } else {
+                    PaymentMethod::Card
+                },
             }),
             _ => None,
         };
@@ -276,6 +283,7 @@ pub(super) fn insert(trip: &Trip) -> Statement<'_> {
         .bind(booking.map(|booking| booking.pickup_at))
         .bind(booking.map(|booking| booking.release_at))
         .bind(booking.map(|booking| booking.fare_quote_id.as_str()))
+        .bind(booking.is_some_and(|booking| booking.payment_method == PaymentMethod::Cash))
 }
 
 /// The statement that writes a trip's next version.

@@ -8,6 +8,7 @@ mod fees;
 mod finish;
 mod lists;
 mod offers;
+mod payment;
 mod pins;
 mod recovery;
 mod schema;

@@ -10,14 +10,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use jitney_proto::{
     Code,
-    billing::v1::{
-        AuthorizeHoldRequest, AuthorizeHoldResponse, CaptureHoldRequest, CaptureHoldResponse,
-        CaptureReason, CheckLedgerRequest, CheckLedgerResponse, FareLine, FareLineKind, FareQuote,
-        GetBalanceRequest, GetBalanceResponse, GetReceiptDocumentRequest,
-        GetReceiptDocumentResponse, GetReceiptRequest, GetReceiptResponse, Hold, HoldState,
-        QuoteFareRequest, QuoteFareResponse, VoidHoldRequest, VoidHoldResponse,
-        billing_service_server::BillingService,
-    },
+    billing::v1::{billing_service_server::BillingService, *},
     common::v1::Money,
     time::{moment, timestamp},
 };
@@ -44,6 +37,7 @@ struct Held {
     key: String,
     quote_id: String,
     state: HoldState,
+    payment_method: PaymentMethod,
 }
 
 fn euros(minor_units: i64) -> Option<Money> {
@@ -67,6 +61,8 @@ fn hold(trip_id: &str, state: HoldState) -> Option<Hold> {
         authorized: euros(890),
         captured: euros(captured),
         expires_at: None,
+        refunded: euros(0),
+        payment_method: 1,
     })
 }
 
@@ -78,6 +74,12 @@ impl FakeBilling {
     /// Where a trip's hold stands.
     pub fn hold(&self, trip_id: &str) -> Option<HoldState> {
         self.lock().holds.get(trip_id).map(|held| held.state)
+    }
+
+    /// How a trip is going to be paid.
+    pub fn payment_method(&self, trip_id: &str) -> Option<PaymentMethod> {
+        let state = self.lock();
+        state.holds.get(trip_id).map(|held| held.payment_method)
     }
 
     /// How many holds are in a state.
@@ -131,6 +133,7 @@ impl FakeBilling {
             key: format!("{trip_id}:hold"),
             quote_id: String::new(),
             state: HoldState::Held,
+            payment_method: PaymentMethod::Card,
         };
         self.lock().holds.insert(trip_id.to_owned(), held);
     }
@@ -152,8 +155,20 @@ impl FakeBilling {
     }
 }
 
-#[tonic::async_trait]
-impl BillingService for FakeBilling {
+/// Implements the service: the rpcs that are played, and refusals for those nobody here calls.
+macro_rules! played {
+    ({ $($played:tt)* } $($name:ident($input:ty) -> $output:ty;)*) => {
+        #[tonic::async_trait]
+        impl BillingService for FakeBilling {
+            $($played)*
+            $(async fn $name(&self, _: Request<$input>) -> Result<Response<$output>, Status> {
+                Err(Status::unimplemented("not played"))
+            })*
+        }
+    };
+}
+
+played! { {
     async fn quote_fare(
         &self,
         request: Request<QuoteFareRequest>,
@@ -201,6 +216,7 @@ impl BillingService for FakeBilling {
                 key: request.idempotency_key.clone(),
                 quote_id: request.quote_id.clone(),
                 state: HoldState::Held,
+                payment_method: request.payment_method(),
             });
         if held.key != request.idempotency_key {
             return Err(Code::AlreadyExists.status("the trip has a hold"));
@@ -260,32 +276,22 @@ impl BillingService for FakeBilling {
             hold: hold(&request.trip_id, HoldState::Voided),
         }))
     }
-
-    async fn get_receipt(
-        &self,
-        _: Request<GetReceiptRequest>,
-    ) -> Result<Response<GetReceiptResponse>, Status> {
-        Err(Status::unimplemented("not played"))
-    }
-
-    async fn get_receipt_document(
-        &self,
-        _: Request<GetReceiptDocumentRequest>,
-    ) -> Result<Response<GetReceiptDocumentResponse>, Status> {
-        Err(Status::unimplemented("not played"))
-    }
-
-    async fn get_balance(
-        &self,
-        _: Request<GetBalanceRequest>,
-    ) -> Result<Response<GetBalanceResponse>, Status> {
-        Err(Status::unimplemented("not played"))
-    }
-
-    async fn check_ledger(
-        &self,
-        _: Request<CheckLedgerRequest>,
-    ) -> Result<Response<CheckLedgerResponse>, Status> {
-        Err(Status::unimplemented("not played"))
-    }
+}
+    get_receipt(GetReceiptRequest) -> GetReceiptResponse;
+    get_receipt_document(GetReceiptDocumentRequest) -> GetReceiptDocumentResponse;
+    refund_trip(RefundTripRequest) -> RefundTripResponse;
+    add_tip(AddTipRequest) -> AddTipResponse;
+    get_balance(GetBalanceRequest) -> GetBalanceResponse;
+    list_postings(ListPostingsRequest) -> ListPostingsResponse;
+    get_postings_document(GetPostingsDocumentRequest) -> GetPostingsDocumentResponse;
+    get_driver_statement(GetDriverStatementRequest) -> GetDriverStatementResponse;
+    get_driver_statement_document(GetDriverStatementDocumentRequest) -> GetDriverStatementDocumentResponse;
+    create_payout(CreatePayoutRequest) -> CreatePayoutResponse;
+    finish_payout(FinishPayoutRequest) -> FinishPayoutResponse;
+    fail_payout(FailPayoutRequest) -> FailPayoutResponse;
+    list_payouts(ListPayoutsRequest) -> ListPayoutsResponse;
+    grant_credit(GrantCreditRequest) -> GrantCreditResponse;
+    put_promotion(PutPromotionRequest) -> PutPromotionResponse;
+    apply_promotion(ApplyPromotionRequest) -> ApplyPromotionResponse;
+    check_ledger(CheckLedgerRequest) -> CheckLedgerResponse;
 }
