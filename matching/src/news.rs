@@ -125,6 +125,7 @@ impl News {
             TripEventKind::Unspecified
             | TripEventKind::Created
             | TripEventKind::Released
+            | TripEventKind::ArrivedAtStop
             | TripEventKind::Offered => What::Nothing,
         };
         Ok(Self {

@@ -33,6 +33,9 @@ pub struct Config {
     pub offer_record_wait: Duration,
     /// How many wrong PINs lock a ride against being started. At least 1.
     pub pin_tries_max: u32,
+    /// Stops of one ride between pick-up and drop-off, at most. With them a way has two places more than
+    /// matching's `route_points_max` must allow.
+    pub stops_max: usize,
     /// How long a driver waits at the pick-up before the rider may be declared as not coming.
     #[serde(with = "humantime_serde")]
     pub no_show_after: Duration,
@@ -186,6 +189,7 @@ impl Default for Config {
             search_backstop: Duration::from_secs(10),
             offer_record_wait: Duration::from_secs(8),
             pin_tries_max: 5,
+            stops_max: 5,
             no_show_after: Duration::from_secs(5 * 60),
             cancellation: Cancellation::default(),
             booking: BookingConfig::default(),

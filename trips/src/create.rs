@@ -61,6 +61,8 @@ pub struct Asked {
     pub quote_id: Option<QuoteId>,
     /// Where the rider waits.
     pub pickup: Option<Place>,
+    /// Stops on the way; with a quote, none or the quote's.
+    pub stops: Vec<Place>,
     /// Where the rider goes.
     pub dropoff: Option<Place>,
     /// The product.
@@ -149,6 +151,7 @@ async fn go_on(
         rider_id: asked.rider_id.clone(),
         product: quote.product,
         pickup: quote.way.pickup,
+        stops: quote.way.stops,
         dropoff: quote.way.dropoff,
         seats: asked.seats,
         fare: quote.fare,
@@ -197,6 +200,7 @@ async fn choose_quote(app: &Arc<App>, asked: &Asked) -> Result<QuoteId, Error> {
         let wish = Wish {
             asked_by: asked.rider_id.to_string(),
             pickup: asked.pickup.ok_or_else(|| needed("pickup"))?,
+            stops: asked.stops.clone(),
             dropoff: asked.dropoff.ok_or_else(|| needed("dropoff"))?,
             product: Some(asked.product.clone().ok_or_else(|| needed("product"))?),
             pickup_at: asked.pickup_at,
@@ -224,6 +228,15 @@ async fn choose_quote(app: &Arc<App>, asked: &Asked) -> Result<QuoteId, Error> {
         .is_some_and(|place| !is_same(place, quote.way.dropoff))
     {
         return Err(differs("dropoff"));
+    }
+    let has_same_stops = asked.stops.len() == quote.way.stops.len()
+        && asked
+            .stops
+            .iter()
+            .zip(&quote.way.stops)
+            .all(|(one, other)| is_same(*one, *other));
+    if !asked.stops.is_empty() && !has_same_stops {
+        return Err(differs("stops"));
     }
     if asked
         .product

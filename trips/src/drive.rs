@@ -20,6 +20,7 @@ use crate::{
         decline::Decline,
         no_show::NoShow,
         start::Start,
+        stop::ArriveAtStop,
     },
     error::Error,
     state::{Cell, Refusal, cell},
@@ -166,6 +167,20 @@ pub async fn complete(
 ) -> Result<Arc<Trip>, Error> {
     app.carry_out(trip_id, Command::Complete(Complete { driver_id }))
         .await
+}
+
+/// The driver is at a stop on the way.
+///
+/// # Errors
+/// NOT_FOUND when the trip is another's, INVALID_REQUEST when it has no such stop, ILLEGAL_TRANSITION.
+pub async fn arrive_at_stop(
+    app: &Arc<App>,
+    trip_id: TripId,
+    driver_id: DriverId,
+    stop: usize,
+) -> Result<Arc<Trip>, Error> {
+    let arrive = ArriveAtStop { driver_id, stop };
+    app.carry_out(trip_id, Command::ArriveAtStop(arrive)).await
 }
 
 /// The rider did not come.

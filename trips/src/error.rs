@@ -95,6 +95,8 @@ impl Error {
                 Refusal::WrongPin { .. } => Code::WrongPin,
                 Refusal::PinLocked => Code::PinLocked,
                 Refusal::EarlierRide => Code::DriverOnTrip,
+                Refusal::NoSuchStop { .. } => Code::InvalidRequest,
+                Refusal::StopAhead { .. } => Code::IllegalTransition,
                 Refusal::TooEarly { .. } => Code::TooEarly,
                 Refusal::FeeAbove { .. } => Code::FeeAboveLimit,
             },
@@ -164,6 +166,10 @@ impl From<Error> for Status {
                 }
                 Refusal::WrongPin { tries_left } => {
                     code.status_with(error.to_string(), [("tries_left", tries_left.to_string())])
+                }
+                Refusal::NoSuchStop { .. } => code.bad_field("stop", error.to_string()),
+                Refusal::StopAhead { next } => {
+                    code.status_with(error.to_string(), [("next", next.to_string())])
                 }
                 Refusal::TooEarly { until } => {
                     code.status_with(error.to_string(), [("until", until.to_rfc3339())])

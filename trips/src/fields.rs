@@ -79,6 +79,18 @@ pub(crate) fn optional_place(point: Option<&Point>, field: &str) -> Result<Optio
     point.map(|point| place(Some(point), field)).transpose()
 }
 
+/// The stops of a way.
+pub(crate) fn places(points: &[Point], most: usize) -> Result<Vec<Place>, Status> {
+    if points.len() > most {
+        let problem = format!("has {} stops; the most is {most}", points.len());
+        return Err(bad_field("stops", &problem));
+    }
+    let stops = points.iter().enumerate();
+    stops
+        .map(|(number, point)| place(Some(point), &format!("stops[{number}]")))
+        .collect()
+}
+
 /// A moment that may be left out, as finely as the database keeps it.
 pub(crate) fn optional_moment(
     at: Option<&prost_types::Timestamp>,
@@ -142,7 +154,11 @@ pub(crate) fn reason(text: String) -> Result<String, Status> {
 }
 
 /// What CreateTrip asks for.
-pub(crate) fn asked(caller: &Caller, request: wire::CreateTripRequest) -> Result<Asked, Status> {
+pub(crate) fn asked(
+    caller: &Caller,
+    request: wire::CreateTripRequest,
+    stops_max: usize,
+) -> Result<Asked, Status> {
     let key = request.idempotency_key.clone();
     if key.is_empty() {
         return Err(bad_field("idempotency_key", "is required"));
@@ -162,6 +178,7 @@ pub(crate) fn asked(caller: &Caller, request: wire::CreateTripRequest) -> Result
         key,
         quote_id: optional(&request.quote_id, "quote_id")?,
         pickup: optional_place(request.pickup.as_ref(), "pickup")?,
+        stops: places(&request.stops, stops_max)?,
         dropoff: optional_place(request.dropoff.as_ref(), "dropoff")?,
         product: optional(&request.product, "product")?,
         reservation_id: optional(&request.reservation_id, "reservation_id")?,

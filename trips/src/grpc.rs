@@ -16,8 +16,8 @@ use crate::{
     create, drive,
     error::Error,
     fields::{
-        asked, bad_field, by, offer_id, optional, optional_moment, optional_place, place, reason,
-        rider, states, trip_id, whose, words,
+        asked, bad_field, by, offer_id, optional, optional_moment, optional_place, place, places,
+        reason, rider, states, trip_id, whose, words,
     },
     quote::{self, Wish},
     rating, share, sos,
@@ -62,6 +62,7 @@ impl TripsService for Grpc {
         let wish = Wish {
             asked_by,
             pickup: place(request.pickup.as_ref(), "pickup")?,
+            stops: places(&request.stops, self.app.config.stops_max)?,
             dropoff: place(request.dropoff.as_ref(), "dropoff")?,
             product: optional(&request.product, "product")?,
             pickup_at: optional_moment(request.pickup_at.as_ref(), "pickup_at")?,
@@ -78,7 +79,7 @@ impl TripsService for Grpc {
         request: Request<wire::CreateTripRequest>,
     ) -> Result<Response<wire::CreateTripResponse>, Status> {
         let caller = Caller::of(&request)?;
-        let asked = asked(&caller, request.into_inner())?;
+        let asked = asked(&caller, request.into_inner(), self.app.config.stops_max)?;
         Ok(Response::new(create::create(&self.app, asked).await?))
     }
 
@@ -222,6 +223,18 @@ impl TripsService for Grpc {
         let trip = drive::complete(&self.app, trip_id, driver.clone()).await?;
         let trip = Some(for_driver(&trip, driver));
         Ok(Response::new(wire::CompleteTripResponse { trip }))
+    }
+
+    async fn arrive_at_stop(
+        &self,
+        request: Request<wire::ArriveAtStopRequest>,
+    ) -> Result<Response<wire::ArriveAtStopResponse>, Status> {
+        let driver = Caller::of(&request)?.driver_id()?;
+        let trip_id = trip_id(&request.get_ref().trip_id)?;
+        let stop = usize::try_from(request.get_ref().stop).unwrap_or(usize::MAX);
+        let trip = drive::arrive_at_stop(&self.app, trip_id, driver.clone(), stop).await?;
+        let trip = Some(for_driver(&trip, driver));
+        Ok(Response::new(wire::ArriveAtStopResponse { trip }))
     }
 
     async fn declare_no_show(

@@ -37,6 +37,8 @@ pub struct Wish {
     pub asked_by: String,
     /// Where the rider waits.
     pub pickup: Place,
+    /// Stops on the way, in driving order.
+    pub stops: Vec<Place>,
     /// Where the rider goes.
     pub dropoff: Place,
     /// Only this product; `None` means all.
@@ -73,6 +75,7 @@ pub async fn quote(app: &Arc<App>, wish: &Wish) -> Result<Quotes, Error> {
     let (route, products) = ways?;
     let way = Way {
         pickup: wish.pickup,
+        stops: wish.stops.clone(),
         dropoff: wish.dropoff,
         distance_m: route.distance_meters,
         duration_ms: route.duration_ms,
@@ -124,23 +127,34 @@ pub async fn quote_one(app: &Arc<App>, wish: &Wish) -> Result<QuoteId, Error> {
 
 async fn route(app: &App, wish: &Wish) -> Result<Route, Error> {
     let mut matching = app.matching.clone();
-    let points = vec![wish.pickup.into(), wish.dropoff.into()];
+    let points = [wish.pickup]
+        .iter()
+        .chain(&wish.stops)
+        .chain([&wish.dropoff])
+        .map(|place| (*place).into())
+        .collect();
     let request = ComputeRouteRequest {
         points,
         omit_line: false,
     };
     app.call(matching.compute_route(request))
         .await
-        .map_err(|status| Error::of_call(MATCHING, of_the_way(status)))?
+        .map_err(|status| Error::of_call(MATCHING, of_the_way(status, wish.stops.len())))?
         .route
         .ok_or_else(|| Error::Defect("matching answered without a route".to_owned()))
 }
 
-/// What matching calls the places of a way, and what our callers call them.
-const PLACES: [(&str, &str); 2] = [("points[0]", "pickup"), ("points[1]", "dropoff")];
+/// What our callers call a place of a way that matching knows by its number.
+fn name_of(number: usize, stops: usize) -> String {
+    match number {
+        0 => "pickup".to_owned(),
+        _ if number > stops => "dropoff".to_owned(),
+        _ => format!("stops[{}]", number - 1),
+    }
+}
 
 /// A refusal of the way's with the places named as the caller named them.
-fn of_the_way(status: Status) -> Status {
+fn of_the_way(status: Status, stops: usize) -> Status {
     let Some(code) = Code::of(&status) else {
         return status;
     };
@@ -152,10 +166,9 @@ fn of_the_way(status: Status) -> Status {
         .map(|bad| bad.field_violations)
         .unwrap_or_default();
     let renamed = violations.into_iter().find_map(|violation| {
-        PLACES.iter().find_map(|(theirs, ours)| {
-            let rest = violation.field.strip_prefix(theirs)?;
-            Some(code.bad_field(&format!("{ours}{rest}"), violation.description.as_str()))
-        })
+        let (number, rest) = violation.field.strip_prefix("points[")?.split_once(']')?;
+        let ours = name_of(number.parse().ok()?, stops);
+        Some(code.bad_field(&format!("{ours}{rest}"), violation.description.as_str()))
     });
     renamed.unwrap_or(status)
 }
@@ -236,6 +249,7 @@ async fn price(
         cancellation_fee: fare.cancellation_fee,
         no_show_fee: fare.no_show_fee,
         pickup_at: way.pickup_at.map(timestamp),
+        stops: way.stops.iter().map(|stop| (*stop).into()).collect(),
     };
     Ok(Some((price, quote)))
 }
@@ -255,7 +269,7 @@ async fn fare(
         pickup_at: way.pickup_at.map(timestamp),
         dropoff: Some(way.dropoff.into()),
         surge_percent,
-        ..QuoteFareRequest::default()
+        extra_stops: u32::try_from(way.stops.len()).unwrap_or(u32::MAX),
     };
     app.call(billing.quote_fare(request))
         .await

@@ -91,7 +91,7 @@ pub enum Cell {
 /// Every state and every command, in the order of [`State::ALL`] and [`Kind::ALL`]. One rule stands
 /// beside it: a driver who gave the trip back and says so again is answered the same in every state.
 #[rustfmt::skip]
-pub const TABLE: [(State, [Cell; 13]); 10] = {
+pub const TABLE: [(State, [Cell; 14]); 10] = {
     use Cell::{Again as A, No as N, To};
     use State::*;
     const SEA: Cell = To(Searching);
@@ -104,18 +104,18 @@ pub const TABLE: [(State, [Cell; 13]); 10] = {
     const EXP: Cell = To(Expired);
     const NOS: Cell = To(NoShow);
     [
-        //               offer  end    accept decline arrive start complete cancel give   call   expire no   release
-        //                      offer                                              back   off           show
-        (Scheduled,     [N,     N,     N,     N,      N,     N,    N,       CAN,   N,     CAN,   N,   N,   SEA]),
-        (Searching,     [OFF,   A,     N,     A,      N,     N,    N,       CAN,   A,     CAN,   EXP,   N,   A]),
-        (Offered,       [A,     SEA,   ASS,   SEA,    N,     N,    N,       CAN,   A,     CAN,   EXP,   N,   A]),
-        (Assigned,      [A,     A,     A,     A,      ARR,   N,    N,       CAN,   SEA,   CAN,   N,   N,   A]),
-        (DriverArrived, [A,     A,     A,     A,      A,     INP,  N,       CAN,   SEA,   CAN,   N,   NOS,   A]),
-        (InProgress,    [A,     A,     A,     A,      N,     A,    COM,     N,     N,     CAN,   N,   N,   A]),
-        (Completed,     [A,     A,     A,     A,      N,     N,    A,       N,     N,     N,     N,   N,   N]),
-        (Cancelled,     [A,     A,     N,     A,      N,     N,    N,       A,     A,     A,     N,   N,   N]),
-        (NoShow,        [A,     A,     N,     A,      N,     N,    N,       N,     N,     N,     N,   A,   N]),
-        (Expired,       [A,     A,     N,     A,      N,     N,    N,       N,     N,     N,     A,   N,   N]),
+        //                     end          dec- ar-        comp- can- give call ex-  no   re-   at
+        //               offer offer accept line rive start lete  cel  back off  pire show lease stop
+        (Scheduled,      [N,    N,    N,     N,   N,   N,    N,    CAN, N,   CAN, N,   N,   SEA,  N]),
+        (Searching,      [OFF,  A,    N,     A,   N,   N,    N,    CAN, A,   CAN, EXP, N,   A,    N]),
+        (Offered,        [A,    SEA,  ASS,   SEA, N,   N,    N,    CAN, A,   CAN, EXP, N,   A,    N]),
+        (Assigned,       [A,    A,    A,     A,   ARR, N,    N,    CAN, SEA, CAN, N,   N,   A,    N]),
+        (DriverArrived,  [A,    A,    A,     A,   A,   INP,  N,    CAN, SEA, CAN, N,   NOS, A,    N]),
+        (InProgress,     [A,    A,    A,     A,   N,   A,    COM,  N,   N,   CAN, N,   N,   A,    INP]),
+        (Completed,      [A,    A,    A,     A,   N,   N,    A,    N,   N,   N,   N,   N,   N,    A]),
+        (Cancelled,      [A,    A,    N,     A,   N,   N,    N,    A,   A,   A,   N,   N,   N,    N]),
+        (NoShow,         [A,    A,    N,     A,   N,   N,    N,    N,   N,   N,   N,   A,   N,    N]),
+        (Expired,        [A,    A,    N,     A,   N,   N,    N,    N,   N,   N,   A,   N,   N,    N]),
     ]
 };
 
@@ -226,6 +226,16 @@ pub enum Refusal {
     PinLocked,
     /// The driver has another ride to end first.
     EarlierRide,
+    /// The trip has no such stop.
+    NoSuchStop {
+        /// How many it has.
+        stops: usize,
+    },
+    /// Another stop comes first.
+    StopAhead {
+        /// Which, from 0.
+        next: usize,
+    },
     /// The rider has time left to come.
     TooEarly {
         /// Until when.
@@ -263,6 +273,8 @@ impl fmt::Display for Refusal {
             Refusal::EarlierRide => {
                 f.write_str("the driver is on another ride that has to end first")
             }
+            Refusal::NoSuchStop { stops } => write!(f, "the trip has {stops} stops"),
+            Refusal::StopAhead { next } => write!(f, "stop {next} comes first"),
             Refusal::TooEarly { until } => write!(
                 f,
                 "the rider has until {} to come",
@@ -306,6 +318,7 @@ pub fn apply(trip: &Trip, command: &Command, context: &Context) -> Result<Transi
         Command::CallOff(call_off) => command::cancel::by_staff(trip, call_off, context),
         Command::Expire(expire) => command::expire::apply(trip, expire, context),
         Command::NoShow(no_show) => command::no_show::apply(trip, no_show, context),
+        Command::ArriveAtStop(arrive) => command::stop::apply(trip, arrive, context),
         Command::Release(_) => command::release::apply(trip, context),
     }
 }

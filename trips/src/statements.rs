@@ -199,10 +199,10 @@ jitney_platform::statements! {
             quote_id, asked_by, product, pickup_latitude, pickup_longitude, dropoff_latitude,
             dropoff_longitude, distance_m, duration_ms, fare_quote_id, fare_minor, fare_currency,
             expires_at, created_at, seats_max, cancellation_fee_minor, no_show_fee_minor,
-            pickup_at)
+            pickup_at, stops)
         SELECT q.quote_id, $1, q.product, $2, $3, $4, $5, $6, $7, q.fare_quote_id, q.fare_minor,
             q.fare_currency, q.expires_at, $8, q.seats_max, q.cancellation_fee_minor, q.no_show_fee_minor,
-            $18
+            $18, $19
         FROM unnest($9::uuid[], $10::text[], $11::text[], $12::bigint[], $13::text[],
             $14::timestamptz[], $15::integer[], $16::bigint[], $17::bigint[])
             AS q (quote_id, product, fare_quote_id, fare_minor, fare_currency, expires_at, seats_max,
@@ -211,7 +211,7 @@ jitney_platform::statements! {
     READ_QUOTE = "-- read_quote: a quote and whether it still holds, by the database's clock
         SELECT quote_id, asked_by, product, pickup_latitude, pickup_longitude, dropoff_latitude,
             dropoff_longitude, distance_m, duration_ms, fare_quote_id, fare_minor, fare_currency,
-            seats_max, cancellation_fee_minor, no_show_fee_minor, pickup_at,
+            seats_max, cancellation_fee_minor, no_show_fee_minor, pickup_at, stops,
             expires_at > clock_timestamp() AS holds
         FROM quote WHERE quote_id = $1";
     /// Quotes nobody can use any more.

@@ -8,6 +8,7 @@ use jitney_proto::{
     money::Money,
     trips::v1 as wire,
 };
+use serde::{Deserialize, Serialize};
 
 /// Names the values of a closed list as the database writes them and as the proto numbers them. The
 /// proto, the constraint in the migration and this list are compared by a test.
@@ -162,7 +163,7 @@ impl OfferState {
 }
 
 /// A point on the earth, WGS84 degrees.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Place {
     /// Degrees north.
     pub latitude: f64,
@@ -214,6 +215,27 @@ pub struct AssignedDriver {
     pub vehicle: String,
 }
 
+/// A stop between pick-up and drop-off.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stop {
+    /// Where.
+    #[serde(flatten)]
+    pub place: Place,
+    /// When the driver was there.
+    #[serde(default)]
+    pub arrived_at: Option<DateTime<Utc>>,
+}
+
+impl Stop {
+    /// A stop ahead.
+    pub fn ahead(place: Place) -> Stop {
+        Stop {
+            place,
+            arrived_at: None,
+        }
+    }
+}
+
 /// What is known of a ride that was booked for later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Booking {
@@ -246,6 +268,8 @@ pub struct Trip {
     pub product: ProductId,
     /// Where the rider waits.
     pub pickup: Place,
+    /// Stops on the way, in driving order.
+    pub stops: Vec<Stop>,
     /// Where the rider goes.
     pub dropoff: Place,
     /// How many ride along, the rider included.
@@ -316,6 +340,12 @@ impl Trip {
             Fee::NoShow => self.fees.no_show_minor,
         };
         (minor > 0).then(|| Money::new(minor, self.fare.currency))
+    }
+
+    /// Where the rider is driven next once they are on board: the first stop ahead, or the drop-off.
+    pub fn next_place(&self) -> Place {
+        let ahead = self.stops.iter().find(|stop| stop.arrived_at.is_none());
+        ahead.map_or(self.dropoff, |stop| stop.place)
     }
 
     /// The offer whose answer is awaited.

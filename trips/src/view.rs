@@ -111,6 +111,14 @@ fn shown(trip: &Trip, viewer: &Viewer) -> wire::Trip {
             }),
         product: trip.product.to_string(),
         pickup: Some(trip.pickup.into()),
+        stops: trip
+            .stops
+            .iter()
+            .map(|stop| wire::TripStop {
+                location: Some(stop.place.into()),
+                arrived_at: stop.arrived_at.map(timestamp),
+            })
+            .collect(),
         dropoff: Some(trip.dropoff.into()),
         fare: (!is_guest).then(|| trip.fare.into()),
         payment_state: match viewer {

@@ -239,7 +239,7 @@ impl Watch {
             .map(|driver| {
                 let is_on_board = self.trip.started_at.is_some();
                 let target = if is_on_board {
-                    self.trip.dropoff
+                    self.trip.next_place()
                 } else {
                     self.trip.pickup
                 };

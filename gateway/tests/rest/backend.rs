@@ -196,6 +196,7 @@ fake! { TripsService {
     arrive_at_pickup(trips::ArriveAtPickupRequest) -> trips::ArriveAtPickupResponse;
     start_trip(trips::StartTripRequest) -> trips::StartTripResponse;
     complete_trip(trips::CompleteTripRequest) -> trips::CompleteTripResponse;
+    arrive_at_stop(trips::ArriveAtStopRequest) -> trips::ArriveAtStopResponse;
     declare_no_show(trips::DeclareNoShowRequest) -> trips::DeclareNoShowResponse;
     preview_cancellation(trips::PreviewCancellationRequest) -> trips::PreviewCancellationResponse;
     cancel_trip(trips::CancelTripRequest) -> trips::CancelTripResponse;

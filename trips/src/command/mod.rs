@@ -14,6 +14,7 @@ pub mod offer;
 pub mod release;
 pub mod request;
 pub mod start;
+pub mod stop;
 
 /// A command with everything it needs to be judged.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +45,8 @@ pub enum Command {
     NoShow(no_show::NoShow),
     /// The search for a booked ride begins.
     Release(release::Release),
+    /// The driver is at a stop on the way.
+    ArriveAtStop(stop::ArriveAtStop),
 }
 
 macro_rules! kinds {
@@ -98,6 +101,8 @@ kinds! {
     NoShow = "declare a no-show";
     /// The search for a booked ride begins.
     Release = "begin the search";
+    /// The driver is at a stop on the way.
+    ArriveAtStop = "arrive at a stop";
 }
 
 impl fmt::Display for Kind {

@@ -10,7 +10,7 @@ use rand::RngExt;
 
 use crate::{
     state::{Change, Context, State},
-    trip::{Booking, By, Fee, Fees, PaymentState, Place, Trip},
+    trip::{Booking, By, Fee, Fees, PaymentState, Place, Stop, Trip},
 };
 
 /// A ride that is paid for: its fare is held.
@@ -24,6 +24,8 @@ pub struct Request {
     pub product: ProductId,
     /// Where the rider waits.
     pub pickup: Place,
+    /// Stops on the way, in driving order.
+    pub stops: Vec<Place>,
     /// Where the rider goes.
     pub dropoff: Place,
     /// How many ride along, the rider included.
@@ -63,6 +65,7 @@ pub fn apply(request: &Request, context: &Context, dice: &mut impl rand::Rng) ->
         offer: None,
         product: request.product.clone(),
         pickup: request.pickup,
+        stops: request.stops.iter().copied().map(Stop::ahead).collect(),
         dropoff: request.dropoff,
         seats: request.seats,
         fare: request.fare,

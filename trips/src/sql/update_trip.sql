@@ -19,5 +19,6 @@ UPDATE trip SET
     started_at = $16,
     ended_at = $17,
     fee = $18,
-    pickup_due_at = $19
+    pickup_due_at = $19,
+    stops = $20
 WHERE trip_id = $1 AND version = $2 - 1

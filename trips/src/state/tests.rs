@@ -23,6 +23,7 @@ use crate::{
         release::Release,
         request::{self, Request},
         start::Start,
+        stop::ArriveAtStop,
     },
     trip::{Actor, AssignedDriver, Fees, OfferState, PaymentState, Place},
 };
@@ -71,6 +72,7 @@ fn requested() -> Trip {
         rider_id: "rita".parse().unwrap(),
         product: "economy".parse().unwrap(),
         pickup: place,
+        stops: vec![place],
         dropoff: place,
         seats: 2,
         fare: Money::new(890, "EUR".parse().unwrap()),
@@ -132,6 +134,9 @@ fn trip_in(state: State) -> Trip {
     }
     if matches!(state, State::InProgress | State::Completed) {
         trip.started_at = Some(at(40));
+    }
+    if state == State::Completed {
+        trip.stops[0].arrived_at = Some(at(45));
     }
     if state.is_end() {
         trip.ended_at = Some(at(50));
@@ -231,6 +236,7 @@ fn command_for(kind: Kind, trip: &Trip) -> (Command, Context) {
         }),
         Kind::NoShow => Command::NoShow(NoShow { driver_id }),
         Kind::Release => Command::Release(Release),
+        Kind::ArriveAtStop => Command::ArriveAtStop(ArriveAtStop { driver_id, stop: 0 }),
     };
     (command, context)
 }

@@ -5,7 +5,7 @@ use jitney_proto::{
     ids::{ProductId, QuoteId},
     money::Money,
 };
-use sqlx::FromRow;
+use sqlx::{FromRow, types::Json};
 use uuid::Uuid;
 
 use super::{Store, millis};
@@ -20,6 +20,8 @@ use crate::{
 pub struct Way {
     /// Where the rider waits.
     pub pickup: Place,
+    /// Stops on the way, in driving order.
+    pub stops: Vec<Place>,
     /// Where the rider goes.
     pub dropoff: Place,
     /// Driving distance, metres.
@@ -91,6 +93,7 @@ struct QuoteRow {
     cancellation_fee_minor: i64,
     no_show_fee_minor: i64,
     pickup_at: Option<DateTime<Utc>>,
+    stops: Json<Vec<Place>>,
 }
 
 impl Store {
@@ -143,6 +146,7 @@ impl Store {
             .bind(fees(|fees| fees.cancellation_minor))
             .bind(fees(|fees| fees.no_show_minor))
             .bind(way.pickup_at)
+            .bind(Json(&way.stops))
             .execute(self.pool())
             .await?;
         Ok(())
@@ -168,6 +172,7 @@ impl Store {
                     latitude: row.pickup_latitude,
                     longitude: row.pickup_longitude,
                 },
+                stops: row.stops.0,
                 dropoff: Place {
                     latitude: row.dropoff_latitude,
                     longitude: row.dropoff_longitude,

@@ -10,6 +10,7 @@ use sqlx::{
     FromRow, Postgres,
     postgres::{PgArguments, PgRow},
     query::Query,
+    types::Json,
 };
 use uuid::Uuid;
 
@@ -19,7 +20,7 @@ use crate::{
     statements,
     trip::{
         Actor, AssignedDriver, Beside, Booking, By, Fee, Fees, LogEntry, Offer, OfferState,
-        PaymentState, Place, Trip,
+        PaymentState, Place, Stop, Trip,
     },
 };
 
@@ -65,6 +66,7 @@ pub(super) struct TripRow {
     release_at: Option<DateTime<Utc>>,
     fare_quote_id: Option<String>,
     pay_in_cash: bool,
+    stops: Json<Vec<Stop>>,
 }
 
 /// The offer beside a trip, as `read_trip` and the lists join it.
@@ -152,6 +154,7 @@ impl TripRow {
                 latitude: self.pickup_latitude,
                 longitude: self.pickup_longitude,
             },
+            stops: self.stops.0,
             dropoff: Place {
                 latitude: self.dropoff_latitude,
                 longitude: self.dropoff_longitude,
@@ -284,6 +287,7 @@ pub(super) fn insert(trip: &Trip) -> Statement<'_> {
         .bind(booking.map(|booking| booking.release_at))
         .bind(booking.map(|booking| booking.fare_quote_id.as_str()))
         .bind(booking.is_some_and(|booking| booking.payment_method == PaymentMethod::Cash))
+        .bind(Json(&trip.stops))
 }
 
 /// The statement that writes a trip's next version.
@@ -309,4 +313,5 @@ pub(super) fn update(trip: &Trip) -> Statement<'_> {
         .bind(trip.ended_at)
         .bind(trip.fee.name())
         .bind(trip.pickup_due_at)
+        .bind(Json(&trip.stops))
 }

@@ -15,5 +15,6 @@ mod schema;
 mod seats;
 mod second_rides;
 mod soak;
+mod stops;
 mod support;
 mod watch;

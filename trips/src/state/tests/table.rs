@@ -52,7 +52,12 @@ fn refused(trip: &Trip, command: &Command, context: &Context) {
     // A trip without a driver is nobody's to arrive at, start, complete or give back.
     let is_drivers = matches!(
         kind,
-        Kind::Arrive | Kind::Start | Kind::Complete | Kind::GiveBack | Kind::NoShow
+        Kind::Arrive
+            | Kind::Start
+            | Kind::Complete
+            | Kind::GiveBack
+            | Kind::NoShow
+            | Kind::ArriveAtStop
     );
     if is_drivers && trip.driver.is_none() {
         let context = Context {

@@ -31,6 +31,7 @@ struct State {
     turned_away: u32,
     loses_hold_answers: u32,
     quotes_live: Option<Duration>,
+    extra_stops: Option<u32>,
 }
 
 struct Held {
@@ -138,6 +139,11 @@ impl FakeBilling {
         self.lock().holds.insert(trip_id.to_owned(), held);
     }
 
+    /// How many stops the last quote was asked for with.
+    pub fn extra_stops(&self) -> Option<u32> {
+        self.lock().extra_stops
+    }
+
     /// Quotes from now on hold so long.
     pub fn set_quotes_live(&self, how_long: Duration) {
         self.lock().quotes_live = Some(how_long);
@@ -173,8 +179,9 @@ played! { {
         &self,
         request: Request<QuoteFareRequest>,
     ) -> Result<Response<QuoteFareResponse>, Status> {
-        let state = self.here()?;
+        let mut state = self.here()?;
         let request = request.into_inner();
+        state.extra_stops = Some(request.extra_stops);
         let live = state.quotes_live.unwrap_or(Duration::from_secs(300));
         let line = |kind: FareLineKind, minor| FareLine {
             kind: kind.into(),
