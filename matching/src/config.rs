@@ -25,6 +25,8 @@ pub struct Config {
     pub snap_distance_max_m: f64,
     /// Points of one ComputeRoute, at most.
     pub route_points_max: usize,
+    /// Rides that ended and whose way is kept for their fare, at most; the oldest are let go.
+    pub metered_rides_max: usize,
     /// Drivers of one NearbyDrivers answer, at most.
     pub nearby_max: u32,
 
@@ -187,6 +189,7 @@ impl Default for Config {
             products: default_products(),
             snap_distance_max_m: 250.0,
             route_points_max: 12,
+            metered_rides_max: 20_000,
             nearby_max: 100,
             offer_ttl: Duration::from_secs(15),
             offer_grace: Duration::from_secs(1),

@@ -33,6 +33,7 @@ use crate::{
     config::delta,
     demand::{Count, Demand},
     fleet::{DriverKey, Fleet},
+    meter::Meters,
     nearest::Nearest,
     ping::PingRules,
     policy::NamedPolicy,
@@ -111,6 +112,8 @@ pub struct Dispatch {
     demand: Demand,
     /// What drivers' positions tell of the traffic, until somebody takes it.
     observations: Observations,
+    /// How far riders are driven.
+    meters: Meters,
     /// Rouses whoever advances the searches.
     rouse: Arc<Notify>,
 }
@@ -142,6 +145,7 @@ impl Dispatch {
             ping_rules: PingRules::of(config),
             observations: Observations::new(&config.traffic),
             demand: Demand::new(config.demand.clone()),
+            meters: Meters::new(config),
             reservation_ttl: delta(config.reservation_ttl),
             rouse,
             ground,
@@ -177,6 +181,11 @@ impl Dispatch {
     /// Takes a count in.
     pub fn take_demand(&mut self, count: &Count, now: DateTime<Utc>) {
         self.demand.take(count, now);
+    }
+
+    /// How far riders are driven.
+    pub fn meters(&self) -> &Meters {
+        &self.meters
     }
 
     /// How many searches are under way.

@@ -6,6 +6,7 @@ mod demand;
 mod driver_stream;
 mod map;
 mod match_stream;
+mod meter;
 mod nearby;
 mod report;
 mod rounds;
@@ -192,6 +193,18 @@ impl MatchingService for Handlers {
         let taken = tokio::task::spawn_blocking(snapshot).await;
         let taken = taken.map_err(jitney_platform::status::internal)?;
         Ok(Response::new(taken?))
+    }
+
+    async fn measure_trip(
+        &self,
+        request: Request<wire::MeasureTripRequest>,
+    ) -> Result<Response<wire::MeasureTripResponse>, Status> {
+        // As many ways by road as there are positions: too long for a serving thread.
+        let service = Arc::clone(&self.service);
+        let measure = move || meter::measure(&service, request.get_ref());
+        let measured = tokio::task::spawn_blocking(measure).await;
+        let measured = measured.map_err(jitney_platform::status::internal)?;
+        Ok(Response::new(measured?))
     }
 
     async fn demand_map(

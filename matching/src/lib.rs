@@ -31,6 +31,7 @@ pub mod error;
 pub mod fleet;
 mod grpc;
 pub mod index;
+mod meter;
 mod metrics;
 pub mod nearest;
 pub mod news;

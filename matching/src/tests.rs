@@ -4,6 +4,7 @@
 mod bookings;
 mod driver_stream;
 mod maps;
+mod meter;
 mod offers;
 mod restart;
 mod rounds;

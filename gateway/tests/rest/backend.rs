@@ -349,6 +349,7 @@ fake! { MatchingService {
     replay_round(matching::ReplayRoundRequest) -> matching::ReplayRoundResponse;
     get_policy(matching::GetPolicyRequest) -> matching::GetPolicyResponse;
     use_policy(matching::UsePolicyRequest) -> matching::UsePolicyResponse;
+    measure_trip(matching::MeasureTripRequest) -> matching::MeasureTripResponse;
     demand_map(matching::DemandMapRequest) -> matching::DemandMapResponse;
     reload_map(matching::ReloadMapRequest) -> matching::ReloadMapResponse;
     get_service_area(matching::GetServiceAreaRequest) -> matching::GetServiceAreaResponse;

@@ -171,6 +171,8 @@ impl Dispatch {
             match judged {
                 Ok(fix) => {
                     self.observations.see(key, &fix, anywhere);
+                    let rides = self.fleet.driver(key).standing.rides();
+                    self.meters.see(rides, &fix);
                     (last, anywhere) = (Some(fix), false);
                 }
                 Err(refusal) => {

@@ -7,7 +7,7 @@ use jitney_proto::{ids::TripId, matching::v1::MatchEndReason};
 use jitney_roads::Facing;
 
 use super::{Dispatch, Ground};
-use crate::{fleet::DriverKey, metrics, ping::Fix, traffic::Observations};
+use crate::{fleet::DriverKey, meter::Meters, metrics, ping::Fix, traffic::Observations};
 
 /// Where drivers stood, and where that is on another map; by driver.
 pub struct Resnapped(Vec<Option<(Fix, Option<Fix>)>>);
@@ -56,6 +56,8 @@ impl Dispatch {
         }
         metrics::map_changed("observation", self.observations.take().len());
         self.observations = Observations::new(&ground.config.traffic);
+        // They are on the roads of the other map.
+        self.meters = Meters::new(&ground.config);
         self.ground = ground;
         for trip in &homeless {
             self.end_search(*trip, Some(MatchEndReason::NoDriver), now);

@@ -12,7 +12,7 @@ use crate::{
     fleet::DriverKey,
     news::{News, What},
     offer::OfferEnd,
-    rides::{Beside, Live},
+    rides::{Beside, Leg, Live},
     search::Open,
 };
 
@@ -33,6 +33,7 @@ impl Dispatch {
             What::Over { state } => {
                 self.end_search(trip, Some(MatchEndReason::Cancelled), now);
                 self.free(trip, *state, now);
+                self.meters.end(trip);
             }
         }
         self.rouse_if_freed();
@@ -71,6 +72,9 @@ impl Dispatch {
         if let Some(other) = before.filter(|&other| other != key) {
             self.fleet.free(other, trip, now);
             self.push_assignment_ended(other, trip, TripState::Searching);
+        }
+        if live.leg == Leg::ToDropoff {
+            self.meters.begin(trip, self.fleet.driver(key).fix.as_ref());
         }
         let ridden = self.fleet.ride(key, live, beside, now);
         if let Some(hold) = ridden.ended {

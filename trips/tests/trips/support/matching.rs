@@ -49,6 +49,7 @@ struct State {
     is_away: bool,
     searches_turned_away: usize,
     without_driver: HashSet<String>,
+    driven_m: HashMap<String, i64>,
 }
 
 /// A search, as matching sees it.
@@ -184,6 +185,11 @@ impl FakeMatching {
     /// Knows nothing of a driver.
     pub fn forget_driver(&self, driver: &str) {
         self.lock().without_driver.insert(driver.to_owned());
+    }
+
+    /// A trip's rider was driven so far, metres.
+    pub fn set_driven(&self, trip_id: &str, metres: i64) {
+        self.lock().driven_m.insert(trip_id.to_owned(), metres);
     }
 
     /// The targets that a driver is watched on the way to, by those who still listen.
@@ -378,6 +384,21 @@ played! { {
             line: points,
         };
         Ok(Response::new(ComputeRouteResponse { route: Some(route) }))
+    }
+
+    /// As far as the test says.
+    async fn measure_trip(
+        &self,
+        request: Request<wire::MeasureTripRequest>,
+    ) -> Result<Response<wire::MeasureTripResponse>, Status> {
+        self.here()?;
+        let driven_m = self.lock().driven_m.get(&request.into_inner().trip_id).copied();
+        let distance_meters = driven_m.ok_or_else(|| Code::NotFound.status("not followed"))?;
+        Ok(Response::new(wire::MeasureTripResponse {
+            distance_meters,
+            positions: 20,
+            gap_ms: 20_000,
+        }))
     }
 
     /// Cars are scarce everywhere.
