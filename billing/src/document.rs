@@ -13,6 +13,9 @@ const COLUMNS: usize = 72;
 /// Lines of the printed page, at most.
 const ROWS_MAX: usize = 50;
 
+/// Refunds with a row of their own, at most, so that a page holds everything; more have one together.
+const REFUNDS_MAX: usize = 12;
+
 /// What is on a document: facts, then amounts that sum up, then the sum.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sheet {
@@ -61,11 +64,15 @@ impl Sheet {
             let carried = money(receipt.carried_minor);
             notes.push(("To be paid with the next ride".to_owned(), carried));
         }
-        for refund in &receipt.refunds {
-            let at = refund
-                .refunded_at
-                .to_rfc3339_opts(SecondsFormat::Secs, true);
-            notes.push((format!("Given back {at}"), money(refund.total_minor)));
+        if receipt.refunds.len() <= REFUNDS_MAX {
+            notes.extend(receipt.refunds.iter().map(|refund| {
+                let at = refund.refunded_at;
+                let at = at.to_rfc3339_opts(SecondsFormat::Secs, true);
+                (format!("Given back {at}"), money(refund.total_minor))
+            }));
+        } else {
+            let times = format!("Given back, {} times", receipt.refunds.len());
+            notes.push((times, money(receipt.refunded_minor)));
         }
         let charged_at = receipt
             .captured_at
@@ -226,7 +233,7 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::fare::FareLines;
+    use crate::{fare::FareLines, refund::Refund};
 
     fn receipt() -> Receipt {
         Receipt {
@@ -283,6 +290,46 @@ mod tests {
         );
         let staffs = Sheet::of_receipt(&receipt(), View::Staff).html();
         assert!(staffs.contains("EUR 1.36"), "{staffs}");
+    }
+
+    #[test]
+    fn everything_at_once_fits_the_printed_page() {
+        let mut full = receipt();
+        full.lines = FareLines::of_amounts(&[1; FareLines::COUNT]).unwrap();
+        full.promotion_minor = 1;
+        full.dues_minor = 1;
+        full.tip_minor = 1;
+        full.credit_minor = 1;
+        full.cash_minor = 1;
+        full.carried_minor = 1;
+        let refund = Refund {
+            seq: 1,
+            currency: full.currency,
+            lines: FareLines::default(),
+            total_minor: 7,
+            driver_share_minor: 0,
+            platform_share_minor: 0,
+            promotion_minor: 0,
+            credit_minor: 0,
+            reason: "a detour".to_owned(),
+            refunded_at: full.captured_at,
+        };
+        for count in [1, REFUNDS_MAX, REFUNDS_MAX + 1, 500] {
+            full.refunds = vec![refund.clone(); count];
+            full.refunded_minor = 7 * count as i64;
+            let rows = Sheet::of_receipt(&full, View::Staff).rows();
+            assert!(rows.len() <= ROWS_MAX, "{count}: {rows:?}");
+            let back: Vec<_> = rows
+                .iter()
+                .filter(|row| row.contains("Given back"))
+                .collect();
+            let sum = format!("EUR {}.{:02}", 7 * count / 100, 7 * count % 100);
+            if count > REFUNDS_MAX {
+                assert!(back.len() == 1 && back[0].ends_with(&sum), "{back:?}");
+            } else {
+                assert_eq!(back.len(), count);
+            }
+        }
     }
 
     #[test]

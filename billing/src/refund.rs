@@ -78,6 +78,8 @@ pub struct Charged {
     pub captured_minor: i64,
     /// How much of that was paid with credit, minor units.
     pub credit_minor: i64,
+    /// Whether the rest was paid in cash: it comes back as credit, for want of a better way.
+    pub in_cash: bool,
     /// How much was given back so far, minor units.
     pub refunded_minor: i64,
 }
@@ -155,8 +157,12 @@ impl Charged {
         };
         let lines = apportion::first(self.lines.amounts(), amount + promotion_minor)?;
         let lines = FareLines::of_amounts(&lines).ok_or(FareError::OutOfRange)?;
-        // What was paid otherwise comes first; credit never becomes money.
-        let credit_minor = (amount - (self.captured_minor - self.credit_minor)).max(0);
+        // What was charged comes first; credit never becomes money.
+        let charged_minor = match self.in_cash {
+            true => 0,
+            false => self.captured_minor - self.credit_minor,
+        };
+        let credit_minor = (amount - charged_minor).max(0);
         Ok(Part {
             lines,
             promotion_minor,
@@ -178,6 +184,7 @@ mod tests {
             captured_minor: lines.total().unwrap(),
             promotion_minor: 0,
             credit_minor: 0,
+            in_cash: false,
             rider_id: "anna".to_owned(),
             driver_id: "ben".to_owned(),
             lines,
@@ -231,7 +238,7 @@ mod tests {
         #[test]
         fn parts_that_reach_the_whole_give_back_every_line(
             lines in prop::array::uniform13(prop_oneof![0..3_i64, 0..3_000_i64]),
-            share in 0..=BASIS_POINTS, cuts: [u64; 5], off: [u64; 2],
+            share in 0..=BASIS_POINTS, cuts: [u64; 5], off: [u64; 2], in_cash: bool,
         ) {
             let lines = FareLines::of_amounts(&lines).unwrap();
             let whole = Split::of(&lines, share).unwrap();
@@ -240,8 +247,10 @@ mod tests {
             charged.captured_minor -= charged.promotion_minor;
             let total = charged.captured_minor;
             charged.credit_minor = (off[1] % (total as u64 + 1)) as i64;
+            charged.in_cash = in_cash;
+            let back = if in_cash { total } else { charged.credit_minor };
             let mut left = (lines, whole);
-            let mut relief = (charged.promotion_minor, charged.credit_minor);
+            let mut relief = (charged.promotion_minor, back);
             let parts = cuts.iter().map(Some).chain([None]);
             for cut in parts {
                 let rest = total - charged.refunded_minor;

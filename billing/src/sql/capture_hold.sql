@@ -8,9 +8,9 @@
 --
 -- Answers one row, or none when there is no such charge. The charge is locked first and judged as
 -- it is then, by the clock of then; the rider's credit and dues where some are used, rider_exposure,
--- account_balance (by account) and idempotency follow. A duplicate that waited for the lock finds the charge captured; it refuses, unless it
--- came under the same key: then it fails as a whole on the primary key of idempotency and, run
--- again, finds the answer.
+-- account_balance (by account) and idempotency follow. A duplicate that waited for the lock finds
+-- the charge captured; it refuses, unless it came under the same key: then it fails as a whole on
+-- the primary key of idempotency and, run again, finds the answer.
 WITH prior AS (
     SELECT outcome, request_hash, answer FROM idempotency WHERE scope = 'capture' AND key = $1
 ),

@@ -4,6 +4,9 @@
 SELECT to_jsonb(payout)
 FROM payout
 WHERE ($1::text IS NULL OR driver_id = $1) AND ($2::text IS NULL OR state = $2)
-    AND ($4::timestamptz IS NULL OR (created_at, payout_id) < ($4, $5::uuid))
+    AND (created_at, payout_id) < (
+        coalesce($4::timestamptz, 'infinity'),
+        coalesce($5::uuid, '00000000-0000-0000-0000-000000000000')
+    )
 ORDER BY created_at DESC, payout_id DESC
 LIMIT $3

@@ -2,7 +2,8 @@
 -- $1 trip
 SELECT
     receipt.rider_id, receipt.driver_id, charge.captured, charge.refunded,
-    receipt.promotion_minor, receipt.credit_minor, quote.platform_share_basis_points,
+    receipt.promotion_minor, receipt.credit_minor,
+    receipt.cash_minor > 0 AS in_cash, quote.platform_share_basis_points,
     -- In the order of `FareLines`.
     ARRAY[
         receipt.base_minor, receipt.distance_minor, receipt.time_minor,

@@ -26,6 +26,7 @@ struct RefundFacts {
     refunded: i64,
     promotion_minor: i64,
     credit_minor: i64,
+    in_cash: bool,
     platform_share_basis_points: i64,
     lines: Vec<i64>,
 }
@@ -97,6 +98,7 @@ impl Store {
             platform_share_basis_points: facts.platform_share_basis_points,
             promotion_minor: facts.promotion_minor,
             credit_minor: facts.credit_minor,
+            in_cash: facts.in_cash,
             captured_minor: facts.captured,
             refunded_minor: facts.refunded,
         };

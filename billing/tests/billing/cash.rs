@@ -120,13 +120,20 @@ async fn the_driver_keeps_the_cash_and_owes_what_is_not_theirs() {
     assert_eq!((month.rides, minor(&month.fares)), (2, share));
     assert_eq!(minor(&month.closing), share - not_theirs);
 
-    // A rider is given a cash fare back by the platform, the driver their share.
+    // A fare that was paid in cash comes back as credit.
     let before = sandbox.balance(ben()).await;
-    let refund = held.refund("r", None);
-    olga.refund_trip(refund).await.unwrap();
-    assert_eq!(sandbox.balance(rider("anna")).await, -held.total());
+    let refund = olga.refund_trip(held.refund("r", None)).await.unwrap();
+    let refund = refund.into_inner().refund.unwrap();
+    assert_eq!(
+        (&refund.credit, minor(&refund.amount)),
+        (&refund.amount, held.total())
+    );
+    assert_eq!(sandbox.balance(rider("anna")).await, 0);
     let gave = before - sandbox.balance(ben()).await;
     assert_eq!(gave, minor(&receipt.driver_share));
+    sandbox.assert_sound().await;
+    let next = paid_in_cash(&sandbox, "anna").await;
+    assert_eq!((minor(&next.cash), &next.credit), (0, &refund.amount));
     sandbox.assert_sound().await;
 }
 
