@@ -262,6 +262,7 @@ mod tests {
             carried_minor: 0,
             refunded_minor: 0,
             refunds: Vec::new(),
+            upfront_minor: None,
             tip_minor: 0,
         }
     }

@@ -18,6 +18,9 @@ pub enum Error {
     /// The ride has no price.
     #[error(transparent)]
     Fare(#[from] FareError),
+    /// There is no such tariff.
+    #[error("there is no tariff {0:?}")]
+    UnknownTariff(String),
     /// No tariff is in force.
     #[error(transparent)]
     Tariff(#[from] TariffError),
@@ -50,6 +53,9 @@ impl From<Error> for Status {
             Error::Refused(refusal) => refused(&refusal),
             Error::UnknownProduct(product) => {
                 Code::UnknownProduct.bad_field("product", format!("there is no product {product}"))
+            }
+            Error::UnknownTariff(_) => {
+                Code::InvalidRequest.bad_field("tariff_version", error.to_string())
             }
             Error::Fare(error) => {
                 Code::InvalidRequest.bad_field("distance_meters", error.to_string())

@@ -48,6 +48,7 @@ impl BillingService for Grpc {
         })?;
         not_negative("distance_meters", asked.distance_meters)?;
         not_negative("duration_ms", asked.duration_ms)?;
+        not_negative("waiting_ms", asked.waiting_ms)?;
         let asked = Asked {
             product,
             distance_meters: asked.distance_meters,
@@ -60,6 +61,8 @@ impl BillingService for Grpc {
                 .transpose()?,
             extra_stops: asked.extra_stops.into(),
             surge_percent: asked.surge_percent.into(),
+            waiting_ms: asked.waiting_ms,
+            tariff_version: Some(asked.tariff_version).filter(|version| !version.is_empty()),
         };
         let (quote, expires_at) = self.0.quote(&asked).await?;
         let quote = pb::FareQuote {
@@ -146,6 +149,21 @@ impl BillingService for Grpc {
         let key = key(asked.idempotency_key)?;
         let held = self.0.store.void(&key, trip_id(&asked.trip_id)?).await?;
         Ok(Response::new(pb::VoidHoldResponse {
+            hold: Some(hold(&held)),
+        }))
+    }
+
+    async fn change_hold(
+        &self,
+        request: Request<pb::ChangeHoldRequest>,
+    ) -> Result<Response<pb::ChangeHoldResponse>, Status> {
+        let asked = request.into_inner();
+        let key = key(asked.idempotency_key)?;
+        let trip_id = trip_id(&asked.trip_id)?;
+        let quote_id = asked.quote_id.parse();
+        let quote_id = quote_id.map_err(|e: IdError| e.status("quote_id"))?;
+        let held = self.0.store.change_hold(&key, trip_id, quote_id).await?;
+        Ok(Response::new(pb::ChangeHoldResponse {
             hold: Some(hold(&held)),
         }))
     }

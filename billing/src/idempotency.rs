@@ -1,7 +1,7 @@
 //! Repetition: a key names a request, and a hash tells whether the request under it is the same.
 
 use jitney_platform::auth::{Caller, Role};
-use jitney_proto::ids::TripId;
+use jitney_proto::ids::{QuoteId, TripId};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -97,6 +97,11 @@ pub fn hash_of_capture(asked: &CaptureOf) -> RequestHash {
             amount.currency.as_str().as_bytes(),
         ]),
     }
+}
+
+/// The hash of a request to hold under another quote.
+pub fn hash_of_change(trip: &TripId, quote: &QuoteId) -> RequestHash {
+    hash(&[trip.0.as_bytes(), quote.0.as_bytes()])
 }
 
 /// The hash of a request to release.

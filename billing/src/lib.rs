@@ -65,6 +65,8 @@ pub mod statements {
         CAPTURE_FACTS = include_str!("sql/capture_facts.sql");
         /// Takes a held fare.
         CAPTURE_HOLD = include_str!("sql/capture_hold.sql");
+        /// Puts a hold under another quote.
+        CHANGE_HOLD = include_str!("sql/change_hold.sql");
         /// Releases a hold.
         VOID_HOLD = include_str!("sql/void_hold.sql");
         /// Releases holds that ran out.
@@ -180,7 +182,14 @@ impl Billing {
     pub async fn quote(&self, asked: &Asked) -> Result<(Quote, DateTime<Utc>), Error> {
         let now = self.clock.now();
         let begins_at = asked.pickup_at.unwrap_or(now).max(now);
-        let tariff = tariff::in_force(&self.config.tariffs, begins_at)?;
+        let tariff = match &asked.tariff_version {
+            None => tariff::in_force(&self.config.tariffs, begins_at)?,
+            Some(version) => {
+                let mut known = self.config.tariffs.iter();
+                let named = known.find(|tariff| tariff.version == *version);
+                named.ok_or_else(|| Error::UnknownTariff(version.clone()))?
+            }
+        };
         let currency = self.config.currency;
         let quote = Quote::under(tariff, currency, asked, now)?;
         // A booked ride's price may be held when its time has come.

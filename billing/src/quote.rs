@@ -63,6 +63,10 @@ pub struct Asked {
     pub extra_stops: i64,
     /// What scarcity makes of the fare, percent, before the tariff's cap.
     pub surge_percent: i64,
+    /// How long the driver waited at the pick-up, milliseconds; the tariff has free ones.
+    pub waiting_ms: i64,
+    /// Which tariff; `None` is the one in force.
+    pub tariff_version: Option<String>,
 }
 
 impl Quote {
@@ -89,7 +93,7 @@ impl Quote {
             distance_meters: asked.distance_meters,
             duration_ms: asked.duration_ms,
             extra_stops: asked.extra_stops,
-            waiting_ms: 0,
+            waiting_ms: asked.waiting_ms,
             night_percent: night.map_or(0, |night| night.percent_at(begins_at)),
             surge_percent,
             zone_fee_minor: i64::try_from(zone_fees).map_err(|_| FareError::TooLarge)?,

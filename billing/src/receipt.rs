@@ -57,6 +57,9 @@ pub struct Receipt {
     /// That, each time.
     #[serde(default)]
     pub refunds: Vec<Refund>,
+    /// The price it was ordered at, minor units; `None` for the fare itself.
+    #[serde(default)]
+    pub upfront_minor: Option<i64>,
     /// What the rider gave the driver on top, minor units; not part of the total.
     #[serde(default)]
     pub tip_minor: i64,
@@ -128,6 +131,7 @@ mod tests {
             carried_minor: 0,
             refunded_minor: 0,
             refunds: Vec::new(),
+            upfront_minor: None,
             tip_minor: 0,
         };
         let view = |role, id: &str| {

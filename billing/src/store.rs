@@ -26,6 +26,7 @@ use crate::{
     tariff::Body,
 };
 
+mod changes;
 mod decision;
 mod movements;
 mod payouts;

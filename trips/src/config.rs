@@ -43,6 +43,8 @@ pub struct Config {
     pub cancellation: Cancellation,
     /// Rides that are booked for later.
     pub booking: BookingConfig,
+    /// When a ride is priced by what was driven.
+    pub final_fare: FinalFare,
     /// Links to a ride.
     pub share: ShareConfig,
     /// Ratings.
@@ -139,6 +141,40 @@ impl Default for BookingConfig {
     }
 }
 
+/// When a ride is priced by what was driven. Within these bounds the up-front price holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FinalFare {
+    /// By how much the distance may differ from the quote's, percent of that.
+    pub distance_percent: u32,
+    /// By how much it may differ in any case, metres.
+    pub distance_spare_meters: u32,
+    /// By how much the time may differ from the quote's, percent of that.
+    pub duration_percent: u32,
+    /// By how much it may differ in any case.
+    #[serde(with = "humantime_serde")]
+    pub duration_spare: Duration,
+    /// A car that was not seen for longer than this was not followed.
+    #[serde(with = "humantime_serde")]
+    pub gap_max: Duration,
+    /// How long after the end matching is waited for when it is away.
+    #[serde(with = "humantime_serde")]
+    pub measure_within: Duration,
+}
+
+impl Default for FinalFare {
+    fn default() -> Self {
+        Self {
+            distance_percent: 25,
+            distance_spare_meters: 1_000,
+            duration_percent: 75,
+            duration_spare: Duration::from_secs(10 * 60),
+            gap_max: Duration::from_secs(3 * 60),
+            measure_within: Duration::from_secs(60),
+        }
+    }
+}
+
 /// Links by which somebody without an account sees a ride.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -193,6 +229,7 @@ impl Default for Config {
             no_show_after: Duration::from_secs(5 * 60),
             cancellation: Cancellation::default(),
             booking: BookingConfig::default(),
+            final_fare: FinalFare::default(),
             share: ShareConfig::default(),
             rating: RatingConfig::default(),
             sos_after_end: Duration::from_secs(60 * 60),

@@ -155,6 +155,7 @@ async fn go_on(
         dropoff: quote.way.dropoff,
         seats: asked.seats,
         fare: quote.fare,
+        tariff: quote.tariff,
         fees: quote.fees,
         distance_m: quote.way.distance_m,
         duration_ms: quote.way.duration_ms,

@@ -20,6 +20,7 @@ use tonic::Status;
 use crate::{
     app::{App, BILLING, MATCHING},
     error::Error,
+    fare,
     trip::PaymentState,
 };
 
@@ -52,6 +53,11 @@ async fn to_billing(app: Arc<App>, event: OutboxEvent) -> Result<(), DeliveryErr
     let trip_id: TripId = event.trip_id.parse().map_err(DeliveryError::failed)?;
     let payment = match event.kind() {
         TripEventKind::Completed => {
+            match fare::settle(&app, trip_id).await {
+                Ok(()) => {}
+                Err(Error::Database(error)) => return Err(error.into()),
+                Err(error) => return Err(Status::from(error).into()),
+            }
             capture(&app, trip_id, event.driver_id, CaptureReason::Fare).await?
         }
         TripEventKind::Cancelled | TripEventKind::NoShow | TripEventKind::Expired => {

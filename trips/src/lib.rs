@@ -2,7 +2,8 @@
 //! other services.
 //!
 //! Follow one ride: [`quote`] and [`create`] make it, [`booking`] waits for its time, [`saga`] finds it a
-//! driver, [`drive`] moves it to its end, [`deliver`] tells the other services, [`watch`] shows it
+//! driver, [`drive`] moves it to its end, [`fare`] says what it costs, [`deliver`] tells
+//! the other services, [`watch`] shows it
 //! meanwhile. What may happen when is decided by [`state`], a pure function; what only the database can
 //! decide is in [`store`].
 
@@ -27,6 +28,7 @@ mod deliver;
 mod drive;
 mod error;
 mod events;
+mod fare;
 mod fields;
 mod grpc;
 mod hub;

@@ -27,7 +27,7 @@ use crate::{
         fresh_id,
         quotes::{Price, Way},
     },
-    trip::{Fees, Place},
+    trip::{Fees, Place, Tariff},
 };
 
 /// What is to be priced.
@@ -270,6 +270,7 @@ async fn fare(
         dropoff: Some(way.dropoff.into()),
         surge_percent,
         extra_stops: u32::try_from(way.stops.len()).unwrap_or(u32::MAX),
+        ..QuoteFareRequest::default()
     };
     app.call(billing.quote_fare(request))
         .await
@@ -340,6 +341,10 @@ fn kept(app: &App, offered: &Offered, fare: &FareQuote) -> Result<Price, Error> 
         quote_id: QuoteId(fresh_id(app.now())),
         product: offered.product.clone(),
         seats_max: offered.seats,
+        tariff: Tariff {
+            version: fare.tariff_version.clone(),
+            surge_percent: fare.surge_percent,
+        },
         fees: Fees {
             cancellation_minor: fee(&fare.cancellation_fee, total.currency)?,
             no_show_minor: fee(&fare.no_show_fee, total.currency)?,

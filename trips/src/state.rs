@@ -364,4 +364,4 @@ pub(crate) fn change(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

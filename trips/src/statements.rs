@@ -32,6 +32,10 @@ jitney_platform::statements! {
     SET_PAYMENT_STATE = "-- set_payment_state: what billing answered; only money that still moves can
         UPDATE trip SET payment_state = $2
         WHERE trip_id = $1 AND payment_state IN ('HELD', 'UNKNOWN') AND payment_state <> $2";
+    /// What a trip costs.
+    DECIDE_FARE = "-- decide_fare: what a trip costs that was driven; the first decision counts
+        UPDATE trip SET driven_m = $2, final_fare_minor = $3, final_quote_id = $4
+        WHERE trip_id = $1 AND final_fare_minor IS NULL";
     /// Versions of watched trips.
     READ_VERSIONS = "-- read_versions: how far the watched trips are, in one statement for all watchers
         SELECT trip_id, version, payment_state FROM trip WHERE trip_id = ANY ($1)";
@@ -199,20 +203,21 @@ jitney_platform::statements! {
             quote_id, asked_by, product, pickup_latitude, pickup_longitude, dropoff_latitude,
             dropoff_longitude, distance_m, duration_ms, fare_quote_id, fare_minor, fare_currency,
             expires_at, created_at, seats_max, cancellation_fee_minor, no_show_fee_minor,
-            pickup_at, stops)
+            pickup_at, stops, tariff_version, surge_percent)
         SELECT q.quote_id, $1, q.product, $2, $3, $4, $5, $6, $7, q.fare_quote_id, q.fare_minor,
             q.fare_currency, q.expires_at, $8, q.seats_max, q.cancellation_fee_minor, q.no_show_fee_minor,
-            $18, $19
+            $18, $19, q.tariff_version, q.surge_percent
         FROM unnest($9::uuid[], $10::text[], $11::text[], $12::bigint[], $13::text[],
-            $14::timestamptz[], $15::integer[], $16::bigint[], $17::bigint[])
+            $14::timestamptz[], $15::integer[], $16::bigint[], $17::bigint[],
+            $20::text[], $21::integer[])
             AS q (quote_id, product, fare_quote_id, fare_minor, fare_currency, expires_at, seats_max,
-                cancellation_fee_minor, no_show_fee_minor)";
+                cancellation_fee_minor, no_show_fee_minor, tariff_version, surge_percent)";
     /// A quote.
     READ_QUOTE = "-- read_quote: a quote and whether it still holds, by the database's clock
         SELECT quote_id, asked_by, product, pickup_latitude, pickup_longitude, dropoff_latitude,
             dropoff_longitude, distance_m, duration_ms, fare_quote_id, fare_minor, fare_currency,
             seats_max, cancellation_fee_minor, no_show_fee_minor, pickup_at, stops,
-            expires_at > clock_timestamp() AS holds
+            tariff_version, surge_percent, expires_at > clock_timestamp() AS holds
         FROM quote WHERE quote_id = $1";
     /// Quotes nobody can use any more.
     PURGE_QUOTES = "-- purge_quotes: quotes that ran out longer ago than a request may take

@@ -236,6 +236,25 @@ impl Stop {
     }
 }
 
+/// What a fare was reckoned under.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tariff {
+    /// Billing's name for it.
+    pub version: String,
+    /// What scarcity made of the fare, percent.
+    pub surge_percent: u32,
+}
+
+impl Tariff {
+    /// From two columns that are written together.
+    pub fn kept(version: Option<String>, surge_percent: Option<i32>) -> Option<Tariff> {
+        Some(Tariff {
+            version: version?,
+            surge_percent: surge_percent?.max(0).cast_unsigned(),
+        })
+    }
+}
+
 /// What is known of a ride that was booked for later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Booking {
@@ -280,6 +299,14 @@ pub struct Trip {
     pub fees: Fees,
     /// Which of them it did cost.
     pub fee: Fee,
+    /// What the fare was reckoned under; `None` for trips made before that was kept.
+    pub tariff: Option<Tariff>,
+    /// How far the rider was driven, metres; once the ride has ended, if somebody followed the car.
+    pub driven_m: Option<i64>,
+    /// What the ride costs; once it has ended and that is decided.
+    pub final_fare: Option<Money>,
+    /// Billing's name for that price; `None` when it is the up-front fare.
+    pub final_quote_id: Option<String>,
     /// Driving distance as quoted, metres.
     pub distance_m: i64,
     /// Driving time as quoted, milliseconds.

@@ -169,6 +169,8 @@ fn shown(trip: &Trip, viewer: &Viewer) -> wire::Trip {
             .booking
             .as_ref()
             .map(|booking| timestamp(booking.pickup_at)),
+        final_fare: trip.final_fare.filter(|_| !is_guest).map(Into::into),
+        driven_meters: trip.driven_m.filter(|_| !is_guest),
         pickup_due_at: trip.pickup_due_at.map(timestamp),
     }
 }

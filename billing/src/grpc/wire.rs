@@ -155,6 +155,10 @@ pub(super) fn receipt(receipt: Receipt, view: View) -> pb::Receipt {
         refunded: money(receipt.refunded_minor, currency),
         refunds: refunds.map(|given| refund(given, view)).collect(),
         payment_state: payment_state.into(),
+        upfront: money(
+            receipt.upfront_minor.unwrap_or(receipt.total_minor),
+            currency,
+        ),
         fare: money(receipt.total_minor, currency),
         credit: money(receipt.credit_minor, currency),
         payment_method: told_method(receipt.payment_method),

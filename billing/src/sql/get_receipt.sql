@@ -4,6 +4,7 @@ SELECT
     to_jsonb(receipt) || jsonb_build_object(
         'refunded_minor', charge.refunded,
         'tip_minor', charge.tipped,
+        'upfront_minor', charge.upfront_minor,
         'refunds', coalesce(
             (
                 SELECT jsonb_agg(to_jsonb(refund) ORDER BY seq)

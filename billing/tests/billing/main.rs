@@ -3,6 +3,7 @@
 
 mod access;
 mod cash;
+mod changed;
 mod everything;
 mod expiry;
 mod fees;

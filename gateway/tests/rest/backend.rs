@@ -388,6 +388,7 @@ fake! { BillingService {
     quote_fare(billing::QuoteFareRequest) -> billing::QuoteFareResponse;
     authorize_hold(billing::AuthorizeHoldRequest) -> billing::AuthorizeHoldResponse;
     capture_hold(billing::CaptureHoldRequest) -> billing::CaptureHoldResponse;
+    change_hold(billing::ChangeHoldRequest) -> billing::ChangeHoldResponse;
     void_hold(billing::VoidHoldRequest) -> billing::VoidHoldResponse;
     get_receipt(billing::GetReceiptRequest) -> billing::GetReceiptResponse;
     refund_trip(billing::RefundTripRequest) -> billing::RefundTripResponse;

@@ -10,7 +10,7 @@ use rand::RngExt;
 
 use crate::{
     state::{Change, Context, State},
-    trip::{Booking, By, Fee, Fees, PaymentState, Place, Stop, Trip},
+    trip::{Booking, By, Fee, Fees, PaymentState, Place, Stop, Tariff, Trip},
 };
 
 /// A ride that is paid for: its fare is held.
@@ -32,6 +32,8 @@ pub struct Request {
     pub seats: u32,
     /// The up-front fare.
     pub fare: Money,
+    /// What the fare was reckoned under.
+    pub tariff: Option<Tariff>,
     /// What its end may cost instead.
     pub fees: Fees,
     /// Driving distance as quoted, metres.
@@ -69,6 +71,10 @@ pub fn apply(request: &Request, context: &Context, dice: &mut impl rand::Rng) ->
         dropoff: request.dropoff,
         seats: request.seats,
         fare: request.fare,
+        tariff: request.tariff.clone(),
+        driven_m: None,
+        final_fare: None,
+        final_quote_id: None,
         fees: request.fees,
         fee: Fee::None,
         distance_m: request.distance_m,

@@ -31,7 +31,7 @@ use crate::{
 mod conditions;
 mod table;
 
-fn at(second: i64) -> DateTime<Utc> {
+pub(crate) fn at(second: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::seconds(second)
 }
 
@@ -76,6 +76,7 @@ fn requested() -> Trip {
         dropoff: place,
         seats: 2,
         fare: Money::new(890, "EUR".parse().unwrap()),
+        tariff: None,
         fees: Fees {
             cancellation_minor: 400,
             no_show_minor: 600,
@@ -110,7 +111,7 @@ fn offer_in(state: OfferState) -> Offer {
 }
 
 /// A trip in a state, as it would have come there.
-fn trip_in(state: State) -> Trip {
+pub(crate) fn trip_in(state: State) -> Trip {
     let mut trip = Trip {
         state,
         version: 5,

@@ -21,6 +21,7 @@ use crate::{
 mod bookings;
 mod change;
 mod claims;
+pub mod fares;
 pub mod keys;
 pub mod list;
 pub mod quotes;

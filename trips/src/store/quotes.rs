@@ -12,7 +12,7 @@ use super::{Store, millis};
 use crate::{
     error::Error,
     statements,
-    trip::{Fees, Place},
+    trip::{Fees, Place, Tariff},
 };
 
 /// The way a price is for.
@@ -49,6 +49,8 @@ pub struct Price {
     pub seats_max: u32,
     /// What a trip's end may cost instead.
     pub fees: Fees,
+    /// What it was reckoned under.
+    pub tariff: Tariff,
 }
 
 /// A quote as it is kept.
@@ -72,6 +74,8 @@ pub struct Quote {
     pub seats_max: Option<u32>,
     /// What a trip's end may cost instead.
     pub fees: Fees,
+    /// What it was reckoned under; `None` for quotes made before that was kept.
+    pub tariff: Option<Tariff>,
 }
 
 #[derive(FromRow)]
@@ -94,6 +98,8 @@ struct QuoteRow {
     no_show_fee_minor: i64,
     pickup_at: Option<DateTime<Utc>>,
     stops: Json<Vec<Place>>,
+    tariff_version: Option<String>,
+    surge_percent: Option<i32>,
 }
 
 impl Store {
@@ -124,6 +130,14 @@ impl Store {
             .iter()
             .map(|price| i32::try_from(price.seats_max).unwrap_or(i32::MAX))
             .collect();
+        let tariffs = prices.iter().map(|price| &price.tariff);
+        let versions: Vec<&str> = tariffs
+            .clone()
+            .map(|tariff| tariff.version.as_str())
+            .collect();
+        let surges: Vec<i32> = tariffs
+            .map(|tariff| tariff.surge_percent.cast_signed())
+            .collect();
         let fees = |of: fn(&Fees) -> i64| -> Vec<i64> {
             prices.iter().map(|price| of(&price.fees)).collect()
         };
@@ -147,6 +161,8 @@ impl Store {
             .bind(fees(|fees| fees.no_show_minor))
             .bind(way.pickup_at)
             .bind(Json(&way.stops))
+            .bind(versions)
+            .bind(surges)
             .execute(self.pool())
             .await?;
         Ok(())
@@ -188,6 +204,7 @@ impl Store {
             ),
             holds: row.holds,
             seats_max: row.seats_max.map(|seats| seats.max(0).cast_unsigned()),
+            tariff: Tariff::kept(row.tariff_version, row.surge_percent),
             fees: Fees {
                 cancellation_minor: row.cancellation_fee_minor,
                 no_show_minor: row.no_show_fee_minor,

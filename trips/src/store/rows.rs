@@ -20,7 +20,7 @@ use crate::{
     statements,
     trip::{
         Actor, AssignedDriver, Beside, Booking, By, Fee, Fees, LogEntry, Offer, OfferState,
-        PaymentState, Place, Stop, Trip,
+        PaymentState, Place, Stop, Tariff, Trip,
     },
 };
 
@@ -67,6 +67,11 @@ pub(super) struct TripRow {
     fare_quote_id: Option<String>,
     pay_in_cash: bool,
     stops: Json<Vec<Stop>>,
+    tariff_version: Option<String>,
+    surge_percent: Option<i32>,
+    driven_m: Option<i64>,
+    final_fare_minor: Option<i64>,
+    final_quote_id: Option<String>,
 }
 
 /// The offer beside a trip, as `read_trip` and the lists join it.
@@ -142,6 +147,7 @@ impl TripRow {
             }),
             _ => None,
         };
+        let currency = id("currency", &self.fare_currency)?;
         Ok(Trip {
             trip_id: TripId(self.trip_id),
             version: self.version,
@@ -160,7 +166,13 @@ impl TripRow {
                 longitude: self.dropoff_longitude,
             },
             seats: self.seats.max(1).cast_unsigned(),
-            fare: Money::new(self.fare_minor, id("currency", &self.fare_currency)?),
+            fare: Money::new(self.fare_minor, currency),
+            tariff: Tariff::kept(self.tariff_version, self.surge_percent),
+            driven_m: self.driven_m,
+            final_fare: self
+                .final_fare_minor
+                .map(|minor| Money::new(minor, currency)),
+            final_quote_id: self.final_quote_id,
             fees: Fees {
                 cancellation_minor: self.cancellation_fee_minor,
                 no_show_minor: self.no_show_fee_minor,
@@ -260,7 +272,7 @@ type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
 /// The statement that writes a trip's first version.
 pub(super) fn insert(trip: &Trip) -> Statement<'_> {
-    let booking = trip.booking.as_ref();
+    let (booking, tariff) = (trip.booking.as_ref(), trip.tariff.as_ref());
     sqlx::query(statements::INSERT_TRIP)
         .bind(trip.trip_id.0)
         .bind(trip.version)
@@ -288,6 +300,8 @@ pub(super) fn insert(trip: &Trip) -> Statement<'_> {
         .bind(booking.map(|booking| booking.fare_quote_id.as_str()))
         .bind(booking.is_some_and(|booking| booking.payment_method == PaymentMethod::Cash))
         .bind(Json(&trip.stops))
+        .bind(tariff.map(|tariff| tariff.version.as_str()))
+        .bind(tariff.map(|tariff| tariff.surge_percent.cast_signed()))
 }
 
 /// The statement that writes a trip's next version.

@@ -5,6 +5,7 @@ mod beside;
 mod booked;
 mod create;
 mod fees;
+mod final_fare;
 mod finish;
 mod lists;
 mod offers;

@@ -49,7 +49,7 @@ async fn stops_are_priced_kept_and_made_in_order() {
         .quotes
         .remove(0);
     assert_eq!(quote.stops, way(2).stops);
-    assert_eq!(city.billing.extra_stops(), Some(2));
+    assert_eq!(city.billing.asked().unwrap().extra_stops, 2);
     let with = |stops: i32| CreateTripRequest {
         stops: way(stops).stops,
         ..usual_request(&quote.quote_id, "k")

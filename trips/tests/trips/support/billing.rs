@@ -30,8 +30,9 @@ struct State {
     is_away: bool,
     turned_away: u32,
     loses_hold_answers: u32,
+    loses_captures: u32,
     quotes_live: Option<Duration>,
-    extra_stops: Option<u32>,
+    asked: Option<QuoteFareRequest>,
 }
 
 struct Held {
@@ -121,11 +122,29 @@ impl FakeBilling {
         self.lock().loses_hold_answers = number;
     }
 
+    /// Does not hear the next captures.
+    pub fn lose_captures(&self, number: u32) {
+        self.lock().loses_captures = number;
+    }
+
     /// Releases a hold behind everybody's back.
     pub fn lapse(&self, trip_id: &str) {
         if let Some(held) = self.lock().holds.get_mut(trip_id) {
             held.state = HoldState::Voided;
         }
+    }
+
+    /// The quote a trip's fare is held under.
+    pub fn held_under(&self, trip_id: &str) -> Option<String> {
+        self.lock()
+            .holds
+            .get(trip_id)
+            .map(|held| held.quote_id.clone())
+    }
+
+    /// What was last asked to be priced.
+    pub fn asked(&self) -> Option<QuoteFareRequest> {
+        self.lock().asked.clone()
     }
 
     /// Holds a trip's fare behind everybody's back.
@@ -137,11 +156,6 @@ impl FakeBilling {
             payment_method: PaymentMethod::Card,
         };
         self.lock().holds.insert(trip_id.to_owned(), held);
-    }
-
-    /// How many stops the last quote was asked for with.
-    pub fn extra_stops(&self) -> Option<u32> {
-        self.lock().extra_stops
     }
 
     /// Quotes from now on hold so long.
@@ -181,21 +195,23 @@ played! { {
     ) -> Result<Response<QuoteFareResponse>, Status> {
         let mut state = self.here()?;
         let request = request.into_inner();
-        state.extra_stops = Some(request.extra_stops);
+        state.asked = Some(request.clone());
         let live = state.quotes_live.unwrap_or(Duration::from_secs(300));
         let line = |kind: FareLineKind, minor| FareLine {
             kind: kind.into(),
             amount: euros(minor),
         };
+        // The usual way costs 8.90, another a cent for every ten metres more.
+        let longer = (request.distance_meters - 4_200) / 10;
         let quote = FareQuote {
             quote_id: Uuid::now_v7().to_string(),
             product: request.product,
             tariff_version: "1".to_owned(),
             lines: vec![
                 line(FareLineKind::Base, 250),
-                line(FareLineKind::MinimumTopUp, 640),
+                line(FareLineKind::MinimumTopUp, 640 + longer),
             ],
-            total: euros(890),
+            total: euros(890 + longer),
             expires_at: Some(timestamp(
                 // A booked ride's price holds until then, and so long beyond.
                 moment_of(request.pickup_at.as_ref()) + live,
@@ -245,6 +261,10 @@ played! { {
     ) -> Result<Response<CaptureHoldResponse>, Status> {
         let request = request.into_inner();
         let mut state = self.here()?;
+        if state.loses_captures > 0 {
+            state.loses_captures -= 1;
+            return Err(Code::Unavailable.status("not heard"));
+        }
         let held = state
             .holds
             .get_mut(&request.trip_id)
@@ -262,6 +282,25 @@ played! { {
         Ok(Response::new(CaptureHoldResponse {
             hold,
             receipt: None,
+        }))
+    }
+
+    async fn change_hold(
+        &self,
+        request: Request<ChangeHoldRequest>,
+    ) -> Result<Response<ChangeHoldResponse>, Status> {
+        let request = request.into_inner();
+        let mut state = self.here()?;
+        let held = state
+            .holds
+            .get_mut(&request.trip_id)
+            .ok_or_else(|| Code::NotFound.status("no such hold"))?;
+        if held.state != HoldState::Held {
+            return Err(Code::HoldNotOpen.status("the hold is not open"));
+        }
+        held.quote_id = request.quote_id;
+        Ok(Response::new(ChangeHoldResponse {
+            hold: hold(&request.trip_id, HoldState::Held),
         }))
     }
 

@@ -50,6 +50,7 @@ struct State {
     searches_turned_away: usize,
     without_driver: HashSet<String>,
     driven_m: HashMap<String, i64>,
+    measures_turned_away: usize,
 }
 
 /// A search, as matching sees it.
@@ -185,6 +186,11 @@ impl FakeMatching {
     /// Knows nothing of a driver.
     pub fn forget_driver(&self, driver: &str) {
         self.lock().without_driver.insert(driver.to_owned());
+    }
+
+    /// How often it was asked how far riders were driven while it was away.
+    pub fn measures_turned_away(&self) -> usize {
+        self.lock().measures_turned_away
     }
 
     /// A trip's rider was driven so far, metres.
@@ -391,7 +397,10 @@ played! { {
         &self,
         request: Request<wire::MeasureTripRequest>,
     ) -> Result<Response<wire::MeasureTripResponse>, Status> {
-        self.here()?;
+        if let Err(away) = self.here() {
+            self.lock().measures_turned_away += 1;
+            return Err(away);
+        }
         let driven_m = self.lock().driven_m.get(&request.into_inner().trip_id).copied();
         let distance_meters = driven_m.ok_or_else(|| Code::NotFound.status("not followed"))?;
         Ok(Response::new(wire::MeasureTripResponse {

@@ -1,0 +1,58 @@
+-- change_hold: puts an open hold under another quote; what is held becomes its total
+-- $1 key, $2 request hash, $3 trip, $4 quote
+--
+-- Answers one row, or none when there is no such charge. The limit is not asked: the ride is being
+-- driven, and somebody has to pay for it. Nor is the quote's expiry: it says until when a ride may be
+-- ordered at it. Locks and duplicates: as in capture_hold.
+WITH prior AS (
+    SELECT outcome, request_hash, answer FROM idempotency WHERE scope = 'change' AND key = $1
+),
+charge AS (
+    SELECT * FROM trip_charge
+    WHERE trip_id = $3 AND NOT EXISTS (SELECT 1 FROM prior)
+    FOR UPDATE
+),
+judged AS (
+    SELECT
+        locked.trip_id, locked.at, locked.authorised AS before_minor, quote.total_minor,
+        CASE
+            WHEN locked.state <> 'HELD' OR locked.expires_at <= locked.at THEN 'HOLD_NOT_OPEN'
+            WHEN quote.id IS NULL THEN 'NO_QUOTE'
+            WHEN quote.currency <> locked.currency THEN 'OTHER_CURRENCY'
+            ELSE 'DONE'
+        END AS outcome
+    FROM (SELECT charge.*, clock_timestamp() AS at FROM charge) AS locked
+    LEFT JOIN fare_quote AS quote ON quote.id = $4
+),
+changed AS (
+    UPDATE trip_charge AS charge
+    SET quote_id = $4, authorised = judged.total_minor,
+        upfront_minor = coalesce(charge.upfront_minor, charge.authorised)
+    FROM judged
+    WHERE charge.trip_id = judged.trip_id AND judged.outcome = 'DONE'
+    RETURNING charge.*
+),
+exposed AS (
+    UPDATE rider_exposure AS exposure
+    SET held_minor = exposure.held_minor + judged.total_minor - judged.before_minor
+    FROM changed
+    JOIN judged ON judged.trip_id = changed.trip_id
+    WHERE changed.payment_method <> 'CASH'
+        AND exposure.rider_id = changed.rider_id AND exposure.currency = changed.currency
+),
+decided AS (
+    SELECT
+        judged.at, judged.outcome,
+        jsonb_build_object('hold', coalesce(to_jsonb(changed), to_jsonb(charge))) AS answer
+    FROM judged
+    CROSS JOIN charge
+    LEFT JOIN changed ON true
+),
+kept AS (
+    INSERT INTO idempotency (scope, key, request_hash, outcome, answer, created_at)
+    SELECT 'change', $1, $2, outcome, answer, at
+    FROM decided WHERE outcome IN ('DONE', 'HOLD_NOT_OPEN')
+)
+SELECT outcome, request_hash, answer FROM prior
+UNION ALL
+SELECT outcome, $2, answer FROM decided
