@@ -30,6 +30,8 @@ pub struct Config {
     /// captured, and it never stands in the way of a new one.
     #[serde(with = "humantime_serde")]
     pub lapse_interval: Duration,
+    /// How captures that wait are run together.
+    pub batch: BatchConfig,
     /// Every tariff there is, in any order. The one in force is the newest whose `effective_from`
     /// has come. A version that a database has seen never changes: give new prices a new version.
     pub tariffs: Vec<Tariff>,
@@ -43,7 +45,35 @@ impl Default for Config {
             hold_validity: Duration::from_secs(24 * 60 * 60),
             hold_limit_minor: 50_000,
             lapse_interval: Duration::from_secs(30),
+            batch: BatchConfig::default(),
             tariffs: vec![tariff::built_in()],
+        }
+    }
+}
+
+/// How captures that wait are run together, as one statement. One that waits alone is run at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BatchConfig {
+    /// How many captures one statement takes at most; 1 has each run alone, side by side.
+    pub size_max: usize,
+    /// How long a capture waits for others to fill the statement, where several wait already. For
+    /// example `2ms`.
+    #[serde(with = "humantime_serde")]
+    pub wait_max: Duration,
+    /// How many captures may wait. Above that they are refused at once, to be tried again.
+    pub queue_max: usize,
+    /// How many statements run side by side; each takes a connection.
+    pub workers: usize,
+}
+
+impl Default for BatchConfig {
+    fn default() -> Self {
+        Self {
+            size_max: 50,
+            wait_max: Duration::from_millis(2),
+            queue_max: 2_000,
+            workers: 4,
         }
     }
 }
@@ -62,6 +92,18 @@ pub enum ConfigError {
         shortest: Duration,
         /// The most it may hold.
         longest: Duration,
+    },
+    /// A number that is too small or too large.
+    #[error("billing.{field} must be between {least} and {most}, not {value}")]
+    Number {
+        /// The field.
+        field: &'static str,
+        /// What it holds.
+        value: usize,
+        /// The least it may hold.
+        least: usize,
+        /// The most it may hold.
+        most: usize,
     },
     /// A limit that is negative or too large to be added up safely.
     #[error("billing.hold_limit_minor must be between 0 and {MAX_MINOR}, not {0}")]
@@ -106,10 +148,40 @@ impl Config {
             Duration::from_millis(10),
             DAY,
         )?;
+        self.batch.validate()?;
         if !(0..=MAX_MINOR).contains(&self.hold_limit_minor) {
             return Err(ConfigError::HoldLimit(self.hold_limit_minor));
         }
         tariff::validate(&self.tariffs)?;
+        Ok(())
+    }
+}
+
+impl BatchConfig {
+    fn validate(&self) -> Result<(), ConfigError> {
+        for (field, value, most) in [
+            ("batch.size_max", self.size_max, 500),
+            ("batch.queue_max", self.queue_max, 1_000_000),
+            ("batch.workers", self.workers, 100),
+        ] {
+            if !(1..=most).contains(&value) {
+                return Err(ConfigError::Number {
+                    field,
+                    value,
+                    least: 1,
+                    most,
+                });
+            }
+        }
+        let longest = Duration::from_secs(1);
+        if self.wait_max > longest {
+            return Err(ConfigError::Duration {
+                field: "batch.wait_max",
+                value: self.wait_max,
+                shortest: Duration::ZERO,
+                longest,
+            });
+        }
         Ok(())
     }
 }
@@ -188,6 +260,10 @@ mod tests {
             |c| c.lapse_interval = Duration::ZERO,
             "billing.lapse_interval",
         );
+        refuse(|c| c.batch.size_max = 0, "billing.batch.size_max");
+        refuse(|c| c.batch.queue_max = 0, "billing.batch.queue_max");
+        refuse(|c| c.batch.workers = 1_000, "billing.batch.workers");
+        refuse(|c| c.batch.wait_max = DAY, "billing.batch.wait_max");
         refuse(|c| c.hold_limit_minor = -1, "billing.hold_limit_minor");
         refuse(|c| c.tariffs.clear(), "billing.tariffs");
     }

@@ -18,12 +18,23 @@ const FENCES: [&str; 4] = [
     "receipt_pkey",
 ];
 
-/// The one row a money statement answers.
-#[derive(FromRow)]
+/// The row a money statement answers.
+#[derive(Clone, FromRow)]
 pub(super) struct Decision {
     outcome: String,
     request_hash: Vec<u8>,
     answer: Json<Answer>,
+}
+
+impl Decision {
+    /// Whether it is kept with the key and said again.
+    pub(super) fn is_kept(&self) -> bool {
+        let named = |outcome: &Outcome| outcome.name() == self.outcome;
+        Outcome::ALL
+            .iter()
+            .find(|&o| named(o))
+            .is_some_and(|o| o.is_kept())
+    }
 }
 
 /// What to do about it.

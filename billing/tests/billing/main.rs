@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod access;
+mod batches;
 mod expiry;
 mod fees;
 mod races;

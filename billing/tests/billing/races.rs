@@ -12,12 +12,19 @@ use prost::Message;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::support::{Held, Sandbox, authorize};
+use crate::support::{Held, Sandbox, authorize, one_by_one};
 
 const DUPLICATES: usize = 50;
 
 /// Connections of the service: so many statements can wait at once.
 const CONNECTIONS: usize = 8;
+
+/// Captures run alone and together, and how many statements wait at once then.
+fn both() -> [(Config, usize); 2] {
+    let together = Config::default();
+    let workers = together.batch.workers;
+    [(one_by_one(), CONNECTIONS), (together, workers)]
+}
 
 /// Everybody's rows, locked by somebody else: whoever moves money has to wait, with a view of the
 /// database from before the others moved theirs.
@@ -70,11 +77,12 @@ impl Turnstile {
 /// Starts all calls, lets them queue before the same rows, and then go at once.
 async fn at_once<T: Send + 'static>(
     sandbox: &Sandbox,
+    waiting: usize,
     calls: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
 ) -> Vec<T> {
     let mut turnstile = Turnstile::close(sandbox).await;
     let tasks: Vec<_> = calls.into_iter().map(tokio::spawn).collect();
-    turnstile.queue(tasks.len().min(CONNECTIONS)).await;
+    turnstile.queue(tasks.len().min(waiting)).await;
     turnstile.open().await;
     let mut answers = Vec::with_capacity(tasks.len());
     for task in tasks {
@@ -103,45 +111,51 @@ async fn assert_charged_once(sandbox: &Sandbox, held: &Held) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_capture_many_times_at_once() {
-    let sandbox = Sandbox::new().await;
-    let held = sandbox.held("anna").await;
-    let answers = at_once(
-        &sandbox,
-        (0..DUPLICATES).map(|_| {
-            let (mut trips, request) = (sandbox.trips(), held.capture("c"));
-            async move { trips.capture_hold(request).await }
-        }),
-    )
-    .await;
-    let bytes: Vec<_> = answers
-        .into_iter()
-        .map(|a| a.unwrap().into_inner().encode_to_vec())
-        .collect();
-    assert!(
-        bytes.windows(2).all(|pair| pair[0] == pair[1]),
-        "one answer for all"
-    );
-    assert_charged_once(&sandbox, &held).await;
+    for (config, waiting) in both() {
+        let sandbox = Sandbox::with(config).await;
+        let held = sandbox.held("anna").await;
+        let answers = at_once(
+            &sandbox,
+            waiting,
+            (0..DUPLICATES).map(|_| {
+                let (mut trips, request) = (sandbox.trips(), held.capture("c"));
+                async move { trips.capture_hold(request).await }
+            }),
+        )
+        .await;
+        let bytes: Vec<_> = answers
+            .into_iter()
+            .map(|a| a.unwrap().into_inner().encode_to_vec())
+            .collect();
+        assert!(
+            bytes.windows(2).all(|pair| pair[0] == pair[1]),
+            "one answer for all"
+        );
+        assert_charged_once(&sandbox, &held).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_captures_of_one_trip_at_once() {
-    let sandbox = Sandbox::new().await;
-    let held = sandbox.held("anna").await;
-    let answers = at_once(
-        &sandbox,
-        (0..DUPLICATES).map(|n| {
-            let (mut trips, request) = (sandbox.trips(), held.capture(&format!("c{n}")));
-            async move { trips.capture_hold(request).await }
-        }),
-    )
-    .await;
-    let (done, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
-    assert_eq!(done.len(), 1);
-    for answer in refused {
-        assert_eq!(Code::of(&answer.unwrap_err()), Some(Code::HoldNotOpen));
+    for (config, waiting) in both() {
+        let sandbox = Sandbox::with(config).await;
+        let held = sandbox.held("anna").await;
+        let answers = at_once(
+            &sandbox,
+            waiting,
+            (0..DUPLICATES).map(|n| {
+                let (mut trips, request) = (sandbox.trips(), held.capture(&format!("c{n}")));
+                async move { trips.capture_hold(request).await }
+            }),
+        )
+        .await;
+        let (done, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+        assert_eq!(done.len(), 1);
+        for answer in refused {
+            assert_eq!(Code::of(&answer.unwrap_err()), Some(Code::HoldNotOpen));
+        }
+        assert_charged_once(&sandbox, &held).await;
     }
-    assert_charged_once(&sandbox, &held).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -193,6 +207,7 @@ async fn the_same_hold_many_times_at_once() {
     let request = authorize(&Uuid::now_v7().to_string(), "anna", &quote.quote_id);
     let answers = at_once(
         &sandbox,
+        CONNECTIONS,
         (0..DUPLICATES).map(|_| {
             let (mut trips, request) = (sandbox.trips(), request.clone());
             async move { trips.authorize_hold(request).await }
@@ -231,6 +246,7 @@ async fn many_holds_of_one_rider_at_once_stay_below_the_limit() {
     );
     let answers = at_once(
         &sandbox,
+        CONNECTIONS,
         (0..DUPLICATES).map(|_| {
             let mut trips = sandbox.trips();
             let request = authorize(&Uuid::now_v7().to_string(), "anna", &quote.quote_id);
@@ -248,64 +264,70 @@ async fn many_holds_of_one_rider_at_once_stay_below_the_limit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_key_for_many_trips_at_once_moves_one() {
-    let sandbox = Sandbox::new().await;
-    let mut all = Vec::new();
-    for _ in 0..8 {
-        all.push(sandbox.held("anna").await);
+    for (config, waiting) in both() {
+        let sandbox = Sandbox::with(config).await;
+        let mut all = Vec::new();
+        for _ in 0..8 {
+            all.push(sandbox.held("anna").await);
+        }
+        let answers = at_once(
+            &sandbox,
+            waiting,
+            all.iter().map(|held| {
+                let (mut trips, request) = (sandbox.trips(), held.capture("the one key"));
+                async move { trips.capture_hold(request).await }
+            }),
+        )
+        .await;
+        let (done, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+        assert_eq!(done.len(), 1);
+        for answer in refused {
+            assert_eq!(
+                Code::of(&answer.unwrap_err()),
+                Some(Code::IdempotencyKeyReused)
+            );
+        }
+        assert_eq!(sandbox.count("journal_entry").await, 1);
+        assert!(sandbox.check().await.balanced);
     }
-    let answers = at_once(
-        &sandbox,
-        all.iter().map(|held| {
-            let (mut trips, request) = (sandbox.trips(), held.capture("the one key"));
-            async move { trips.capture_hold(request).await }
-        }),
-    )
-    .await;
-    let (done, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
-    assert_eq!(done.len(), 1);
-    for answer in refused {
-        assert_eq!(
-            Code::of(&answer.unwrap_err()),
-            Some(Code::IdempotencyKeyReused)
-        );
-    }
-    assert_eq!(sandbox.count("journal_entry").await, 1);
-    assert!(sandbox.check().await.balanced);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_rides_of_the_same_two_at_once_add_up() {
-    let sandbox = Sandbox::new().await;
-    let mut all = Vec::new();
-    for _ in 0..30 {
-        all.push(sandbox.held("anna").await);
+    for (config, waiting) in both() {
+        let sandbox = Sandbox::with(config).await;
+        let mut all = Vec::new();
+        for _ in 0..30 {
+            all.push(sandbox.held("anna").await);
+        }
+        let answers = at_once(
+            &sandbox,
+            waiting,
+            all.iter().map(|held| {
+                let (mut trips, request) = (sandbox.trips(), held.capture(&held.trip));
+                async move { trips.capture_hold(request).await }
+            }),
+        )
+        .await;
+        let earned: i64 = answers
+            .into_iter()
+            .map(|answer| answer.unwrap().into_inner().receipt.unwrap())
+            .map(|receipt: pb::Receipt| receipt.driver_share.unwrap().minor_units)
+            .sum();
+        let owed: i64 = all.iter().map(Held::total).sum();
+        assert_eq!(
+            sandbox.balance(Owner::RiderId("anna".to_owned())).await,
+            owed
+        );
+        assert_eq!(
+            sandbox.balance(Owner::DriverId("ben".to_owned())).await,
+            earned
+        );
+        assert_eq!(sandbox.exposure("anna").await, 0);
+        let check = sandbox.check().await;
+        assert!(check.balanced, "{check:?}");
+        assert_eq!(check.entries, 30);
     }
-    let answers = at_once(
-        &sandbox,
-        all.iter().map(|held| {
-            let (mut trips, request) = (sandbox.trips(), held.capture(&held.trip));
-            async move { trips.capture_hold(request).await }
-        }),
-    )
-    .await;
-    let earned: i64 = answers
-        .into_iter()
-        .map(|answer| answer.unwrap().into_inner().receipt.unwrap())
-        .map(|receipt: pb::Receipt| receipt.driver_share.unwrap().minor_units)
-        .sum();
-    let owed: i64 = all.iter().map(Held::total).sum();
-    assert_eq!(
-        sandbox.balance(Owner::RiderId("anna".to_owned())).await,
-        owed
-    );
-    assert_eq!(
-        sandbox.balance(Owner::DriverId("ben".to_owned())).await,
-        earned
-    );
-    assert_eq!(sandbox.exposure("anna").await, 0);
-    let check = sandbox.check().await;
-    assert!(check.balanced, "{check:?}");
-    assert_eq!(check.entries, 30);
 }
 
 /// When a caller goes away.
