@@ -14,6 +14,7 @@ use std::{
 
 use tokio::{
     sync::{Notify, oneshot},
+    task::JoinHandle,
     time::Instant,
 };
 use tokio_util::task::TaskTracker;
@@ -43,8 +44,8 @@ struct Line {
     waiting: VecDeque<Waiting>,
     /// Workers at work; each ends when nobody waits.
     workers: usize,
-    /// Captures taken out of their batch, which run alone.
-    apart: usize,
+    /// Captures that are run.
+    under_way: usize,
 }
 
 /// A capture and who waits for it.
@@ -101,7 +102,7 @@ impl Captures {
 
     fn put_in_line(self: &Arc<Self>, waiting: Waiting) -> Result<(), Error> {
         let mut line = self.line();
-        if line.waiting.len() + line.apart >= self.config.queue_max {
+        if line.waiting.len() + line.under_way >= self.config.queue_max {
             return Err(Error::Overloaded);
         }
         line.waiting.push_back(waiting);
@@ -133,7 +134,7 @@ impl Captures {
                 for (waiting, answer) in batch.into_iter().zip(answers) {
                     match answer {
                         Some(answer) => waiting.answer(answer),
-                        None => self.run_apart(waiting),
+                        None => drop(self.start(vec![waiting])),
                     }
                 }
             }
@@ -141,7 +142,7 @@ impl Captures {
             Err(error @ sqlx::Error::Database(_)) => {
                 tracing::info!(%error, size = batch.len(), "captures are run one by one");
                 for waiting in batch {
-                    self.run_apart(waiting);
+                    drop(self.start(vec![waiting]));
                 }
             }
             // It cannot be reached: asking once for each would help nobody.
@@ -154,15 +155,18 @@ impl Captures {
         }
     }
 
-    /// Runs one alone, with a task of its own: it may have to wait for another statement, and the
-    /// others are not to wait for it.
-    fn run_apart(self: &Arc<Self>, waiting: Waiting) {
-        self.line().apart += 1;
-        let apart = Apart(Arc::clone(self));
+    /// Runs them in a task of their own.
+    fn start(self: &Arc<Self>, mut batch: Vec<Waiting>) -> JoinHandle<()> {
+        batch.retain(|waiting| !waiting.answer.is_closed());
+        let under_way = UnderWay::count(self, batch.len());
         self.tasks.spawn(async move {
-            apart.0.run_alone(waiting).await;
-            drop(apart);
-        });
+            let captures = &under_way.captures;
+            if batch.len() > 1 {
+                captures.run_together(batch).await;
+            } else if let Some(waiting) = batch.pop() {
+                captures.run_alone(waiting).await;
+            }
+        })
     }
 
     async fn run_alone(&self, waiting: Waiting) {
@@ -176,12 +180,25 @@ impl Captures {
     }
 }
 
-/// Counts a capture that runs apart, for as long as this lives.
-struct Apart(Arc<Captures>);
+/// Counts captures as under way for as long as this lives.
+struct UnderWay {
+    captures: Arc<Captures>,
+    count: usize,
+}
 
-impl Drop for Apart {
+impl UnderWay {
+    fn count(captures: &Arc<Captures>, count: usize) -> UnderWay {
+        captures.line().under_way += count;
+        UnderWay {
+            captures: Arc::clone(captures),
+            count,
+        }
+    }
+}
+
+impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.line().apart -= 1;
+        self.captures.line().under_way -= self.count;
     }
 }
 
@@ -194,13 +211,10 @@ struct Worker {
 
 impl Worker {
     async fn work(mut self) {
-        while let Some(mut batch) = self.next().await {
-            batch.retain(|waiting| !waiting.answer.is_closed());
-            if batch.len() > 1 {
-                self.captures.run_together(batch).await;
-            } else if let Some(waiting) = batch.pop() {
-                self.captures.run_alone(waiting).await;
-            }
+        while let Some(batch) = self.next().await {
+            let run = self.captures.start(batch);
+            // One that is stuck behind somebody's lock goes on without a worker.
+            let _ = tokio::time::timeout(self.captures.config.stall_max, run).await;
         }
     }
 

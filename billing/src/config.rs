@@ -58,22 +58,27 @@ pub struct BatchConfig {
     /// How many captures one statement takes at most; 1 has each run alone, side by side.
     pub size_max: usize,
     /// How long a capture waits for others to fill the statement, where several wait already. For
-    /// example `2ms`.
+    /// example `2ms`; without, whatever waits is run as soon as a worker is free.
     #[serde(with = "humantime_serde")]
     pub wait_max: Duration,
-    /// How many captures may wait. Above that they are refused at once, to be tried again.
+    /// How many captures may wait or be under way. Above that they are refused at once, to be tried
+    /// again.
     pub queue_max: usize,
     /// How many statements run side by side; each takes a connection.
     pub workers: usize,
+    /// How long a statement may be stuck, behind somebody's lock, until another one is run besides.
+    #[serde(with = "humantime_serde")]
+    pub stall_max: Duration,
 }
 
 impl Default for BatchConfig {
     fn default() -> Self {
         Self {
             size_max: 50,
-            wait_max: Duration::from_millis(2),
+            wait_max: Duration::ZERO,
             queue_max: 2_000,
-            workers: 4,
+            workers: 2,
+            stall_max: Duration::from_millis(100),
         }
     }
 }
@@ -173,14 +178,29 @@ impl BatchConfig {
                 });
             }
         }
-        let longest = Duration::from_secs(1);
-        if self.wait_max > longest {
-            return Err(ConfigError::Duration {
-                field: "batch.wait_max",
-                value: self.wait_max,
-                shortest: Duration::ZERO,
-                longest,
-            });
+        let hour = Duration::from_secs(3_600);
+        for (field, value, shortest, longest) in [
+            (
+                "batch.wait_max",
+                self.wait_max,
+                Duration::ZERO,
+                Duration::from_secs(1),
+            ),
+            (
+                "batch.stall_max",
+                self.stall_max,
+                Duration::from_millis(1),
+                hour,
+            ),
+        ] {
+            if !(shortest..=longest).contains(&value) {
+                return Err(ConfigError::Duration {
+                    field,
+                    value,
+                    shortest,
+                    longest,
+                });
+            }
         }
         Ok(())
     }
@@ -264,6 +284,10 @@ mod tests {
         refuse(|c| c.batch.queue_max = 0, "billing.batch.queue_max");
         refuse(|c| c.batch.workers = 1_000, "billing.batch.workers");
         refuse(|c| c.batch.wait_max = DAY, "billing.batch.wait_max");
+        refuse(
+            |c| c.batch.stall_max = Duration::ZERO,
+            "billing.batch.stall_max",
+        );
         refuse(|c| c.hold_limit_minor = -1, "billing.hold_limit_minor");
         refuse(|c| c.tariffs.clear(), "billing.tariffs");
     }

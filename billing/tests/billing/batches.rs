@@ -23,11 +23,11 @@ use tonic::{Response, Status};
 
 use crate::support::{Held, Sandbox, authorize, one_by_one, refusal};
 
-/// One worker, who waits for nobody.
+/// One worker, who stays with a statement that is stuck.
 fn one_worker() -> Config {
     let mut config = Config::default();
     config.batch.workers = 1;
-    config.batch.wait_max = Duration::ZERO;
+    config.batch.stall_max = Duration::from_secs(3_600);
     config
 }
 
@@ -359,6 +359,37 @@ async fn nobody_waits_for_a_neighbours_lock() {
 }
 
 #[tokio::test]
+async fn captures_that_are_stuck_leave_the_way_free() {
+    let mut config = one_worker();
+    config.batch.stall_max = Duration::from_millis(5);
+    let patient = DatabaseConfig {
+        statement_timeout: Duration::from_secs(600),
+        lock_timeout: Duration::from_secs(600),
+        ..DatabaseConfig::default()
+    };
+    let sandbox = Sandbox::bounded(config, patient).await;
+    let (slow, slower, quick) = (
+        sandbox.held("anna").await,
+        sandbox.held("anna").await,
+        sandbox.held("bob").await,
+    );
+    let mut locked = Locked::lock(&sandbox, &slow).await;
+    let also_locked = Locked::lock(&sandbox, &slower).await;
+    let stuck = [&slow, &slower].map(|held| capture(&sandbox, held.capture(&held.trip)));
+    locked.waited_for(2).await;
+    let passes = capture(&sandbox, quick.capture("quick"));
+    let patience = Duration::from_secs(10);
+    let passed = tokio::time::timeout(patience, passes).await;
+    passed.expect("it does not wait").unwrap().unwrap();
+    locked.unlock().await;
+    also_locked.unlock().await;
+    for call in stuck {
+        call.await.unwrap().unwrap();
+    }
+    assert!(sandbox.check().await.balanced);
+}
+
+#[tokio::test]
 async fn a_full_line_says_so_at_once() {
     let mut config = one_worker();
     config.batch.queue_max = 3;
@@ -374,9 +405,9 @@ async fn a_full_line_says_so_at_once() {
         .iter()
         .map(|held| capture(&sandbox, held.capture(&held.trip)))
         .collect();
-    // Five of the eight, while nothing moves.
+    // Six of the eight, while one is stuck and two wait.
     eventually("the refusals", async || {
-        calls.iter().filter(|call| call.is_finished()).count() == 5
+        calls.iter().filter(|call| call.is_finished()).count() == 6
     })
     .await;
     for call in calls.extract_if(.., |call| call.is_finished()) {

@@ -21,7 +21,8 @@ const CONNECTIONS: usize = 8;
 
 /// Captures run alone and together, and how many statements wait at once then.
 fn both() -> [(Config, usize); 2] {
-    let together = Config::default();
+    let mut together = Config::default();
+    together.batch.stall_max = std::time::Duration::from_secs(3_600);
     let workers = together.batch.workers;
     [(one_by_one(), CONNECTIONS), (together, workers)]
 }

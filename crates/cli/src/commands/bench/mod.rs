@@ -18,7 +18,7 @@ use crate::{Config, program};
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  jitney bench roads --map porto.osm.pbf\n  \
     jitney bench nearest --map porto.osm.pbf --drivers 1000,100000 --json\n  \
-    jitney bench billing --rounds 5 --seconds 10 --clients 8,32")]
+    jitney bench billing --rounds 5 --seconds 10 --clients 8,32,128")]
 pub struct Args {
     /// What to measure.
     #[arg(value_enum)]
@@ -42,7 +42,7 @@ pub struct Args {
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// Clients at once; several numbers for several loads.
-    #[arg(long, value_delimiter = ',', default_values_t = [8, 32])]
+    #[arg(long, value_delimiter = ',', default_values_t = [8, 32, 128])]
     clients: Vec<usize>,
     /// Print one JSON line per figure.
     #[arg(long)]
@@ -93,7 +93,7 @@ impl Loads {
 pub fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
     if let Subject::Billing = args.subject {
         let mut report = Report::new("", args.json);
-        billing::run(&mut report, &Loads::of(args)?)?;
+        billing::run(&mut report, config, &Loads::of(args)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut config = config.clone();
