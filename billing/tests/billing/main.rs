@@ -4,7 +4,9 @@
 mod access;
 mod batches;
 mod expiry;
+mod failures;
 mod fees;
+mod model;
 mod races;
 mod repetition;
 mod schema;

@@ -1,7 +1,5 @@
 //! Everything at once: whatever is raced or cut off, a ride is charged exactly once.
 
-use std::{future::poll_fn, pin::pin, task::Poll};
-
 use jitney_billing::Config;
 use jitney_platform::testing::eventually;
 use jitney_proto::{
@@ -329,84 +327,4 @@ async fn many_rides_of_the_same_two_at_once_add_up() {
         assert!(check.balanced, "{check:?}");
         assert_eq!(check.entries, 30);
     }
-}
-
-/// When a caller goes away.
-#[derive(Clone, Copy, PartialEq)]
-enum Leave {
-    /// While the call waits for something.
-    Waiting,
-    /// When it has happened, before the call learns of it.
-    Woken,
-}
-
-/// Lets a call have so many turns and drops it; whether it was over before that.
-async fn leave<T>(call: impl Future<Output = T>, turns: usize, point: Leave) -> bool {
-    let mut call = pin!(call);
-    let mut left = turns;
-    poll_fn(|context| {
-        if left == 0 {
-            return Poll::Ready(false);
-        }
-        left -= 1;
-        match call.as_mut().poll(context) {
-            Poll::Ready(_) => Poll::Ready(true),
-            Poll::Pending if left == 0 && point == Leave::Waiting => Poll::Ready(false),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await
-}
-
-/// Connections inside an open transaction, once no statement is under way.
-async fn left_open(watcher: &mut PgConnection) -> i64 {
-    let mut open = 0;
-    eventually("the end of what is under way", async || {
-        let active: i64;
-        (active, open) = sqlx::query_as(
-            "SELECT count(*) FILTER (WHERE state = 'active' AND pid <> pg_backend_pid()),
-                    count(*) FILTER (WHERE state LIKE 'idle in transaction%')
-             FROM pg_stat_activity WHERE datname = current_database()",
-        )
-        .fetch_one(&mut *watcher)
-        .await
-        .unwrap();
-        active == 0
-    })
-    .await;
-    open
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn callers_who_go_away_half_way_leave_nothing_open() {
-    let sandbox = Sandbox::new().await;
-    let mut watcher = sandbox.superuser().await;
-    let mut all = Vec::new();
-    // From before the first byte is sent until after the answer is there: at every point at which
-    // the call waits, before and after what it waits for has happened.
-    for point in [Leave::Waiting, Leave::Woken] {
-        for turns in 0.. {
-            let held = sandbox.held(&format!("rider-{}", all.len())).await;
-            let (mut trips, request) = (sandbox.trips(), held.capture(&held.trip));
-            let is_over = leave(trips.capture_hold(request), turns, point).await;
-            all.push(held);
-            assert_eq!(left_open(&mut watcher).await, 0, "after {turns} turns");
-            if is_over {
-                break;
-            }
-            assert!(turns < 1_000, "the call comes to an end");
-        }
-    }
-
-    // Either it happened or it did not; asked again, it has happened once.
-    for held in &all {
-        sandbox
-            .trips()
-            .capture_hold(held.capture(&held.trip))
-            .await
-            .unwrap();
-    }
-    let check = sandbox.check().await;
-    assert!(check.balanced, "{check:?}");
-    assert_eq!(check.entries, all.len() as i64);
 }

@@ -77,7 +77,8 @@ impl Sandbox {
         Sandbox::on(database, platform, config).await
     }
 
-    async fn on(database: TestDatabase, platform: Platform, config: Config) -> Sandbox {
+    /// Billing with these surroundings.
+    pub async fn on(database: TestDatabase, platform: Platform, config: Config) -> Sandbox {
         let needs = Needs {
             platform: platform.clone(),
         };
