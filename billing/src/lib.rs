@@ -4,8 +4,8 @@
 //! aside for a trip ([`hold`]); its capture writes a [`receipt`] and moves money between accounts
 //! in double entry ([`ledger`]). Every money command is one SQL statement that also stores its
 //! answer ([`idempotency`]), so it can be repeated, raced and cut off at any point; the statements
-//! are in `src/sql` and run by [`store`]; captures that wait are run together by [`batch`]. What an rpc promises is in `billing.proto`; [`grpc`] only
-//! translates.
+//! are in `src/sql` and run by [`store`]; captures that wait are run together by [`batch`]. What an
+//! rpc promises is in `billing.proto`; [`grpc`] only translates.
 //!
 //! Billing calls no other service.
 

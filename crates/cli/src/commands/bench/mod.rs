@@ -7,6 +7,7 @@ mod nearest;
 mod roads;
 mod rounds;
 mod server;
+mod trips;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -41,8 +42,8 @@ pub struct Args {
     /// How often each of several loads has its turn; medians are compared.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Clients at once; several numbers for several loads.
-    #[arg(long, value_delimiter = ',', default_values_t = [8, 32, 128])]
+    /// Clients at once; several numbers for several loads. Each subject has its own default.
+    #[arg(long, value_delimiter = ',')]
     clients: Vec<usize>,
     /// Print one JSON line per figure.
     #[arg(long)]
@@ -62,6 +63,8 @@ pub enum Subject {
     Ingest,
     /// Captures of held fares through gRPC, against pgbench with the same statement.
     Billing,
+    /// Transitions of trips through gRPC, with their events told and without, against pgbench's own.
+    Trips,
 }
 
 /// How loads that are compared take turns.
@@ -75,11 +78,15 @@ pub struct Loads {
 }
 
 impl Loads {
-    fn of(args: &Args) -> anyhow::Result<Self> {
+    fn of(args: &Args, clients: &[usize]) -> anyhow::Result<Self> {
         let loads = Self {
             rounds: args.rounds,
             seconds: args.seconds,
-            clients: args.clients.clone(),
+            clients: if args.clients.is_empty() {
+                clients.to_vec()
+            } else {
+                args.clients.clone()
+            },
         };
         anyhow::ensure!(
             loads.rounds > 0 && loads.seconds > 0 && !loads.clients.contains(&0),
@@ -91,10 +98,18 @@ impl Loads {
 
 /// Measures and prints.
 pub fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
-    if let Subject::Billing = args.subject {
-        let mut report = Report::new("", args.json);
-        billing::run(&mut report, config, &Loads::of(args)?)?;
-        return Ok(ExitCode::SUCCESS);
+    match args.subject {
+        Subject::Billing => {
+            let mut report = Report::new("", args.json);
+            billing::run(&mut report, config, &Loads::of(args, &[8, 32, 128])?)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Subject::Trips => {
+            let mut report = Report::new("", args.json);
+            trips::run(&mut report, config, &Loads::of(args, &[8, 32])?)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        _ => {}
     }
     let mut config = config.clone();
     if args.map.is_some() {
@@ -129,8 +144,8 @@ pub fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
             let drivers = drivers(&[10_000]);
             ingest::run(&mut report, network, &drivers, args.seconds, args.seed)?;
         }
-        // Needs no map.
-        Subject::Billing => {}
+        // No map is measured.
+        Subject::Billing | Subject::Trips => {}
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -60,6 +60,13 @@ impl Server {
         Ok(path)
     }
 
+    /// Makes pgbench's own tables, of `scale` branches.
+    pub async fn prepare_tpc_b(&self, scale: u32) -> anyhow::Result<()> {
+        let arguments = ["--initialize", "--quiet", "--scale"].map(str::to_owned);
+        let arguments = arguments.into_iter().chain([scale.to_string()]);
+        self.run_pgbench(arguments.collect(), &[]).await.map(drop)
+    }
+
     /// Runs pgbench for `seconds`.
     pub async fn pgbench(&self, load: &Pgbench<'_>) -> anyhow::Result<Transactions> {
         let mut arguments: Vec<String> = vec![
