@@ -375,8 +375,12 @@ async fn captures_that_are_stuck_leave_the_way_free() {
     );
     let mut locked = Locked::lock(&sandbox, &slow).await;
     let also_locked = Locked::lock(&sandbox, &slower).await;
-    let stuck = [&slow, &slower].map(|held| capture(&sandbox, held.capture(&held.trip)));
-    locked.waited_for(2).await;
+    // One after the other: the two of them together would be set apart at once.
+    let mut stuck = Vec::new();
+    for held in [&slow, &slower] {
+        stuck.push(capture(&sandbox, held.capture(&held.trip)));
+        locked.waited_for(stuck.len() as i64).await;
+    }
     let passes = capture(&sandbox, quick.capture("quick"));
     let patience = Duration::from_secs(10);
     let passed = tokio::time::timeout(patience, passes).await;
