@@ -1,10 +1,15 @@
 //! What goes wrong inside, and the one place where it becomes a status.
 
+use std::{sync::Arc, time::Duration};
+
 use jitney_platform::status;
 use jitney_proto::{Code, ids::ProductId};
 use tonic::Status;
 
 use crate::{fare::FareError, hold::Refusal, tariff::TariffError};
+
+/// When to try again what is not even put in line.
+const LINE_WAIT: Duration = Duration::from_millis(500);
 
 /// Why billing did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +32,12 @@ pub enum Error {
     /// The database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
+    /// The database failed several commands at once.
+    #[error(transparent)]
+    Together(#[from] Arc<sqlx::Error>),
+    /// As many commands wait as may.
+    #[error("as many charges wait as may; try again shortly")]
+    Overloaded,
     /// Others were faster, again and again.
     #[error("{statement} was overtaken by others {attempts} times")]
     Contended {
@@ -61,6 +72,8 @@ impl From<Error> for Status {
                 Code::InvalidRequest.bad_field("distance_meters", error.to_string())
             }
             Error::Database(error) => status::database(&error),
+            Error::Together(error) => status::database(&error),
+            error @ Error::Overloaded => Code::Overloaded.retry_after(error.to_string(), LINE_WAIT),
             error @ Error::Contended { .. } => status::unavailable("the charge", error),
             error @ (Error::Tariff(_) | Error::Unreadable(_)) => status::internal(error),
         }

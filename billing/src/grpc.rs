@@ -134,7 +134,7 @@ impl BillingService for Grpc {
             amount,
             reason,
         };
-        let (held, charged) = self.0.store.capture(&key, &asked).await?;
+        let (held, charged) = self.0.captures.capture(key, asked).await?;
         Ok(Response::new(pb::CaptureHoldResponse {
             hold: Some(hold(&held)),
             receipt: Some(receipt(charged, View::Staff)),

@@ -2,15 +2,16 @@
 //!
 //! A quote is a price under the tariff in force ([`tariff`], [`fare`], [`quote`]). A hold sets it
 //! aside for a trip ([`hold`]); its capture writes a [`receipt`] and moves money between accounts
-//! in double entry ([`ledger`]). It may be given back, whole or in parts ([`refund`]), and
-//! the driver be thanked ([`tip`]). Every money
-//! command is one SQL statement that also stores its answer ([`idempotency`]), so it can be repeated,
-//! raced and cut off at any point; the statements are in `src/sql` and run by [`store`]. What an rpc
-//! promises is in `billing.proto`; [`grpc`] only translates.
+//! in double entry ([`ledger`]). It may be given back, whole or in parts ([`refund`]), and the driver be
+//! thanked ([`tip`]). Every money command is one SQL statement that also stores its answer
+//! ([`idempotency`]), so it can be repeated, raced and cut off at any point; the statements are in
+//! `src/sql` and run by [`store`]; captures that wait are run together by [`batch`]. What an rpc promises
+//! is in `billing.proto`; [`grpc`] only translates.
 //!
 //! Billing calls no other service.
 
 pub mod apportion;
+pub mod batch;
 pub mod config;
 pub mod csv;
 pub mod document;
@@ -43,6 +44,7 @@ use jitney_proto::billing::v1::billing_service_server::BillingServiceServer;
 pub use config::Config;
 pub use error::Error;
 
+use batch::Captures;
 use quote::{Asked, Quote};
 use store::{HoldTerms, Store};
 
@@ -61,12 +63,14 @@ pub mod statements {
         ADD_QUOTE = include_str!("sql/add_quote.sql");
         /// Holds a quoted fare for a trip.
         AUTHORIZE_HOLD = include_str!("sql/authorize_hold.sql");
-        /// What of a charge its capture is planned from.
+        /// What of charges their capture is planned from.
         CAPTURE_FACTS = include_str!("sql/capture_facts.sql");
         /// Takes a held fare.
         CAPTURE_HOLD = include_str!("sql/capture_hold.sql");
         /// Puts a hold under another quote.
         CHANGE_HOLD = include_str!("sql/change_hold.sql");
+        /// Takes several held fares.
+        CAPTURE_HOLDS = include_str!("sql/capture_holds.sql");
         /// Releases a hold.
         VOID_HOLD = include_str!("sql/void_hold.sql");
         /// Releases holds that ran out.
@@ -120,6 +124,7 @@ pub struct Needs {
 pub struct Billing {
     config: Arc<Config>,
     store: Store,
+    captures: Arc<Captures>,
     clock: Clock,
 }
 
@@ -158,9 +163,11 @@ impl Billing {
             shutdown,
         );
         tasks.spawn(lapse);
+        let captures = Captures::new(store.clone(), config.batch.clone(), tasks);
         Ok(Billing {
             config: Arc::new(config),
             store,
+            captures: Arc::new(captures),
             clock,
         })
     }

@@ -1,7 +1,7 @@
 //! The statements, run. Every money command is one of them, outside any transaction of ours: it
 //! happened or it did not, and nobody who goes away half way can leave something open.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
@@ -10,8 +10,9 @@ use jitney_proto::{
     ids::{RiderId, TripId},
     money::{Currency, Money},
 };
-use sqlx::{FromRow, PgPool, types::Json};
+use sqlx::{FromRow, PgConnection, PgPool, types::Json};
 use tracing::{Instrument, Span};
+use uuid::Uuid;
 
 use crate::{
     Error, SCHEMA,
@@ -26,6 +27,7 @@ use crate::{
     tariff::Body,
 };
 
+pub mod batch;
 mod changes;
 mod decision;
 mod movements;
@@ -194,10 +196,19 @@ impl Store {
     }
 
     /// Takes a held fare.
-    pub async fn capture(&self, key: &Key, asked: &CaptureOf) -> Result<(Hold, Receipt), Error> {
+    pub async fn capture(&self, key: &Key, asked: &CaptureOf) -> Result<Captured, Error> {
         let hash = idempotency::hash_of_capture(asked);
         for _ in 0..ATTEMPTS_MAX {
-            let (authorised, promotion, capture) = self.plan(asked).await?;
+            // One connection for both statements: to get it and to give it back are round trips.
+            let mut connection = self.pool.acquire().await?;
+            let facts = facts(&mut connection, &[asked.trip_id.0]).await?;
+            let Plan {
+                authorised,
+                amount: _,
+                promotion,
+                capture,
+                ..
+            } = planned(facts.get(&asked.trip_id.0), asked)?;
             let (accounts, owners, amounts) = columns(&capture.postings);
             let decided = sqlx::query_as(statements::CAPTURE_HOLD)
                 .bind(key.as_str())
@@ -224,7 +235,7 @@ impl Store {
                 .bind(capture.dues_minor)
                 .bind(capture.cash_minor)
                 .bind(capture.carried_minor)
-                .fetch_optional(&self.pool)
+                .fetch_optional(&mut *connection)
                 .instrument(span("capture_hold"))
                 .await;
             match settled(decided, &hash)? {
@@ -239,43 +250,6 @@ impl Store {
             }
         }
         Err(contended("capture_hold"))
-    }
-
-    /// What capturing would write: what is held, under which promotion, and the rest. The rest is but
-    /// the amount when the statement is going to refuse; refusing is its business.
-    async fn plan(&self, asked: &CaptureOf) -> Result<(i64, Option<String>, Capture), Error> {
-        let facts: Option<CaptureFacts> = sqlx::query_as(statements::CAPTURE_FACTS)
-            .bind(asked.trip_id.0)
-            .fetch_optional(&self.pool)
-            .instrument(span("capture_facts"))
-            .await?;
-        let authorised = facts.as_ref().map_or(0, |facts| facts.authorised);
-        let whole = facts.as_ref().map(|facts| facts.lines(asked.reason));
-        let whole = whole.transpose()?.unwrap_or_default();
-        let amount = match &asked.amount {
-            Some(amount) => amount.minor,
-            // A fee is at most what is held; a fare was held as it is.
-            None => whole.total()?.min(authorised),
-        };
-        let promotion = facts
-            .as_ref()
-            .and_then(|facts| facts.promotion_code.clone());
-        let capture = match facts {
-            Some(facts) if (0..=authorised).contains(&amount) => {
-                let rider = facts
-                    .rider_id
-                    .parse()
-                    .map_err(|_| unreadable("a rider's id"))?;
-                let share = facts.platform_share_basis_points;
-                let means = facts.means(asked.reason);
-                Capture::plan(&whole, share, amount, &means, &rider, &asked.driver_id)?
-            }
-            _ => Capture {
-                total_minor: amount,
-                ..Capture::default()
-            },
-        };
-        Ok((authorised, promotion, capture))
     }
 
     /// Releases a hold.
@@ -353,6 +327,88 @@ impl Store {
     }
 }
 
+/// A hold that was captured, and what was charged.
+pub type Captured = (Hold, Receipt);
+
+/// What capturing would write.
+struct Plan {
+    /// What is held.
+    authorised: i64,
+    /// How much of it is taken.
+    amount: i64,
+    /// The promotion that the charge has.
+    promotion: Option<String>,
+    /// Whether the ride is paid in cash.
+    in_cash: bool,
+    /// The rest; empty when the statement is going to refuse. Refusing is its business.
+    capture: Capture,
+}
+
+impl Plan {
+    /// Whether nothing but the fare is taken, by card.
+    fn is_plain(&self) -> bool {
+        let capture = &self.capture;
+        let beside = [
+            capture.promotion_minor,
+            capture.credit_minor,
+            capture.dues_minor,
+            capture.cash_minor,
+            capture.carried_minor,
+        ];
+        self.promotion.is_none() && !self.in_cash && beside == [0; 5]
+    }
+}
+
+/// What is known of some charges.
+async fn facts(
+    connection: &mut PgConnection,
+    trips: &[Uuid],
+) -> Result<HashMap<Uuid, CaptureFacts>, sqlx::Error> {
+    let facts: Vec<CaptureFacts> = sqlx::query_as(statements::CAPTURE_FACTS)
+        .bind(trips)
+        .fetch_all(connection)
+        .instrument(span("capture_facts"))
+        .await?;
+    Ok(facts
+        .into_iter()
+        .map(|facts| (facts.trip_id, facts))
+        .collect())
+}
+
+/// Plans a capture from what is known of the charge.
+fn planned(facts: Option<&CaptureFacts>, asked: &CaptureOf) -> Result<Plan, Error> {
+    let authorised = facts.map_or(0, |facts| facts.authorised);
+    let whole = facts.map(|facts| facts.lines(asked.reason));
+    let whole = whole.transpose()?.unwrap_or_default();
+    let amount = match &asked.amount {
+        Some(amount) => amount.minor,
+        // A fee is at most what is held; a fare was held as it is.
+        None => whole.total()?.min(authorised),
+    };
+    let capture = match facts {
+        Some(facts) if (0..=authorised).contains(&amount) => {
+            let rider = facts
+                .rider_id
+                .parse()
+                .map_err(|_| unreadable("a rider's id"))?;
+            let share = facts.platform_share_basis_points;
+            let means = facts.means(asked.reason);
+            Capture::plan(&whole, share, amount, &means, &rider, &asked.driver_id)?
+        }
+        _ => Capture {
+            total_minor: amount,
+            ..Capture::default()
+        },
+    };
+    Ok(Plan {
+        authorised,
+        amount,
+        promotion: facts.and_then(|facts| facts.promotion_code.clone()),
+        in_cash: facts.is_some_and(|facts| facts.in_cash),
+        capture,
+    })
+}
+
 /// A row of `check_ledger`.
 #[derive(FromRow)]
 struct SoundnessRow {
@@ -368,6 +424,7 @@ struct SoundnessRow {
 /// A row of `capture_facts`.
 #[derive(FromRow)]
 struct CaptureFacts {
+    trip_id: Uuid,
     rider_id: String,
     authorised: i64,
     platform_share_basis_points: i64,

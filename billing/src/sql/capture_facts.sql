@@ -1,7 +1,7 @@
--- capture_facts: what of a charge never changes and its capture is planned from
--- $1 trip
+-- capture_facts: what of charges never changes and their capture is planned from
+-- $1 trips
 SELECT
-    charge.rider_id, charge.currency, charge.authorised, quote.platform_share_basis_points,
+    charge.trip_id, charge.rider_id, charge.currency, charge.authorised, quote.platform_share_basis_points,
     quote.cancellation_fee_minor, quote.cancellation_tax_minor, quote.no_show_fee_minor,
     quote.no_show_tax_minor,
     charge.payment_method = 'CASH' AS in_cash,
@@ -30,4 +30,4 @@ SELECT
     ] AS lines
 FROM trip_charge AS charge
 JOIN fare_quote AS quote ON quote.id = charge.quote_id
-WHERE charge.trip_id = $1
+WHERE charge.trip_id = ANY($1)

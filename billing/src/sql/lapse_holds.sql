@@ -2,8 +2,8 @@
 -- $1 rider, or null for everybody's; $2 how many at most
 --
 -- Side by side with itself and with captures it does no harm: rows that another statement has
--- locked are left for the next time. Riders' rows are updated in no particular order; should two of
--- these meet crosswise, the database ends one and the next run does its work.
+-- locked are left for the next time. Riders' rows are locked in the order in which capture_holds
+-- locks them.
 WITH lapsed AS (
     SELECT trip_id FROM trip_charge
     WHERE state = 'HELD' AND expires_at <= now() AND ($1::text IS NULL OR rider_id = $1)
@@ -29,13 +29,20 @@ returned AS (
     ) AS counts
     WHERE own.rider_id = counts.rider_id AND own.code = counts.promotion_code
 ),
-freed AS (
-    UPDATE rider_exposure AS exposure
-    SET held_minor = exposure.held_minor - sums.authorised
+exposed AS MATERIALIZED (
+    SELECT exposure.rider_id, exposure.currency, sums.authorised
     FROM (
         SELECT rider_id, currency, sum(authorised)::bigint AS authorised
         FROM released WHERE payment_method <> 'CASH' GROUP BY rider_id, currency
     ) AS sums
-    WHERE exposure.rider_id = sums.rider_id AND exposure.currency = sums.currency
+    JOIN rider_exposure AS exposure USING (rider_id, currency)
+    ORDER BY exposure.rider_id, exposure.currency
+    FOR UPDATE OF exposure
+),
+freed AS (
+    UPDATE rider_exposure AS exposure
+    SET held_minor = exposure.held_minor - exposed.authorised
+    FROM exposed
+    WHERE exposure.rider_id = exposed.rider_id AND exposure.currency = exposed.currency
 )
 SELECT count(*) FROM released

@@ -19,12 +19,23 @@ const FENCES: [&str; 5] = [
     "payout_one_open_per_driver",
 ];
 
-/// The one row a money statement answers.
-#[derive(FromRow)]
+/// The row a money statement answers.
+#[derive(Clone, FromRow)]
 pub(super) struct Decision {
     outcome: String,
     request_hash: Vec<u8>,
     answer: Json<Answer>,
+}
+
+impl Decision {
+    /// Whether it is kept with the key and said again.
+    pub(super) fn is_kept(&self) -> bool {
+        let named = |outcome: &Outcome| outcome.name() == self.outcome;
+        Outcome::ALL
+            .iter()
+            .find(|&o| named(o))
+            .is_some_and(|o| o.is_kept())
+    }
 }
 
 /// What to do about it.

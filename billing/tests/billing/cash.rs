@@ -10,8 +10,8 @@ use jitney_proto::{
 };
 
 use crate::{
-    races::at_once,
-    support::{Held, Sandbox, authorize, euro, minor, refusal},
+    races::{CONNECTIONS, at_once},
+    support::{Held, Sandbox, authorize, euro, minor, one_by_one, refusal},
 };
 
 fn ben() -> Owner {
@@ -295,7 +295,7 @@ async fn a_hold_in_cash_is_a_hold() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dues_are_paid_once_however_many_rides_end_at_once() {
-    let sandbox = Sandbox::new().await;
+    let sandbox = Sandbox::with(one_by_one()).await;
     let held = sandbox.held_by("anna", PaymentMethod::Cash).await;
     let fee = minor(
         &capture(&sandbox, &held, CaptureReason::NoShowFee)
@@ -311,7 +311,7 @@ async fn dues_are_paid_once_however_many_rides_end_at_once() {
         async move { trips.capture_hold(request).await }
     });
     let mut dues = 0;
-    for answer in at_once(&sandbox, captures).await {
+    for answer in at_once(&sandbox, CONNECTIONS, captures).await {
         dues += dues_line(&answer.unwrap().into_inner().receipt.unwrap());
     }
     assert_eq!(dues, fee);

@@ -2,11 +2,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod access;
+mod batches;
 mod cash;
 mod changed;
 mod everything;
 mod expiry;
+mod failures;
 mod fees;
+mod model;
 mod payouts;
 mod promotions;
 mod races;

@@ -10,7 +10,7 @@ use prost::Message;
 use uuid::Uuid;
 
 use crate::{
-    races::{Turnstile, at_once},
+    races::{CONNECTIONS, Turnstile, at_once},
     support::{Client, Sandbox, euro, minor, refusal},
 };
 
@@ -221,6 +221,7 @@ async fn many_payouts_at_once_pay_once() {
     // Both under the same key and under others.
     let answers = at_once(
         &sandbox,
+        CONNECTIONS,
         (0..32).map(|n| {
             let mut olga = sandbox.client(Role::Operator, "olga");
             let request = payout(&format!("p{}", n % 8), None);

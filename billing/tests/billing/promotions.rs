@@ -9,8 +9,8 @@ use jitney_proto::{
 use prost::Message;
 
 use crate::{
-    races::{Turnstile, at_once},
-    support::{Held, Sandbox, authorize, euro, minor, refusal},
+    races::{CONNECTIONS, Turnstile, at_once},
+    support::{Held, Sandbox, authorize, euro, minor, one_by_one, refusal},
 };
 
 fn terms(off: Off) -> pb::Promotion {
@@ -328,7 +328,7 @@ async fn credit_pays_for_the_next_rides() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_credit_is_not_used_twice() {
-    let sandbox = Sandbox::new().await;
+    let sandbox = Sandbox::with(one_by_one()).await;
     sandbox
         .trips()
         .grant_credit(credit("anna", "c", 1_000))
@@ -344,7 +344,7 @@ async fn the_same_credit_is_not_used_twice() {
         async move { trips.capture_hold(request).await }
     });
     let mut used = 0;
-    for answer in at_once(&sandbox, captures).await {
+    for answer in at_once(&sandbox, CONNECTIONS, captures).await {
         let receipt = answer.unwrap().into_inner().receipt.unwrap();
         used += minor(&receipt.credit);
     }
@@ -368,7 +368,7 @@ async fn a_promotion_at_once_counts_right() {
         let (mut anna, request) = (sandbox.client(Role::Rider, "anna"), apply(held, "HALF"));
         async move { anna.apply_promotion(request).await }
     });
-    let answers = at_once(&sandbox, calls).await;
+    let answers = at_once(&sandbox, CONNECTIONS, calls).await;
     let done = answers.iter().filter(|answer| answer.is_ok()).count();
     assert_eq!(done, 4, "two rides, asked for twice");
 

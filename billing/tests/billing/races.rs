@@ -1,7 +1,5 @@
 //! Everything at once: whatever is raced or cut off, a ride is charged exactly once.
 
-use std::{future::poll_fn, pin::pin, task::Poll};
-
 use jitney_billing::Config;
 use jitney_platform::testing::eventually;
 use jitney_proto::{
@@ -12,12 +10,20 @@ use prost::Message;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::support::{Held, Sandbox, authorize};
+use crate::support::{Held, Sandbox, authorize, one_by_one};
 
 const DUPLICATES: usize = 50;
 
 /// Connections of the service: so many statements can wait at once.
-const CONNECTIONS: usize = 8;
+pub const CONNECTIONS: usize = 8;
+
+/// Captures run alone and together, and how many statements wait at once then.
+fn both() -> [(Config, usize); 2] {
+    let mut together = Config::default();
+    together.batch.stall_max = std::time::Duration::from_secs(3_600);
+    let workers = together.batch.workers;
+    [(one_by_one(), CONNECTIONS), (together, workers)]
+}
 
 /// Everybody's rows, locked by somebody else: whoever moves money has to wait, with a view of the
 /// database from before the others moved theirs.
@@ -76,11 +82,12 @@ impl Turnstile {
 /// Starts all calls, lets them queue before the same rows, and then go at once.
 pub async fn at_once<T: Send + 'static>(
     sandbox: &Sandbox,
+    waiting: usize,
     calls: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
 ) -> Vec<T> {
     let mut turnstile = Turnstile::close(sandbox).await;
     let tasks: Vec<_> = calls.into_iter().map(tokio::spawn).collect();
-    turnstile.queue(tasks.len().min(CONNECTIONS)).await;
+    turnstile.queue(tasks.len().min(waiting)).await;
     turnstile.open().await;
     let mut answers = Vec::with_capacity(tasks.len());
     for task in tasks {
@@ -109,45 +116,51 @@ async fn assert_charged_once(sandbox: &Sandbox, held: &Held) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_capture_many_times_at_once() {
-    let sandbox = Sandbox::new().await;
-    let held = sandbox.held("anna").await;
-    let answers = at_once(
-        &sandbox,
-        (0..DUPLICATES).map(|_| {
-            let (mut trips, request) = (sandbox.trips(), held.capture("c"));
-            async move { trips.capture_hold(request).await }
-        }),
-    )
-    .await;
-    let bytes: Vec<_> = answers
-        .into_iter()
-        .map(|a| a.unwrap().into_inner().encode_to_vec())
-        .collect();
-    assert!(
-        bytes.windows(2).all(|pair| pair[0] == pair[1]),
-        "one answer for all"
-    );
-    assert_charged_once(&sandbox, &held).await;
+    for (config, waiting) in both() {
+        let sandbox = Sandbox::with(config).await;
+        let held = sandbox.held("anna").await;
+        let answers = at_once(
+            &sandbox,
+            waiting,
+            (0..DUPLICATES).map(|_| {
+                let (mut trips, request) = (sandbox.trips(), held.capture("c"));
+                async move { trips.capture_hold(request).await }
+            }),
+        )
+        .await;
+        let bytes: Vec<_> = answers
+            .into_iter()
+            .map(|a| a.unwrap().into_inner().encode_to_vec())
+            .collect();
+        assert!(
+            bytes.windows(2).all(|pair| pair[0] == pair[1]),
+            "one answer for all"
+        );
+        assert_charged_once(&sandbox, &held).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_captures_of_one_trip_at_once() {
-    let sandbox = Sandbox::new().await;
-    let held = sandbox.held("anna").await;
-    let answers = at_once(
-        &sandbox,
-        (0..DUPLICATES).map(|n| {
-            let (mut trips, request) = (sandbox.trips(), held.capture(&format!("c{n}")));
-            async move { trips.capture_hold(request).await }
-        }),
-    )
-    .await;
-    let (done, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
-    assert_eq!(done.len(), 1);
-    for answer in refused {
-        assert_eq!(Code::of(&answer.unwrap_err()), Some(Code::HoldNotOpen));
+    for (config, waiting) in both() {
+        let sandbox = Sandbox::with(config).await;
+        let held = sandbox.held("anna").await;
+        let answers = at_once(
+            &sandbox,
+            waiting,
+            (0..DUPLICATES).map(|n| {
+                let (mut trips, request) = (sandbox.trips(), held.capture(&format!("c{n}")));
+                async move { trips.capture_hold(request).await }
+            }),
+        )
+        .await;
+        let (done, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+        assert_eq!(done.len(), 1);
+        for answer in refused {
+            assert_eq!(Code::of(&answer.unwrap_err()), Some(Code::HoldNotOpen));
+        }
+        assert_charged_once(&sandbox, &held).await;
     }
-    assert_charged_once(&sandbox, &held).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,6 +212,7 @@ async fn the_same_hold_many_times_at_once() {
     let request = authorize(&Uuid::now_v7().to_string(), "anna", &quote.quote_id);
     let answers = at_once(
         &sandbox,
+        CONNECTIONS,
         (0..DUPLICATES).map(|_| {
             let (mut trips, request) = (sandbox.trips(), request.clone());
             async move { trips.authorize_hold(request).await }
@@ -237,6 +251,7 @@ async fn many_holds_of_one_rider_at_once_stay_below_the_limit() {
     );
     let answers = at_once(
         &sandbox,
+        CONNECTIONS,
         (0..DUPLICATES).map(|_| {
             let mut trips = sandbox.trips();
             let request = authorize(&Uuid::now_v7().to_string(), "anna", &quote.quote_id);
@@ -254,142 +269,68 @@ async fn many_holds_of_one_rider_at_once_stay_below_the_limit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_key_for_many_trips_at_once_moves_one() {
-    let sandbox = Sandbox::new().await;
-    let mut all = Vec::new();
-    for _ in 0..8 {
-        all.push(sandbox.held("anna").await);
+    for (config, waiting) in both() {
+        let sandbox = Sandbox::with(config).await;
+        let mut all = Vec::new();
+        for _ in 0..8 {
+            all.push(sandbox.held("anna").await);
+        }
+        let answers = at_once(
+            &sandbox,
+            waiting,
+            all.iter().map(|held| {
+                let (mut trips, request) = (sandbox.trips(), held.capture("the one key"));
+                async move { trips.capture_hold(request).await }
+            }),
+        )
+        .await;
+        let (done, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+        assert_eq!(done.len(), 1);
+        for answer in refused {
+            assert_eq!(
+                Code::of(&answer.unwrap_err()),
+                Some(Code::IdempotencyKeyReused)
+            );
+        }
+        assert_eq!(sandbox.count("journal_entry").await, 1);
+        assert!(sandbox.check().await.balanced);
     }
-    let answers = at_once(
-        &sandbox,
-        all.iter().map(|held| {
-            let (mut trips, request) = (sandbox.trips(), held.capture("the one key"));
-            async move { trips.capture_hold(request).await }
-        }),
-    )
-    .await;
-    let (done, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
-    assert_eq!(done.len(), 1);
-    for answer in refused {
-        assert_eq!(
-            Code::of(&answer.unwrap_err()),
-            Some(Code::IdempotencyKeyReused)
-        );
-    }
-    assert_eq!(sandbox.count("journal_entry").await, 1);
-    assert!(sandbox.check().await.balanced);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_rides_of_the_same_two_at_once_add_up() {
-    let sandbox = Sandbox::new().await;
-    let mut all = Vec::new();
-    for _ in 0..30 {
-        all.push(sandbox.held("anna").await);
-    }
-    let answers = at_once(
-        &sandbox,
-        all.iter().map(|held| {
-            let (mut trips, request) = (sandbox.trips(), held.capture(&held.trip));
-            async move { trips.capture_hold(request).await }
-        }),
-    )
-    .await;
-    let earned: i64 = answers
-        .into_iter()
-        .map(|answer| answer.unwrap().into_inner().receipt.unwrap())
-        .map(|receipt: pb::Receipt| receipt.driver_share.unwrap().minor_units)
-        .sum();
-    let owed: i64 = all.iter().map(Held::total).sum();
-    assert_eq!(
-        sandbox.balance(Owner::RiderId("anna".to_owned())).await,
-        owed
-    );
-    assert_eq!(
-        sandbox.balance(Owner::DriverId("ben".to_owned())).await,
-        earned
-    );
-    assert_eq!(sandbox.exposure("anna").await, 0);
-    let check = sandbox.check().await;
-    assert!(check.balanced, "{check:?}");
-    assert_eq!(check.entries, 30);
-}
-
-/// When a caller goes away.
-#[derive(Clone, Copy, PartialEq)]
-enum Leave {
-    /// While the call waits for something.
-    Waiting,
-    /// When it has happened, before the call learns of it.
-    Woken,
-}
-
-/// Lets a call have so many turns and drops it; whether it was over before that.
-async fn leave<T>(call: impl Future<Output = T>, turns: usize, point: Leave) -> bool {
-    let mut call = pin!(call);
-    let mut left = turns;
-    poll_fn(|context| {
-        if left == 0 {
-            return Poll::Ready(false);
+    for (config, waiting) in both() {
+        let sandbox = Sandbox::with(config).await;
+        let mut all = Vec::new();
+        for _ in 0..30 {
+            all.push(sandbox.held("anna").await);
         }
-        left -= 1;
-        match call.as_mut().poll(context) {
-            Poll::Ready(_) => Poll::Ready(true),
-            Poll::Pending if left == 0 && point == Leave::Waiting => Poll::Ready(false),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await
-}
-
-/// Connections inside an open transaction, once no statement is under way.
-async fn left_open(watcher: &mut PgConnection) -> i64 {
-    let mut open = 0;
-    eventually("the end of what is under way", async || {
-        let active: i64;
-        (active, open) = sqlx::query_as(
-            "SELECT count(*) FILTER (WHERE state = 'active' AND pid <> pg_backend_pid()),
-                    count(*) FILTER (WHERE state LIKE 'idle in transaction%')
-             FROM pg_stat_activity WHERE datname = current_database()",
+        let answers = at_once(
+            &sandbox,
+            waiting,
+            all.iter().map(|held| {
+                let (mut trips, request) = (sandbox.trips(), held.capture(&held.trip));
+                async move { trips.capture_hold(request).await }
+            }),
         )
-        .fetch_one(&mut *watcher)
-        .await
-        .unwrap();
-        active == 0
-    })
-    .await;
-    open
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn callers_who_go_away_half_way_leave_nothing_open() {
-    let sandbox = Sandbox::new().await;
-    let mut watcher = sandbox.superuser().await;
-    let mut all = Vec::new();
-    // From before the first byte is sent until after the answer is there: at every point at which
-    // the call waits, before and after what it waits for has happened.
-    for point in [Leave::Waiting, Leave::Woken] {
-        for turns in 0.. {
-            let held = sandbox.held(&format!("rider-{}", all.len())).await;
-            let (mut trips, request) = (sandbox.trips(), held.capture(&held.trip));
-            let is_over = leave(trips.capture_hold(request), turns, point).await;
-            all.push(held);
-            assert_eq!(left_open(&mut watcher).await, 0, "after {turns} turns");
-            if is_over {
-                break;
-            }
-            assert!(turns < 1_000, "the call comes to an end");
-        }
+        .await;
+        let earned: i64 = answers
+            .into_iter()
+            .map(|answer| answer.unwrap().into_inner().receipt.unwrap())
+            .map(|receipt: pb::Receipt| receipt.driver_share.unwrap().minor_units)
+            .sum();
+        let owed: i64 = all.iter().map(Held::total).sum();
+        assert_eq!(
+            sandbox.balance(Owner::RiderId("anna".to_owned())).await,
+            owed
+        );
+        assert_eq!(
+            sandbox.balance(Owner::DriverId("ben".to_owned())).await,
+            earned
+        );
+        assert_eq!(sandbox.exposure("anna").await, 0);
+        let check = sandbox.check().await;
+        assert!(check.balanced, "{check:?}");
+        assert_eq!(check.entries, 30);
     }
-
-    // Either it happened or it did not; asked again, it has happened once.
-    for held in &all {
-        sandbox
-            .trips()
-            .capture_hold(held.capture(&held.trip))
-            .await
-            .unwrap();
-    }
-    let check = sandbox.check().await;
-    assert!(check.balanced, "{check:?}");
-    assert_eq!(check.entries, all.len() as i64);
 }

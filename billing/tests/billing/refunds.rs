@@ -10,7 +10,7 @@ use prost::Message;
 use uuid::Uuid;
 
 use crate::{
-    races::at_once,
+    races::{CONNECTIONS, at_once},
     support::{Sandbox, euro, minor, refusal},
 };
 
@@ -202,6 +202,7 @@ async fn many_refunds_at_once_never_give_back_too_much() {
     let part = held.total() / 10;
     let answers = at_once(
         &sandbox,
+        CONNECTIONS,
         (0..CLIENTS).map(|n| {
             let (mut trips, request) = (sandbox.trips(), held.refund(&format!("r{n}"), Some(part)));
             async move { trips.refund_trip(request).await }
@@ -241,6 +242,7 @@ async fn the_same_refund_many_times_at_once() {
     let held = sandbox.captured("anna").await;
     let answers = at_once(
         &sandbox,
+        CONNECTIONS,
         (0..CLIENTS).map(|_| {
             let (mut trips, request) = (sandbox.trips(), held.refund("r", Some(200)));
             async move { trips.refund_trip(request).await }

@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use jitney_billing::{Billing, Config, Needs};
 use jitney_platform::{
-    Platform, auth::Role, client::Channel, serve::GrpcService, testing::TestDatabase,
+    Platform,
+    auth::Role,
+    client::Channel,
+    db::{Database, DatabaseConfig},
+    serve::GrpcService,
+    testing::TestDatabase,
 };
 use jitney_proto::{
     Code,
@@ -20,6 +25,13 @@ use tonic::{
     service::{Interceptor, interceptor::InterceptedService},
 };
 use uuid::Uuid;
+
+/// Every capture is run alone.
+pub fn one_by_one() -> Config {
+    let mut config = Config::default();
+    config.batch.size_max = 1;
+    config
+}
 
 /// Billing with a database of its own.
 pub struct Sandbox {
@@ -52,6 +64,21 @@ impl Sandbox {
     pub async fn with(config: Config) -> Sandbox {
         let database = TestDatabase::new().await;
         let platform = database.platform();
+        Sandbox::on(database, platform, config).await
+    }
+
+    /// Billing with these bounds on its connections.
+    pub async fn bounded(config: Config, bounds: DatabaseConfig) -> Sandbox {
+        let database = TestDatabase::new().await;
+        let platform = Platform {
+            database: Database::new(database.options(), bounds),
+            ..database.platform()
+        };
+        Sandbox::on(database, platform, config).await
+    }
+
+    /// Billing with these surroundings.
+    pub async fn on(database: TestDatabase, platform: Platform, config: Config) -> Sandbox {
         let needs = Needs {
             platform: platform.clone(),
         };
@@ -80,6 +107,11 @@ impl Sandbox {
             .unwrap();
         let bearer = Bearer(format!("Bearer {token}").parse().unwrap());
         BillingServiceClient::with_interceptor(self.service.channel(), bearer)
+    }
+
+    /// The guarded service.
+    pub fn service(&self) -> &GrpcService {
+        &self.service
     }
 
     /// The trips service's client.

@@ -9,7 +9,7 @@ use jitney_proto::{
 use prost::Message;
 
 use crate::{
-    races::at_once,
+    races::{CONNECTIONS, at_once},
     support::{Held, Sandbox, euro, minor, refusal},
 };
 
@@ -156,6 +156,7 @@ async fn many_tips_at_once_stay_within_the_bound() {
     let held = sandbox.captured("anna").await;
     let answers = at_once(
         &sandbox,
+        CONNECTIONS,
         (0..32).map(|n| {
             // Half of them come twice.
             let (mut anna, request) = (

@@ -66,6 +66,7 @@ impl EmbeddedOptions {
 #[derive(Debug)]
 pub struct EmbeddedPostgres {
     server: Server,
+    programs: PathBuf,
     // Held as long as the server runs: a second one on the same folder is refused.
     _folder: Folder,
 }
@@ -83,12 +84,13 @@ impl EmbeddedPostgres {
             let data_dir = data_dir.to_owned();
             move || prepare(&data_dir, &account, &options)
         });
-        let (folder, server) = prepared
+        let (folder, server, programs) = prepared
             .await
             .context("starting PostgreSQL was interrupted")??;
         server.ready().await?;
         Ok(Self {
             server,
+            programs,
             _folder: folder,
         })
     }
@@ -101,6 +103,11 @@ impl EmbeddedPostgres {
     /// The server's process id.
     pub fn pid(&self) -> Option<u32> {
         cluster::postmaster(self.server.cluster())
+    }
+
+    /// The folder of the programs it runs from, where its tools are too.
+    pub fn programs(&self) -> &Path {
+        &self.programs
     }
 
     /// Where the server's log is.
@@ -122,7 +129,7 @@ fn prepare(
     data_dir: &Path,
     account: &Account,
     options: &EmbeddedOptions,
-) -> anyhow::Result<(Folder, Server)> {
+) -> anyhow::Result<(Folder, Server, PathBuf)> {
     let folder = Folder::claim(data_dir, account, options.ephemeral)?;
     let made_by = cluster::made_by(&folder.cluster())?;
     let binaries = binaries::find(options.binaries.as_deref(), made_by)?;
@@ -139,7 +146,7 @@ fn prepare(
         None => cluster::create(&folder, account, &binaries, options)?,
     }
     let server = Server::spawn(&folder, account, &binaries, options)?;
-    Ok((folder, server))
+    Ok((folder, server, binaries.folder))
 }
 
 #[cfg(test)]

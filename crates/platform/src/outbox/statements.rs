@@ -1,6 +1,7 @@
 //! The statements about the outbox.
 //!
-//! `xid8` travels as text, which it casts to and from: the driver does not know the type.
+//! `xid8` travels as text, which it casts to and from: the driver does not know the type. What is ordered
+//! by is named with its table: a bare `xid` would be the column of the answer, and texts sort 10 before 9.
 
 crate::statements! {
     /// Writes an event in the transaction that makes it true.
@@ -23,7 +24,7 @@ crate::statements! {
           FROM outbox
          WHERE (xid, seq) > ($1::text::xid8, $2)
            AND xid < pg_snapshot_xmin(pg_current_snapshot())
-         ORDER BY xid, seq
+         ORDER BY outbox.xid, outbox.seq
          LIMIT $3";
 
     /// Events beyond a batch that belong before events inside it. A transaction that took its number
@@ -37,7 +38,7 @@ crate::statements! {
           JOIN unnest($3::uuid[], $4::bigint[]) AS newest (aggregateid, version)
             ON outbox.aggregateid = newest.aggregateid AND outbox.version < newest.version
          WHERE (xid, seq) > ($1::text::xid8, $2)
-         ORDER BY xid, seq";
+         ORDER BY outbox.xid, outbox.seq";
 
     /// Which of some things have events that wait.
     READ_PARKED_AGGREGATES = "-- read_parked_aggregates: those of a list that a consumer waits for

@@ -164,6 +164,40 @@ async fn what_was_committed_is_told_at_once_and_what_was_not_never() {
 }
 
 #[tokio::test]
+async fn numbers_with_more_digits_come_later() {
+    let database = TestDatabase::new().await;
+    let pool = outbox(&database).await;
+    let (told, wake) = (Told::default(), Wake::new());
+    // Transactions on either side of every power of ten that this server has passed.
+    let (things, numbers) = ([9, 10, 11, 99, 100], ["9", "10", "11", "99", "100"]);
+    for (thing, number) in things.into_iter().zip(numbers) {
+        sqlx::query(
+            "INSERT INTO outbox (xid, id, aggregatetype, aggregateid, type, version, payload)
+             VALUES ($1::text::xid8, $2, 'thing', $3, 'CHANGED', 1, '')",
+        )
+        .bind(number)
+        .bind(Uuid::new_v4())
+        .bind(Uuid::from_u128(thing))
+        .execute(&pool)
+        .await
+        .unwrap();
+    }
+    let narrow = RelayConfig {
+        batch_max: 2,
+        ..config()
+    };
+    let relay = Running::start(&pool, &wake, narrow, consumer(&told, |_| Ok(())));
+    let last = Uuid::from_u128(100);
+    eventually("the last event", async || !told.versions(last).is_empty()).await;
+    relay.stop().await;
+    let each = things.map(|thing| told.versions(Uuid::from_u128(thing)).len());
+    assert_eq!(
+        each, [1; 5],
+        "nothing is passed over, and nothing told twice"
+    );
+}
+
+#[tokio::test]
 async fn writers_that_commit_out_of_order_lose_nothing() {
     let database = TestDatabase::new().await;
     let pool = outbox(&database).await;

@@ -9,7 +9,7 @@ use serde::Serialize;
 pub struct Figure {
     /// What was measured.
     pub name: String,
-    /// Unit of the values: `us`, `ms`, `ns`, `1/s` or `share`.
+    /// Unit of the values: `us`, `ms`, `ns`, `1/s`, `share`, `ratio` or `count`.
     pub unit: &'static str,
     /// The median.
     pub p50: f64,
@@ -19,7 +19,8 @@ pub struct Figure {
     pub mean: f64,
     /// How many values.
     pub n: usize,
-    /// Name of the map.
+    /// Name of the map; absent where there is none.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub map: String,
     /// Drivers that were about; absent where there were none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,6 +70,31 @@ impl Report {
         });
     }
 
+    /// Prints what was done in a second, once per round.
+    pub fn rates(&mut self, name: &str, rates: &[f64]) {
+        if rates.is_empty() {
+            return;
+        }
+        let mut sorted = rates.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        self.print(Figure {
+            name: name.to_owned(),
+            unit: "1/s",
+            p50: median(rates),
+            p99: sorted[((sorted.len() - 1) as f64 * 0.99).round() as usize],
+            mean: rates.iter().sum::<f64>() / rates.len() as f64,
+            n: rates.len(),
+            map: self.map.clone(),
+            drivers: None,
+        });
+    }
+
+    /// Prints how the medians of two lists of rates compare.
+    pub fn ratio(&mut self, name: &str, rates: &[f64], to: &[f64]) {
+        let rounds = rates.len().min(to.len());
+        self.value(name, "ratio", None, median(rates) / median(to), rounds);
+    }
+
     /// Prints one value that stands for `n` operations.
     pub fn value(
         &mut self,
@@ -99,7 +125,7 @@ impl Report {
         if !self.has_head {
             self.has_head = true;
             println!(
-                "{:<46} {:>9} {:>12} {:>12} {:>12} {:>9}",
+                "{:<50} {:>9} {:>12} {:>12} {:>12} {:>9}",
                 "figure", "drivers", "p50", "p99", "mean", "n"
             );
         }
@@ -108,13 +134,25 @@ impl Report {
             .map_or_else(String::new, |drivers| drivers.to_string());
         let value = |value: f64| format!("{value:.2} {}", figure.unit);
         println!(
-            "{:<46} {drivers:>9} {:>12} {:>12} {:>12} {:>9}",
+            "{:<50} {drivers:>9} {:>12} {:>12} {:>12} {:>9}",
             figure.name,
             value(figure.p50),
             value(figure.p99),
             value(figure.mean),
             figure.n
         );
+    }
+}
+
+/// The median; of an even number of values, the mean of the two in the middle. Zero of none.
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match sorted.get(middle) {
+        None => 0.0,
+        Some(&upper) if sorted.len().is_multiple_of(2) => (sorted[middle - 1] + upper) / 2.0,
+        Some(&middle) => middle,
     }
 }
 
@@ -153,4 +191,16 @@ pub fn timed(n: usize, mut operation: impl FnMut(usize)) -> Vec<Duration> {
             begun.elapsed()
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::median;
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert_eq!(median(&[]), 0.0);
+        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
+    }
 }

@@ -11,8 +11,6 @@ use jitney_platform::{
     auth::{Role, TokenKeys},
     client::Channel,
     clock::Clock,
-    db::{Database, DatabaseConfig},
-    embedded_postgres::{EmbeddedOptions, EmbeddedPostgres},
 };
 use jitney_proto::{
     common::v1::Point,
@@ -28,7 +26,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
 
-use super::figure::{Report, Unit};
+use super::{
+    figure::{Report, Unit},
+    server::Server,
+};
 use crate::{App, Config, Parts, Which};
 
 /// Positions of one driver in a message.
@@ -67,27 +68,13 @@ struct City {
     channel: Channel,
     shutdown: CancellationToken,
     serving: tokio::task::JoinHandle<anyhow::Result<()>>,
-    postgres: EmbeddedPostgres,
+    server: Server,
     seed: u64,
-    _folder: TempFolder,
-}
-
-/// A folder that goes with this.
-struct TempFolder(std::path::PathBuf);
-
-impl Drop for TempFolder {
-    fn drop(&mut self) {
-        // What cannot be removed is left to the system.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 impl City {
     async fn start(network: RoadNetwork, seed: u64) -> anyhow::Result<Self> {
-        let name = format!("jitney-bench-{}", std::process::id());
-        let folder = TempFolder(std::env::temp_dir().join(name));
-        let postgres = EmbeddedPostgres::start(&folder.0, EmbeddedOptions::default()).await?;
-        let database = Database::new(postgres.options(), DatabaseConfig::default());
+        let server = Server::start().await?;
         let keys = Arc::new(TokenKeys::generate());
         let network = Arc::new(network);
         let mut config = Config::default();
@@ -96,7 +83,7 @@ impl City {
         let parts = Parts {
             clock: Clock::system(),
             keys: Arc::clone(&keys),
-            database,
+            database: server.database(),
             roads: Some(Arc::clone(&network)),
             shutdown: shutdown.clone(),
         };
@@ -108,16 +95,15 @@ impl City {
             keys,
             serving: tokio::spawn(app.run()),
             shutdown,
-            postgres,
+            server,
             seed,
-            _folder: folder,
         })
     }
 
     async fn stop(self) -> anyhow::Result<()> {
         self.shutdown.cancel();
         self.serving.await??;
-        self.postgres.stop().await
+        self.server.stop().await
     }
 
     fn client(&self) -> MatchingServiceClient<Channel> {

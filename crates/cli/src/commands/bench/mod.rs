@@ -1,10 +1,13 @@
 //! `jitney bench`: how fast the parts are that have to be, on this machine and any map.
 
+mod billing;
 mod figure;
 mod ingest;
 mod nearest;
 mod roads;
 mod rounds;
+mod server;
+mod trips;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -15,7 +18,8 @@ use crate::{Config, program};
 /// Arguments of `jitney bench`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  jitney bench roads --map porto.osm.pbf\n  \
-    jitney bench nearest --map porto.osm.pbf --drivers 1000,100000 --json")]
+    jitney bench nearest --map porto.osm.pbf --drivers 1000,100000 --json\n  \
+    jitney bench billing --rounds 5 --seconds 10 --clients 8,32,128")]
 pub struct Args {
     /// What to measure.
     #[arg(value_enum)]
@@ -32,9 +36,15 @@ pub struct Args {
     /// Decides where everybody is.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Seconds that positions are streamed for.
+    /// Seconds that one load lasts.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
+    /// How often each of several loads has its turn; medians are compared.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Clients at once; several numbers for several loads. Each subject has its own default.
+    #[arg(long, value_delimiter = ',')]
+    clients: Vec<usize>,
     /// Print one JSON line per figure.
     #[arg(long)]
     json: bool,
@@ -51,10 +61,56 @@ pub enum Subject {
     Rounds,
     /// Positions through gRPC into the index.
     Ingest,
+    /// Captures of held fares through gRPC, against pgbench with the same statement.
+    Billing,
+    /// Transitions of trips through gRPC, with their events told and without, against pgbench's own.
+    Trips,
+}
+
+/// How loads that are compared take turns.
+pub struct Loads {
+    /// How often each has its turn.
+    pub rounds: usize,
+    /// For how long.
+    pub seconds: u64,
+    /// Clients at once.
+    pub clients: Vec<usize>,
+}
+
+impl Loads {
+    fn of(args: &Args, clients: &[usize]) -> anyhow::Result<Self> {
+        let loads = Self {
+            rounds: args.rounds,
+            seconds: args.seconds,
+            clients: if args.clients.is_empty() {
+                clients.to_vec()
+            } else {
+                args.clients.clone()
+            },
+        };
+        anyhow::ensure!(
+            loads.rounds > 0 && loads.seconds > 0 && !loads.clients.contains(&0),
+            "--rounds, --seconds and --clients must be above zero"
+        );
+        Ok(loads)
+    }
 }
 
 /// Measures and prints.
 pub fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
+    match args.subject {
+        Subject::Billing => {
+            let mut report = Report::new("", args.json);
+            billing::run(&mut report, config, &Loads::of(args, &[8, 32, 128])?)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Subject::Trips => {
+            let mut report = Report::new("", args.json);
+            trips::run(&mut report, config, &Loads::of(args, &[8, 32])?)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        _ => {}
+    }
     let mut config = config.clone();
     if args.map.is_some() {
         config.map.file.clone_from(&args.map);
@@ -88,6 +144,8 @@ pub fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
             let drivers = drivers(&[10_000]);
             ingest::run(&mut report, network, &drivers, args.seconds, args.seed)?;
         }
+        // No map is measured.
+        Subject::Billing | Subject::Trips => {}
     }
     Ok(ExitCode::SUCCESS)
 }
