@@ -29,7 +29,7 @@ credit AS (
 dues AS (
     SELECT due_minor
     FROM rider_dues
-    WHERE $17::bigint > 0 AND rider_id = (SELECT rider_id FROM charge)
+    WHERE ($17::bigint > 0 OR $19::bigint > 0) AND rider_id = (SELECT rider_id FROM charge)
         AND currency = (SELECT currency FROM charge)
     FOR UPDATE
 ),
@@ -42,7 +42,7 @@ judged AS (
             WHEN $5 > authorised THEN 'ABOVE_HOLD'
             WHEN authorised <> $6 OR promotion_code IS DISTINCT FROM $14::text THEN 'CHANGED'
             WHEN $16 > 0 AND $16 > coalesce((SELECT minor FROM credit), 0) THEN 'CHANGED'
-            WHEN $17 > 0 AND $17 > coalesce((SELECT due_minor FROM dues), 0) THEN 'CHANGED'
+            WHEN ($17 > 0 OR $19 > 0) AND $17 > coalesce((SELECT due_minor FROM dues), 0) THEN 'CHANGED'
             ELSE 'DONE'
         END AS outcome
     FROM (SELECT charge.*, clock_timestamp() AS at FROM charge) AS locked

@@ -87,7 +87,7 @@ impl Locked {
 fn told(answer: Result<Captured, Error>) -> String {
     match answer {
         Ok((hold, receipt)) => format!(
-            "{:?} {} of {}; {} paid {:?}, {} got {}, we {}",
+            "{:?} {} of {}; {} paid {:?}, {} got {}, we {}; {:?}",
             hold.state,
             hold.captured,
             hold.authorised,
@@ -96,6 +96,14 @@ fn told(answer: Result<Captured, Error>) -> String {
             receipt.driver_id,
             receipt.driver_share_minor,
             receipt.platform_share_minor,
+            (
+                receipt.payment_method,
+                receipt.promotion_minor,
+                receipt.credit_minor,
+                receipt.dues_minor,
+                receipt.cash_minor,
+                receipt.carried_minor,
+            ),
         ),
         Err(Error::Refused(Refusal::HoldNotOpen(hold))) => {
             format!("not open: {:?}, {}", hold.state, hold.captured)
