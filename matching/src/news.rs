@@ -112,6 +112,11 @@ impl News {
             TripEventKind::OfferEnded => offer_over(event, OfferEnd::Expired)?,
             TripEventKind::Assigned | TripEventKind::DriverArrived => riding(Leg::ToPickup)?,
             TripEventKind::Started => riding(Leg::ToDropoff)?,
+            TripEventKind::DestinationChanged => match event.state() {
+                TripState::Assigned | TripState::DriverArrived => riding(Leg::ToPickup)?,
+                TripState::InProgress => riding(Leg::ToDropoff)?,
+                _ => What::Nothing,
+            },
             TripEventKind::Unassigned => What::Released {
                 state: event.state(),
             },

@@ -53,11 +53,7 @@ async fn to_billing(app: Arc<App>, event: OutboxEvent) -> Result<(), DeliveryErr
     let trip_id: TripId = event.trip_id.parse().map_err(DeliveryError::failed)?;
     let payment = match event.kind() {
         TripEventKind::Completed => {
-            match fare::settle(&app, trip_id).await {
-                Ok(()) => {}
-                Err(Error::Database(error)) => return Err(error.into()),
-                Err(error) => return Err(Status::from(error).into()),
-            }
+            heard(fare::settle(&app, trip_id).await)?;
             capture(&app, trip_id, event.driver_id, CaptureReason::Fare).await?
         }
         TripEventKind::Cancelled | TripEventKind::NoShow | TripEventKind::Expired => {
@@ -73,6 +69,10 @@ async fn to_billing(app: Arc<App>, event: OutboxEvent) -> Result<(), DeliveryErr
                 }
             }
         }
+        TripEventKind::DestinationChanged => {
+            let key = format!("{trip_id}:hold:{}", event.trip_version);
+            return heard(fare::change_hold(&app, trip_id, event.fare_quote_id, key).await);
+        }
         _ => return Ok(()),
     };
     match app.store.set_payment_state(trip_id, payment).await {
@@ -82,6 +82,14 @@ async fn to_billing(app: Arc<App>, event: OutboxEvent) -> Result<(), DeliveryErr
         Err(error) => return Err(DeliveryError::failed(error)),
     }
     Ok(())
+}
+
+fn heard(outcome: Result<(), Error>) -> Result<(), DeliveryError> {
+    match outcome {
+        Ok(()) => Ok(()),
+        Err(Error::Database(error)) => Err(error.into()),
+        Err(error) => Err(Status::from(error).into()),
+    }
 }
 
 async fn capture(

@@ -4,7 +4,7 @@ use jitney_platform::{
     db::{Retryable, violated_constraint},
     status,
 };
-use jitney_proto::Code;
+use jitney_proto::{Code, money::Money};
 use tonic::Status;
 
 use crate::{
@@ -27,6 +27,11 @@ pub enum Error {
         /// Why it cannot be done.
         problem: &'static str,
     },
+    /// The ride would cost more than the rider agreed to.
+    #[error(
+        "the ride would cost {} {} in minor units, more than max_fare", .0.minor, .0.currency
+    )]
+    FareAbove(Money),
     /// There is no such thing, or it is not the caller's.
     #[error("there is no such {0}")]
     NotFound(&'static str),
@@ -95,12 +100,14 @@ impl Error {
                 Refusal::WrongPin { .. } => Code::WrongPin,
                 Refusal::PinLocked => Code::PinLocked,
                 Refusal::EarlierRide => Code::DriverOnTrip,
+                Refusal::Moved => Code::Unavailable,
                 Refusal::NoSuchStop { .. } => Code::InvalidRequest,
                 Refusal::StopAhead { .. } => Code::IllegalTransition,
                 Refusal::TooEarly { .. } => Code::TooEarly,
                 Refusal::FeeAbove { .. } => Code::FeeAboveLimit,
             },
             Error::NotNow { .. } => Code::IllegalTransition,
+            Error::FareAbove(_) => Code::FeeAboveLimit,
             Error::NotFound(_) => Code::NotFound,
             Error::BadField { .. } => Code::InvalidRequest,
             Error::UnknownProduct(_) => Code::UnknownProduct,
@@ -167,6 +174,9 @@ impl From<Error> for Status {
                 Refusal::WrongPin { tries_left } => {
                     code.status_with(error.to_string(), [("tries_left", tries_left.to_string())])
                 }
+                Refusal::Moved => {
+                    code.retry_after(error.to_string(), std::time::Duration::from_secs(1))
+                }
                 Refusal::NoSuchStop { .. } => code.bad_field("stop", error.to_string()),
                 Refusal::StopAhead { next } => {
                     code.status_with(error.to_string(), [("next", next.to_string())])
@@ -185,6 +195,13 @@ impl From<Error> for Status {
                     code.status(error.to_string())
                 }
             },
+            Error::FareAbove(fare) => code.status_with(
+                error.to_string(),
+                [
+                    ("currency_code", fare.currency.to_string()),
+                    ("fare_minor_units", fare.minor.to_string()),
+                ],
+            ),
             Error::NotNow { state, .. } => {
                 code.status_with(error.to_string(), [("state", state.to_string())])
             }

@@ -43,6 +43,7 @@ pub fn event(event_id: EventId, change: &Change, beside: Option<Beside>) -> Trip
             .unwrap_or_default(),
         shared: beside.is_some_and(|beside| beside.shared),
         fee: trip.fee.wire().into(),
+        fare_quote_id: trip.price_quote_id.clone().unwrap_or_default(),
     }
 }
 

@@ -94,14 +94,28 @@ pub async fn settle(app: &Arc<App>, trip_id: TripId) -> Result<(), Error> {
         // Somebody may have been quicker: what is written counts.
         trip = app.store.trip(trip_id).await?;
     }
-    let Some(quote_id) = trip.final_quote_id else {
+    // A ride whose destination was changed is held under its new price already, if billing has heard.
+    let Some(quote_id) = trip.final_quote_id.or(trip.price_quote_id) else {
         return Ok(());
     };
+    change_hold(app, trip_id, quote_id, format!("{trip_id}:final")).await
+}
+
+/// Has billing put the hold of a trip under another price.
+///
+/// # Errors
+/// UNAVAILABLE when billing cannot be reached.
+pub async fn change_hold(
+    app: &App,
+    trip_id: TripId,
+    quote_id: String,
+    idempotency_key: String,
+) -> Result<(), Error> {
     let mut billing = app.billing.clone();
     let request = ChangeHoldRequest {
         trip_id: trip_id.into(),
         quote_id,
-        idempotency_key: format!("{trip_id}:final"),
+        idempotency_key,
     };
     match app.call(billing.change_hold(request)).await {
         Ok(_) => Ok(()),

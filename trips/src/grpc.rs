@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status};
 use crate::{
     app::App,
     create, drive,
+    edit::{self, Wanted},
     error::Error,
     fields::{
         asked, bad_field, by, offer_id, optional, optional_moment, optional_place, place, places,
@@ -278,6 +279,27 @@ impl TripsService for Grpc {
         let trip = drive::cancel(&self.app, trip_id, &viewer, &caller, reason, max_fee).await?;
         let trip = Some(view::answered(&trip, &viewer));
         Ok(Response::new(wire::CancelTripResponse { trip }))
+    }
+
+    async fn edit_destination(
+        &self,
+        request: Request<wire::EditDestinationRequest>,
+    ) -> Result<Response<wire::EditDestinationResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let viewer = Viewer::of(&caller)?;
+        let request = request.into_inner();
+        let trip_id = trip_id(&request.trip_id)?;
+        let wanted = Wanted {
+            stops: places(&request.stops, self.app.config.stops_max)?,
+            dropoff: place(request.dropoff.as_ref(), "dropoff")?,
+            max_fare: match &request.max_fare {
+                Some(fare) => Some(Money::from_wire(fare, "max_fare")?),
+                None => None,
+            },
+        };
+        let trip = edit::edit(&self.app, trip_id, &viewer, by(&caller), wanted).await?;
+        let trip = Some(view::answered(&trip, &viewer));
+        Ok(Response::new(wire::EditDestinationResponse { trip }))
     }
 
     async fn rate_trip(

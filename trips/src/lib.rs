@@ -26,6 +26,7 @@ pub mod config;
 mod create;
 mod deliver;
 mod drive;
+mod edit;
 mod error;
 mod events;
 mod fare;

@@ -126,35 +126,42 @@ pub async fn quote_one(app: &Arc<App>, wish: &Wish) -> Result<QuoteId, Error> {
 }
 
 async fn route(app: &App, wish: &Wish) -> Result<Route, Error> {
+    let mut way = vec![wish.pickup];
+    way.extend(&wish.stops);
+    way.push(wish.dropoff);
+    let stops = wish.stops.len();
+    route_through(app, &way, |number| match number {
+        0 => "pickup".to_owned(),
+        _ if number > stops => "dropoff".to_owned(),
+        _ => format!("stops[{}]", number - 1),
+    })
+    .await
+}
+
+/// The way through some places, in driving order. A place that is refused is called as the caller called
+/// it: `name_of` its number.
+///
+/// # Errors
+/// OUTSIDE_MAP, NO_ROUTE; UNAVAILABLE when matching cannot be reached.
+pub async fn route_through(
+    app: &App,
+    way: &[Place],
+    name_of: impl Fn(usize) -> String,
+) -> Result<Route, Error> {
     let mut matching = app.matching.clone();
-    let points = [wish.pickup]
-        .iter()
-        .chain(&wish.stops)
-        .chain([&wish.dropoff])
-        .map(|place| (*place).into())
-        .collect();
     let request = ComputeRouteRequest {
-        points,
+        points: way.iter().map(|place| (*place).into()).collect(),
         omit_line: false,
     };
     app.call(matching.compute_route(request))
         .await
-        .map_err(|status| Error::of_call(MATCHING, of_the_way(status, wish.stops.len())))?
+        .map_err(|status| Error::of_call(MATCHING, of_the_way(status, name_of)))?
         .route
         .ok_or_else(|| Error::Defect("matching answered without a route".to_owned()))
 }
 
-/// What our callers call a place of a way that matching knows by its number.
-fn name_of(number: usize, stops: usize) -> String {
-    match number {
-        0 => "pickup".to_owned(),
-        _ if number > stops => "dropoff".to_owned(),
-        _ => format!("stops[{}]", number - 1),
-    }
-}
-
 /// A refusal of the way's with the places named as the caller named them.
-fn of_the_way(status: Status, stops: usize) -> Status {
+fn of_the_way(status: Status, name_of: impl Fn(usize) -> String) -> Status {
     let Some(code) = Code::of(&status) else {
         return status;
     };
@@ -167,7 +174,7 @@ fn of_the_way(status: Status, stops: usize) -> Status {
         .unwrap_or_default();
     let renamed = violations.into_iter().find_map(|violation| {
         let (number, rest) = violation.field.strip_prefix("points[")?.split_once(']')?;
-        let ours = name_of(number.parse().ok()?, stops);
+        let ours = name_of(number.parse().ok()?);
         Some(code.bad_field(&format!("{ours}{rest}"), violation.description.as_str()))
     });
     renamed.unwrap_or(status)
@@ -346,8 +353,8 @@ fn kept(app: &App, offered: &Offered, fare: &FareQuote) -> Result<Price, Error> 
             surge_percent: fare.surge_percent,
         },
         fees: Fees {
-            cancellation_minor: fee(&fare.cancellation_fee, total.currency)?,
-            no_show_minor: fee(&fare.no_show_fee, total.currency)?,
+            cancellation_minor: fee(fare.cancellation_fee.as_ref(), total.currency)?,
+            no_show_minor: fee(fare.no_show_fee.as_ref(), total.currency)?,
         },
         fare_quote_id: fare.quote_id.clone(),
         fare: total,
@@ -356,7 +363,13 @@ fn kept(app: &App, offered: &Offered, fare: &FareQuote) -> Result<Price, Error> 
 }
 
 /// A fee in the fare's currency; 0 when there is none.
-fn fee(fee: &Option<jitney_proto::common::v1::Money>, currency: Currency) -> Result<i64, Error> {
+///
+/// # Errors
+/// A fee in another currency, or below 0, is a defect.
+pub fn fee(
+    fee: Option<&jitney_proto::common::v1::Money>,
+    currency: Currency,
+) -> Result<i64, Error> {
     let Some(fee) = fee else { return Ok(0) };
     let odd = || Error::Defect("billing quoted an odd fee".to_owned());
     let fee = Money::from_wire(fee, "fee").map_err(|_| odd())?;

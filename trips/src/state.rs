@@ -91,9 +91,10 @@ pub enum Cell {
 /// Every state and every command, in the order of [`State::ALL`] and [`Kind::ALL`]. One rule stands
 /// beside it: a driver who gave the trip back and says so again is answered the same in every state.
 #[rustfmt::skip]
-pub const TABLE: [(State, [Cell; 14]); 10] = {
+pub const TABLE: [(State, [Cell; 15]); 10] = {
     use Cell::{Again as A, No as N, To};
     use State::*;
+    const SCH: Cell = To(Scheduled);
     const SEA: Cell = To(Searching);
     const OFF: Cell = To(Offered);
     const ASS: Cell = To(Assigned);
@@ -104,18 +105,18 @@ pub const TABLE: [(State, [Cell; 14]); 10] = {
     const EXP: Cell = To(Expired);
     const NOS: Cell = To(NoShow);
     [
-        //                     end          dec- ar-        comp- can- give call ex-  no   re-   at
+        //                     end          dec- ar-        comp- can- give call ex-  no   re-   at   edit
         //               offer offer accept line rive start lete  cel  back off  pire show lease stop
-        (Scheduled,      [N,    N,    N,     N,   N,   N,    N,    CAN, N,   CAN, N,   N,   SEA,  N]),
-        (Searching,      [OFF,  A,    N,     A,   N,   N,    N,    CAN, A,   CAN, EXP, N,   A,    N]),
-        (Offered,        [A,    SEA,  ASS,   SEA, N,   N,    N,    CAN, A,   CAN, EXP, N,   A,    N]),
-        (Assigned,       [A,    A,    A,     A,   ARR, N,    N,    CAN, SEA, CAN, N,   N,   A,    N]),
-        (DriverArrived,  [A,    A,    A,     A,   A,   INP,  N,    CAN, SEA, CAN, N,   NOS, A,    N]),
-        (InProgress,     [A,    A,    A,     A,   N,   A,    COM,  N,   N,   CAN, N,   N,   A,    INP]),
-        (Completed,      [A,    A,    A,     A,   N,   N,    A,    N,   N,   N,   N,   N,   N,    A]),
-        (Cancelled,      [A,    A,    N,     A,   N,   N,    N,    A,   A,   A,   N,   N,   N,    N]),
-        (NoShow,         [A,    A,    N,     A,   N,   N,    N,    N,   N,   N,   N,   A,   N,    N]),
-        (Expired,        [A,    A,    N,     A,   N,   N,    N,    N,   N,   N,   A,   N,   N,    N]),
+        (Scheduled,      [N,    N,    N,     N,   N,   N,    N,    CAN, N,   CAN, N,   N,   SEA,  N, SCH]),
+        (Searching,      [OFF,  A,    N,     A,   N,   N,    N,    CAN, A,   CAN, EXP, N,   A,    N, N]),
+        (Offered,        [A,    SEA,  ASS,   SEA, N,   N,    N,    CAN, A,   CAN, EXP, N,   A,    N, N]),
+        (Assigned,       [A,    A,    A,     A,   ARR, N,    N,    CAN, SEA, CAN, N,   N,   A,    N, ASS]),
+        (DriverArrived,  [A,    A,    A,     A,   A,   INP,  N,    CAN, SEA, CAN, N,   NOS, A,    N, ARR]),
+        (InProgress,     [A,    A,    A,     A,   N,   A,    COM,  N,   N,   CAN, N,   N,   A,    INP, INP]),
+        (Completed,      [A,    A,    A,     A,   N,   N,    A,    N,   N,   N,   N,   N,   N,    A, N]),
+        (Cancelled,      [A,    A,    N,     A,   N,   N,    N,    A,   A,   A,   N,   N,   N,    N, N]),
+        (NoShow,         [A,    A,    N,     A,   N,   N,    N,    N,   N,   N,   N,   A,   N,    N, N]),
+        (Expired,        [A,    A,    N,     A,   N,   N,    N,    N,   N,   N,   A,   N,   N,    N, N]),
     ]
 };
 
@@ -194,6 +195,8 @@ pub enum Effect {
     Claim(DriverId, Option<Beside>),
     /// Frees the driver.
     Release(DriverId),
+    /// Where the trip goes, and for how much, is what the changed trip says.
+    ChangeWay,
     /// The fare of a booked ride is held: the trip answers for it.
     MarkHeld,
 }
@@ -226,6 +229,8 @@ pub enum Refusal {
     PinLocked,
     /// The driver has another ride to end first.
     EarlierRide,
+    /// The trip has changed since what was asked for was reckoned.
+    Moved,
     /// The trip has no such stop.
     NoSuchStop {
         /// How many it has.
@@ -273,6 +278,7 @@ impl fmt::Display for Refusal {
             Refusal::EarlierRide => {
                 f.write_str("the driver is on another ride that has to end first")
             }
+            Refusal::Moved => f.write_str("the trip is moving on; try again"),
             Refusal::NoSuchStop { stops } => write!(f, "the trip has {stops} stops"),
             Refusal::StopAhead { next } => write!(f, "stop {next} comes first"),
             Refusal::TooEarly { until } => write!(
@@ -319,6 +325,7 @@ pub fn apply(trip: &Trip, command: &Command, context: &Context) -> Result<Transi
         Command::Expire(expire) => command::expire::apply(trip, expire, context),
         Command::NoShow(no_show) => command::no_show::apply(trip, no_show, context),
         Command::ArriveAtStop(arrive) => command::stop::apply(trip, arrive, context),
+        Command::EditDestination(edit) => command::edit::apply(trip, edit, context),
         Command::Release(_) => command::release::apply(trip, context),
     }
 }

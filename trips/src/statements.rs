@@ -32,6 +32,13 @@ jitney_platform::statements! {
     SET_PAYMENT_STATE = "-- set_payment_state: what billing answered; only money that still moves can
         UPDATE trip SET payment_state = $2
         WHERE trip_id = $1 AND payment_state IN ('HELD', 'UNKNOWN') AND payment_state <> $2";
+    /// A trip goes another way.
+    CHANGE_WAY = "-- change_way: where a trip goes and for how much; beside its next version
+        UPDATE trip SET dropoff_latitude = $2, dropoff_longitude = $3, distance_m = $4, duration_ms = $5,
+            fare_minor = $6, cancellation_fee_minor = $7, no_show_fee_minor = $8, tariff_version = $9,
+            surge_percent = $10, price_quote_id = $11,
+            fare_quote_id = CASE WHEN fare_quote_id IS NULL THEN NULL ELSE $11 END
+        WHERE trip_id = $1";
     /// What a trip costs.
     DECIDE_FARE = "-- decide_fare: what a trip costs that was driven; the first decision counts
         UPDATE trip SET driven_m = $2, final_fare_minor = $3, final_quote_id = $4

@@ -301,6 +301,8 @@ pub struct Trip {
     pub fee: Fee,
     /// What the fare was reckoned under; `None` for trips made before that was kept.
     pub tariff: Option<Tariff>,
+    /// Billing's name for the up-front fare, since the destination was changed.
+    pub price_quote_id: Option<String>,
     /// How far the rider was driven, metres; once the ride has ended, if somebody followed the car.
     pub driven_m: Option<i64>,
     /// What the ride costs; once it has ended and that is decided.

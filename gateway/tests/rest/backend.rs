@@ -200,6 +200,7 @@ fake! { TripsService {
     declare_no_show(trips::DeclareNoShowRequest) -> trips::DeclareNoShowResponse;
     preview_cancellation(trips::PreviewCancellationRequest) -> trips::PreviewCancellationResponse;
     cancel_trip(trips::CancelTripRequest) -> trips::CancelTripResponse;
+    edit_destination(trips::EditDestinationRequest) -> trips::EditDestinationResponse;
     rate_trip(trips::RateTripRequest) -> trips::RateTripResponse;
     get_rating(trips::GetRatingRequest) -> trips::GetRatingResponse;
     share_trip(trips::ShareTripRequest) -> trips::ShareTripResponse;

@@ -8,6 +8,7 @@ pub mod arrive;
 pub mod cancel;
 pub mod complete;
 pub mod decline;
+pub mod edit;
 pub mod expire;
 pub mod no_show;
 pub mod offer;
@@ -47,6 +48,8 @@ pub enum Command {
     Release(release::Release),
     /// The driver is at a stop on the way.
     ArriveAtStop(stop::ArriveAtStop),
+    /// The rider wants to go somewhere else.
+    EditDestination(edit::EditDestination),
 }
 
 macro_rules! kinds {
@@ -103,6 +106,8 @@ kinds! {
     Release = "begin the search";
     /// The driver is at a stop on the way.
     ArriveAtStop = "arrive at a stop";
+    /// The rider wants to go somewhere else.
+    EditDestination = "change the destination";
 }
 
 impl fmt::Display for Kind {

@@ -75,6 +75,7 @@ pub fn apply(request: &Request, context: &Context, dice: &mut impl rand::Rng) ->
         driven_m: None,
         final_fare: None,
         final_quote_id: None,
+        price_quote_id: None,
         fees: request.fees,
         fee: Fee::None,
         distance_m: request.distance_m,

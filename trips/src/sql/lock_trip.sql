@@ -7,7 +7,8 @@ SELECT t.trip_id, t.version, t.state, t.rider_id, t.driver_id, t.driver_plate, t
     t.updated_at, t.assigned_at, t.arrived_at, t.started_at, t.ended_at, t.seats, t.cancellation_fee_minor, t.no_show_fee_minor, t.fee,
     t.pickup_due_at, t.pickup_at, t.release_at, t.fare_quote_id,
     t.pay_in_cash, t.stops,
-    t.tariff_version, t.surge_percent, t.driven_m, t.final_fare_minor, t.final_quote_id
+    t.tariff_version, t.surge_percent, t.driven_m, t.final_fare_minor, t.final_quote_id,
+    t.price_quote_id
 FROM trip t
 WHERE t.trip_id = $1
 FOR UPDATE

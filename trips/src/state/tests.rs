@@ -17,6 +17,7 @@ use crate::{
         cancel::{CallOff, Cancel, GiveBack},
         complete::Complete,
         decline::Decline,
+        edit::EditDestination,
         expire::Expire,
         no_show::NoShow,
         offer,
@@ -25,7 +26,7 @@ use crate::{
         start::Start,
         stop::ArriveAtStop,
     },
-    trip::{Actor, AssignedDriver, Fees, OfferState, PaymentState, Place},
+    trip::{Actor, AssignedDriver, Fees, OfferState, PaymentState, Place, Tariff},
 };
 
 mod conditions;
@@ -237,6 +238,21 @@ fn command_for(kind: Kind, trip: &Trip) -> (Command, Context) {
         }),
         Kind::NoShow => Command::NoShow(NoShow { driver_id }),
         Kind::Release => Command::Release(Release),
+        Kind::EditDestination => Command::EditDestination(EditDestination {
+            by: By::rider(&trip.rider_id),
+            version: trip.version,
+            stops: Vec::new(),
+            dropoff: trip.pickup,
+            distance_m: 9_000,
+            duration_ms: 900_000,
+            fare: Money::new(1_500, "EUR".parse().unwrap()),
+            fees: Fees::default(),
+            tariff: Tariff {
+                version: "1".into(),
+                surge_percent: 100,
+            },
+            quote_id: "q".into(),
+        }),
         Kind::ArriveAtStop => Command::ArriveAtStop(ArriveAtStop { driver_id, stop: 0 }),
     };
     (command, context)

@@ -214,6 +214,24 @@ async fn carry(
         Effect::Release(driver_id) => {
             claims::release(connection, change.trip.trip_id, driver_id).await?;
         }
+        Effect::ChangeWay => {
+            let trip = &change.trip;
+            let tariff = trip.tariff.as_ref();
+            sqlx::query(statements::CHANGE_WAY)
+                .bind(trip_id)
+                .bind(trip.dropoff.latitude)
+                .bind(trip.dropoff.longitude)
+                .bind(trip.distance_m)
+                .bind(trip.duration_ms)
+                .bind(trip.fare.minor)
+                .bind(trip.fees.cancellation_minor)
+                .bind(trip.fees.no_show_minor)
+                .bind(tariff.map(|tariff| tariff.version.as_str()))
+                .bind(tariff.map(|tariff| tariff.surge_percent.cast_signed()))
+                .bind(&trip.price_quote_id)
+                .execute(connection)
+                .await?;
+        }
         Effect::MarkHeld => {
             sqlx::query(statements::MARK_HELD)
                 .bind(trip_id)

@@ -72,6 +72,7 @@ pub(super) struct TripRow {
     driven_m: Option<i64>,
     final_fare_minor: Option<i64>,
     final_quote_id: Option<String>,
+    price_quote_id: Option<String>,
 }
 
 /// The offer beside a trip, as `read_trip` and the lists join it.
@@ -173,6 +174,7 @@ impl TripRow {
                 .final_fare_minor
                 .map(|minor| Money::new(minor, currency)),
             final_quote_id: self.final_quote_id,
+            price_quote_id: self.price_quote_id,
             fees: Fees {
                 cancellation_minor: self.cancellation_fee_minor,
                 no_show_minor: self.no_show_fee_minor,

@@ -4,6 +4,7 @@ mod access;
 mod beside;
 mod booked;
 mod create;
+mod edit;
 mod fees;
 mod final_fare;
 mod finish;

@@ -1,0 +1,67 @@
+//! The rider wants to go somewhere else.
+
+use jitney_proto::{money::Money, trips::v1::TripEventKind};
+
+use super::Kind;
+use crate::{
+    state::{Context, Effect, Refusal, Transition, change, target},
+    trip::{By, Fees, Place, Stop, Tariff, Trip},
+};
+
+/// Another way, priced.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EditDestination {
+    /// Who wants it.
+    pub by: By,
+    /// The trip's version that it was priced for.
+    pub version: i64,
+    /// Stops on the way, those that are behind included.
+    pub stops: Vec<Stop>,
+    /// Where the rider goes.
+    pub dropoff: Place,
+    /// Driving distance of the whole ride, metres.
+    pub distance_m: i64,
+    /// Driving time of the whole ride, milliseconds.
+    pub duration_ms: i64,
+    /// The up-front fare from now on.
+    pub fare: Money,
+    /// What its end may cost instead.
+    pub fees: Fees,
+    /// What the fare was reckoned under.
+    pub tariff: Tariff,
+    /// Billing's name for it.
+    pub quote_id: String,
+}
+
+/// Changes the way and its price, if the trip still is where it was when that was priced. Billing changes
+/// what is held when it hears the event.
+pub fn apply(
+    trip: &Trip,
+    edit: &EditDestination,
+    context: &Context,
+) -> Result<Transition, Refusal> {
+    let refusal = Refusal::IllegalTransition {
+        state: trip.state,
+        kind: Kind::EditDestination,
+    };
+    let to = target(trip, Kind::EditDestination)?.ok_or(refusal)?;
+    if trip.version != edit.version {
+        return Err(Refusal::Moved);
+    }
+    let by = edit.by.clone();
+    let mut change = change(trip, to, TripEventKind::DestinationChanged, by, context);
+    let after = &mut change.trip;
+    after.stops.clone_from(&edit.stops);
+    after.dropoff = edit.dropoff;
+    after.distance_m = edit.distance_m;
+    after.duration_ms = edit.duration_ms;
+    after.fare = edit.fare;
+    after.fees = edit.fees;
+    after.tariff = Some(edit.tariff.clone());
+    after.price_quote_id = Some(edit.quote_id.clone());
+    if let Some(booking) = &mut after.booking {
+        booking.fare_quote_id.clone_from(&edit.quote_id);
+    }
+    change.effects = vec![Effect::ChangeWay];
+    Ok(Transition::Changed(change))
+}
