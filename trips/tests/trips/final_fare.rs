@@ -122,12 +122,15 @@ async fn what_was_decided_is_charged_whatever_is_said_later() {
             == 1
     })
     .await;
-    let under = city.billing.held_under(&trip.trip_id);
+    let decided: Option<String> = sqlx::query_scalar("SELECT final_quote_id FROM trip")
+        .fetch_one(&city.pool)
+        .await
+        .unwrap();
     city.matching.set_driven(&trip.trip_id, 50_000);
     city.restart().await;
     let trip = paid(&city, "rita", &trip).await;
     assert_eq!(cents(&trip), (890, 1_390));
-    assert_eq!(city.billing.held_under(&trip.trip_id), under);
+    assert_eq!(city.billing.held_under(&trip.trip_id), decided);
     assert_eq!(city.billing.captures(), 1);
     assert_eq!(city.billing.hold(&trip.trip_id), Some(HoldState::Captured));
 }
