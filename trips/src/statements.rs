@@ -3,7 +3,7 @@
 jitney_platform::statements! {
     /// The first version of a trip.
     INSERT_TRIP = include_str!("sql/insert_trip.sql");
-    /// The next version of a trip.
+    /// The next version of a trip, with its log and its event.
     UPDATE_TRIP = include_str!("sql/update_trip.sql");
     /// A trip, locked.
     LOCK_TRIP = include_str!("sql/lock_trip.sql");
@@ -15,8 +15,8 @@ jitney_platform::statements! {
     LIST_TRIPS_OF_DRIVER = include_str!("sql/list_trips_of_driver.sql");
     /// A page of all trips.
     LIST_TRIPS = include_str!("sql/list_trips.sql");
-    /// One row of the log.
-    INSERT_TRANSITION = "-- insert_transition: what happened, beside the trip's new version
+    /// The first row of a trip's log.
+    INSERT_TRANSITION = "-- insert_transition: what happened, beside the trip's first version
         INSERT INTO trip_transition
             (trip_id, version, from_state, to_state, actor, actor_id, reason, at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";

@@ -134,27 +134,6 @@ pub(super) async fn write(connection: &mut PgConnection, change: &Change) -> Res
             carry(connection, effect, change).await?;
         }
     }
-    let written = match change.from {
-        None => rows::insert(trip).execute(&mut *connection).await?,
-        Some(_) => rows::update(trip).execute(&mut *connection).await?,
-    };
-    if written.rows_affected() != 1 {
-        return Err(Error::Defect(format!(
-            "version {} was written over",
-            trip.version
-        )));
-    }
-    sqlx::query(statements::INSERT_TRANSITION)
-        .bind(trip.trip_id.0)
-        .bind(trip.version)
-        .bind(change.from.map(state::State::name))
-        .bind(trip.state.name())
-        .bind(change.by.actor.name())
-        .bind(&change.by.id)
-        .bind(&change.reason)
-        .bind(trip.updated_at)
-        .execute(&mut *connection)
-        .await?;
     let event_id = fresh_id(trip.updated_at);
     let event = NewEvent {
         event_id,
@@ -164,6 +143,48 @@ pub(super) async fn write(connection: &mut PgConnection, change: &Change) -> Res
         payload: events::event(EventId(event_id), change, beside).encode_to_vec(),
         version: trip.version,
     };
+    let Some(from) = change.from else {
+        return write_first(connection, change, event).await;
+    };
+    let written = rows::update(trip)
+        .bind(from.name())
+        .bind(change.by.actor.name())
+        .bind(&change.by.id)
+        .bind(&change.reason)
+        .bind(event.event_id)
+        .bind(event.aggregate_type)
+        .bind(event.kind)
+        .bind(event.payload)
+        .execute(connection)
+        .await?;
+    if written.rows_affected() != 1 {
+        return Err(Error::Defect(format!(
+            "version {} was written over",
+            trip.version
+        )));
+    }
+    Ok(())
+}
+
+/// The first version of a trip, its log and its event.
+async fn write_first(
+    connection: &mut PgConnection,
+    change: &Change,
+    event: NewEvent<'_>,
+) -> Result<(), Error> {
+    let trip = &change.trip;
+    rows::insert(trip).execute(&mut *connection).await?;
+    sqlx::query(statements::INSERT_TRANSITION)
+        .bind(trip.trip_id.0)
+        .bind(trip.version)
+        .bind(None::<&str>)
+        .bind(trip.state.name())
+        .bind(change.by.actor.name())
+        .bind(&change.by.id)
+        .bind(&change.reason)
+        .bind(trip.updated_at)
+        .execute(&mut *connection)
+        .await?;
     outbox::append(connection, event).await?;
     Ok(())
 }
