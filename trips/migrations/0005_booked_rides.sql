@@ -8,7 +8,7 @@ ALTER TABLE trip ADD COLUMN pickup_at timestamptz;
 ALTER TABLE trip ADD COLUMN release_at timestamptz;
 -- Of a booked ride: billing's name for the price. The fare is held under it when the search begins.
 ALTER TABLE trip ADD COLUMN fare_quote_id text;
--- Of a booked ride: whether it is going to be paid in cash.
+-- Whether it is going to be paid in cash; false for rides made before that was kept.
 ALTER TABLE trip ADD COLUMN pay_in_cash boolean NOT NULL DEFAULT false;
 -- Of a booked ride: whether billing may hold a fare that the trip does not answer for yet. Set before
 -- the fare is held, cleared with the search's beginning, or once what was held for nothing is released.

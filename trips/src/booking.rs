@@ -88,7 +88,7 @@ pub async fn release(app: &Arc<App>, trip_id: TripId) -> Result<(), Error> {
     if !app.store.begin_hold(trip_id).await? {
         return Ok(());
     }
-    let (quote_id, method) = (&booking.fare_quote_id, booking.payment_method);
+    let (quote_id, method) = (&booking.fare_quote_id, trip.payment_method);
     match create::hold(app, &trip.rider_id, trip_id, quote_id, method).await {
         Ok(()) => {}
         Err(error @ (Error::PaymentDeclined | Error::QuoteExpired)) => {

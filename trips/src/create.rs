@@ -130,7 +130,6 @@ async fn go_on(
         pickup_at,
         release_at: pickup_at - chrono_of(app.config.booking.release_before),
         fare_quote_id: quote.fare_quote_id.clone(),
-        payment_method: asked.payment_method,
     });
     if booking.is_none() {
         let rider_id = asked.rider_id.as_str();
@@ -161,6 +160,7 @@ async fn go_on(
         duration_ms: quote.way.duration_ms,
         reservation_id: asked.reservation_id,
         booking,
+        payment_method: asked.payment_method,
         by: asked.by.clone(),
     };
     // A PIN that a seed foretells would protect nothing.

@@ -269,7 +269,6 @@ mod tests {
             pickup_at: at(36),
             release_at: at(0),
             fare_quote_id: String::new(),
-            payment_method: jitney_proto::billing::v1::PaymentMethod::Card,
         });
         assert_eq!(basis(&trip, None, &FinalFare::default()).waiting_ms, 4_000);
     }

@@ -264,8 +264,6 @@ pub struct Booking {
     pub release_at: DateTime<Utc>,
     /// Billing's name for the price; the fare is held under it when the search begins.
     pub fare_quote_id: String,
-    /// How the ride is going to be paid.
-    pub payment_method: PaymentMethod,
 }
 
 /// A ride.
@@ -313,6 +311,8 @@ pub struct Trip {
     pub distance_m: i64,
     /// Driving time as quoted, milliseconds.
     pub duration_ms: i64,
+    /// How the ride is going to be paid.
+    pub payment_method: PaymentMethod,
     /// Where the money stands. It moves beside the version: billing's answers are no events.
     pub payment_state: PaymentState,
     /// What the rider tells the driver at the kerb: four digits.

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use jitney_platform::auth::{Caller, Role};
 use jitney_proto::{
     Code,
+    billing::v1::PaymentMethod,
     common::v1::Point,
     ids::{DriverId, RiderId, TripId},
     time::timestamp,
@@ -121,6 +122,12 @@ fn shown(trip: &Trip, viewer: &Viewer) -> wire::Trip {
             .collect(),
         dropoff: Some(trip.dropoff.into()),
         fare: (!is_guest).then(|| trip.fare.into()),
+        payment_method: if is_guest {
+            PaymentMethod::Unspecified
+        } else {
+            trip.payment_method
+        }
+        .into(),
         payment_state: match viewer {
             Viewer::Guest(..) => wire::PaymentState::Unspecified,
             _ => trip.payment_state.wire(),

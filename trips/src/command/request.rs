@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use jitney_proto::{
+    billing::v1::PaymentMethod,
     ids::{ProductId, ReservationId, RiderId, TripId},
     money::Money,
     trips::v1::TripEventKind,
@@ -44,6 +45,8 @@ pub struct Request {
     pub reservation_id: Option<ReservationId>,
     /// When and how it is to begin; `None` is now, and then the fare is held.
     pub booking: Option<Booking>,
+    /// How the ride is going to be paid.
+    pub payment_method: PaymentMethod,
     /// Who asked; not always the rider.
     pub by: By,
 }
@@ -80,6 +83,7 @@ pub fn apply(request: &Request, context: &Context, dice: &mut impl rand::Rng) ->
         fee: Fee::None,
         distance_m: request.distance_m,
         duration_ms: request.duration_ms,
+        payment_method: request.payment_method,
         payment_state,
         pin: pin(dice),
         wrong_pins: 0,

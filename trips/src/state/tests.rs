@@ -86,6 +86,7 @@ fn requested() -> Trip {
         duration_ms: 600_000,
         reservation_id: None,
         booking: None,
+        payment_method: jitney_proto::billing::v1::PaymentMethod::Card,
         by: By::rider(&"rita".parse().unwrap()),
     };
     let context = Context {

@@ -140,11 +140,6 @@ impl TripRow {
                 pickup_at,
                 release_at,
                 fare_quote_id,
-                payment_method: if self.pay_in_cash {
-                    PaymentMethod::Cash
-                } else {
-                    PaymentMethod::Card
-                },
             }),
             _ => None,
         };
@@ -182,6 +177,11 @@ impl TripRow {
             fee: Fee::from_name(&self.fee).ok_or_else(|| odd("fee", &self.fee))?,
             distance_m: self.distance_m,
             duration_ms: self.duration_ms,
+            payment_method: if self.pay_in_cash {
+                PaymentMethod::Cash
+            } else {
+                PaymentMethod::Card
+            },
             payment_state,
             pin: self.pin,
             wrong_pins: self.wrong_pins.max(0).cast_unsigned(),
@@ -300,13 +300,13 @@ pub(super) fn insert(trip: &Trip) -> Statement<'_> {
         .bind(booking.map(|booking| booking.pickup_at))
         .bind(booking.map(|booking| booking.release_at))
         .bind(booking.map(|booking| booking.fare_quote_id.as_str()))
-        .bind(booking.is_some_and(|booking| booking.payment_method == PaymentMethod::Cash))
+        .bind(trip.payment_method == PaymentMethod::Cash)
         .bind(Json(&trip.stops))
         .bind(tariff.map(|tariff| tariff.version.as_str()))
         .bind(tariff.map(|tariff| tariff.surge_percent.cast_signed()))
 }
 
-/// The statement that writes a trip's next version.
+/// The statement that writes a trip's next version; what its log and its event say is bound after this.
 pub(super) fn update(trip: &Trip) -> Statement<'_> {
     let driver = trip.driver.as_ref();
     sqlx::query(statements::UPDATE_TRIP)

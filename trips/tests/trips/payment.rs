@@ -6,7 +6,7 @@ use jitney_proto::{
     trips::v1::{CreateTripRequest, PaymentState},
 };
 
-use crate::support::{City, code, create, usual_request};
+use crate::support::{City, code, create, get, usual_request};
 
 #[tokio::test]
 async fn cash_is_told_to_billing() {
@@ -24,6 +24,10 @@ async fn cash_is_told_to_billing() {
     assert_eq!(trip.payment_state(), PaymentState::Held);
     let method = city.billing.payment_method(&trip.trip_id);
     assert_eq!(method, Some(PaymentMethod::Cash));
+    // Who is offered the ride sees it.
+    city.offer(&trip.trip_id, "anna").await;
+    let seen = get(&mut city.driver("anna"), &trip.trip_id).await.unwrap();
+    assert_eq!(seen.payment_method(), PaymentMethod::Cash);
     let again = rita.create_trip(cash).await.unwrap().into_inner();
     assert_eq!(again.trip.unwrap().trip_id, trip.trip_id);
     // Another means is another request.
