@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     fare::MAX_MINOR,
+    provider::config::ProviderConfig,
     tariff::{self, Tariff, TariffError},
 };
 
@@ -43,6 +44,8 @@ pub struct Config {
     /// captured, and it never stands in the way of a new one.
     #[serde(with = "humantime_serde")]
     pub lapse_interval: Duration,
+    /// Who moves the money.
+    pub provider: ProviderConfig,
     /// Every tariff there is, in any order. The one in force is the newest whose `effective_from`
     /// has come. A version that a database has seen never changes: give new prices a new version.
     pub tariffs: Vec<Tariff>,
@@ -60,6 +63,7 @@ impl Default for Config {
             tip_window: 30 * DAY,
             time_zone: None,
             lapse_interval: Duration::from_secs(30),
+            provider: ProviderConfig::default(),
             tariffs: vec![tariff::built_in()],
         }
     }
@@ -87,6 +91,14 @@ pub enum ConfigError {
         field: &'static str,
         /// What it holds.
         value: i64,
+    },
+    /// A share of more than everything.
+    #[error("billing.{field} must be between 0 and 100, not {value}")]
+    Percent {
+        /// The field.
+        field: &'static str,
+        /// What it holds.
+        value: u8,
     },
     /// A tariff that makes no sense.
     #[error(transparent)]
@@ -148,6 +160,7 @@ impl Config {
                 return Err(ConfigError::Amount { field, value });
             }
         }
+        self.provider.validate()?;
         tariff::validate(&self.tariffs)?;
         Ok(())
     }

@@ -8,7 +8,8 @@
 //! raced and cut off at any point; the statements are in `src/sql` and run by [`store`]. What an rpc
 //! promises is in `billing.proto`; [`grpc`] only translates.
 //!
-//! Billing calls no other service.
+//! Billing calls no other service of ours. What the ledger says is to be charged, given back and paid out
+//! is told a payment [`provider`], after the fact and by a job of its own.
 
 pub mod apportion;
 pub mod config;
@@ -24,6 +25,7 @@ pub mod ledger;
 pub mod payout;
 pub mod place;
 pub mod promotion;
+pub mod provider;
 pub mod quote;
 pub mod receipt;
 pub mod refund;
@@ -43,6 +45,12 @@ use jitney_proto::billing::v1::billing_service_server::BillingServiceServer;
 pub use config::Config;
 pub use error::Error;
 
+use provider::{
+    Provider,
+    config::{ProviderConfig, ProviderKind},
+    sandbox::Sandbox,
+    teller::Teller,
+};
 use quote::{Asked, Quote};
 use store::{HoldTerms, Store};
 
@@ -102,8 +110,48 @@ pub mod statements {
             -- $1 owner, $2 account\n\
             SELECT currency, balance_minor FROM account_balance\n\
             WHERE owner_id = $1 AND account = $2 ORDER BY currency";
+        /// From when until when the ledger is looked through for a provider.
+        PROVIDER_WINDOW = include_str!("sql/provider_window.sql");
+        /// Remembers until when it was.
+        PROVIDER_LOOKED = include_str!("sql/provider_looked.sql");
+        /// What charges ask of the provider.
+        PROVIDER_CHARGES = include_str!("sql/provider_charges.sql");
+        /// What refunds ask of the provider.
+        PROVIDER_REFUNDS = include_str!("sql/provider_refunds.sql");
+        /// What payouts ask of the provider.
+        PROVIDER_PAYOUTS = include_str!("sql/provider_payouts.sql");
+        /// Operations that are to be taken up.
+        PROVIDER_DUE = include_str!("sql/provider_due.sql");
+        /// Says that an operation is on its way.
+        PROVIDER_TAKE_UP = include_str!("sql/provider_take_up.sql");
+        /// Writes down what became of an operation.
+        PROVIDER_SETTLE = include_str!("sql/provider_settle.sql");
+        /// Open holds whose authorisation was declined.
+        PROVIDER_LOST_HOLDS = include_str!("sql/provider_lost_holds.sql");
+        /// Open payouts whose transfer is at an end.
+        PROVIDER_ENDED_PAYOUTS = include_str!("sql/provider_ended_payouts.sql");
+        /// The sandbox carries something out, once per key.
+        PROVIDER_SANDBOX_DO = include_str!("sql/provider_sandbox_do.sql");
+        /// What the sandbox has under a key.
+        PROVIDER_SANDBOX_FIND = include_str!("sql/provider_sandbox_find.sql");
         /// Sums the whole ledger.
         CHECK_LEDGER = include_str!("sql/check_ledger.sql");
+    }
+}
+
+/// The provider that is configured, if any.
+fn open_provider(
+    config: &ProviderConfig,
+    store: &Store,
+    clock: &Clock,
+) -> Option<Arc<dyn Provider>> {
+    match config.kind {
+        ProviderKind::Sandbox => Some(Arc::new(Sandbox::new(
+            store.clone(),
+            clock.clone(),
+            config.sandbox.clone(),
+        ))),
+        ProviderKind::None => None,
     }
 }
 
@@ -126,7 +174,7 @@ impl Billing {
     pub const NAME: &str = "jitney.billing.v1.BillingService";
 
     /// Checks the configuration, brings the schema up to date, keeps the tariffs and starts the
-    /// background job.
+    /// background jobs.
     ///
     /// # Errors
     /// When the configuration makes no sense, the database cannot be used, no tariff is in force,
@@ -153,9 +201,15 @@ impl Billing {
             store.clone(),
             config.lapse_interval,
             clock.clone(),
-            shutdown,
+            shutdown.clone(),
         );
         tasks.spawn(lapse);
+        if let Some(provider) = open_provider(&config.provider, &store, &clock) {
+            // What is over before a provider is first used is not its business: that time is now.
+            store.plan_operations(provider.name()).await?;
+            let teller = Teller::new(store.clone(), provider, config.provider.clone());
+            tasks.spawn(teller.run(clock.clone(), shutdown));
+        }
         Ok(Billing {
             config: Arc::new(config),
             store,

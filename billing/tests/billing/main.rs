@@ -8,6 +8,7 @@ mod expiry;
 mod fees;
 mod payouts;
 mod promotions;
+mod provider;
 mod races;
 mod refunds;
 mod repetition;

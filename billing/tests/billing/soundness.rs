@@ -224,6 +224,9 @@ async fn history_cannot_be_rewritten_by_the_service() {
         "promotion",
         "promotion_rider",
         "rider_dues",
+        "provider_operation",
+        "provider_since",
+        "provider_sandbox",
     ] {
         let statement = format!("DELETE FROM {table}");
         let refused = sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
