@@ -49,6 +49,7 @@ use provider::{
     Provider,
     config::{ProviderConfig, ProviderKind},
     sandbox::Sandbox,
+    stripe::Stripe,
     teller::Teller,
 };
 use quote::{Asked, Quote};
@@ -130,6 +131,10 @@ pub mod statements {
         PROVIDER_LOST_HOLDS = include_str!("sql/provider_lost_holds.sql");
         /// Open payouts whose transfer is at an end.
         PROVIDER_ENDED_PAYOUTS = include_str!("sql/provider_ended_payouts.sql");
+        /// Under which names the provider knows somebody.
+        PROVIDER_PUT_ACCOUNT = include_str!("sql/provider_put_account.sql");
+        /// What a provider told by itself, kept once.
+        PROVIDER_HEAR = include_str!("sql/provider_hear.sql");
         /// The sandbox carries something out, once per key.
         PROVIDER_SANDBOX_DO = include_str!("sql/provider_sandbox_do.sql");
         /// What the sandbox has under a key.
@@ -144,15 +149,16 @@ fn open_provider(
     config: &ProviderConfig,
     store: &Store,
     clock: &Clock,
-) -> Option<Arc<dyn Provider>> {
-    match config.kind {
+) -> anyhow::Result<Option<Arc<dyn Provider>>> {
+    Ok(match config.kind {
         ProviderKind::Sandbox => Some(Arc::new(Sandbox::new(
             store.clone(),
             clock.clone(),
             config.sandbox.clone(),
         ))),
+        ProviderKind::Stripe => Some(Arc::new(Stripe::open(&config.stripe)?)),
         ProviderKind::None => None,
-    }
+    })
 }
 
 /// What billing stands on.
@@ -167,6 +173,7 @@ pub struct Billing {
     config: Arc<Config>,
     store: Store,
     clock: Clock,
+    provider: Option<Arc<dyn Provider>>,
 }
 
 impl Billing {
@@ -204,7 +211,8 @@ impl Billing {
             shutdown.clone(),
         );
         tasks.spawn(lapse);
-        if let Some(provider) = open_provider(&config.provider, &store, &clock) {
+        let provider = open_provider(&config.provider, &store, &clock)?;
+        if let Some(provider) = provider.clone() {
             // What is over before a provider is first used is not its business: that time is now.
             store.plan_operations(provider.name()).await?;
             let teller = Teller::new(store.clone(), provider, config.provider.clone());
@@ -214,6 +222,7 @@ impl Billing {
             config: Arc::new(config),
             store,
             clock,
+            provider,
         })
     }
 
@@ -252,6 +261,11 @@ impl Billing {
         let tariff = tariff::in_force(&self.config.tariffs, self.clock.now())?;
         let night = tariff.night.as_ref();
         Ok(night.map_or(Tz::UTC, |night| night.time_zone))
+    }
+
+    /// The payment provider in use.
+    fn provider(&self) -> Option<&dyn Provider> {
+        self.provider.as_deref()
     }
 
     /// What holds are made under.

@@ -6,11 +6,13 @@
 //! the same key, only when the provider never saw it. [`teller`] is the job that does so.
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use jitney_proto::money::Money;
 use uuid::Uuid;
 
 pub mod config;
 pub mod sandbox;
+pub mod stripe;
 pub mod teller;
 
 /// What is asked of a provider.
@@ -104,6 +106,69 @@ pub struct Operation {
     pub amount: Money,
     /// The provider's name for the authorisation that it is about.
     pub authorization: Option<String>,
+    /// The provider's names for who pays or is paid; none when nobody told us.
+    pub account: Option<ProviderAccount>,
+    /// When the ledger's fact was seen. It was not asked for before.
+    pub planned_at: DateTime<Utc>,
+}
+
+/// The provider's names for somebody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderAccount {
+    /// Who they are.
+    pub account: String,
+    /// What they pay with.
+    pub payment_method: Option<String>,
+}
+
+/// Whose account it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnerRole {
+    /// Somebody who pays.
+    Rider,
+    /// Somebody who is paid.
+    Driver,
+}
+
+impl OwnerRole {
+    /// Every role.
+    pub const ALL: [OwnerRole; 2] = [OwnerRole::Rider, OwnerRole::Driver];
+
+    /// Its name in the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            OwnerRole::Rider => "RIDER",
+            OwnerRole::Driver => "DRIVER",
+        }
+    }
+}
+
+/// What a provider tells by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The provider's name for it.
+    pub id: String,
+    /// What it is about, in the provider's words.
+    pub kind: String,
+    /// The trip or the payout, if it is about one of ours.
+    pub subject: Option<Uuid>,
+}
+
+/// Why a message is not an event of the provider's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EventError {
+    /// The provider in use tells nothing by itself, or its secret is not configured.
+    #[error("the payment provider in use sends no events")]
+    NotExpected,
+    /// The signature is not the provider's, or is about something else.
+    #[error("the signature is not the provider's")]
+    Forged,
+    /// It was signed too long ago, or in the future.
+    #[error("the signature is too old, or from the future")]
+    Stale,
+    /// It is the provider's and cannot be read.
+    #[error("the event cannot be read")]
+    Unreadable,
 }
 
 /// What became of an operation.
@@ -168,6 +233,17 @@ pub trait Provider: Send + Sync + 'static {
 
     /// What became of an operation.
     async fn find(&self, operation: &Operation) -> Found;
+
+    /// Reads what the provider is said to tell by itself, if it is signed as theirs at about `now`.
+    ///
+    /// # Errors
+    /// When it is not.
+    fn event(
+        &self,
+        payload: &[u8],
+        signature: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Event, EventError>;
 }
 
 /// Asks for an operation, whatever its kind.

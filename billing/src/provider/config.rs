@@ -1,6 +1,6 @@
 //! The `[billing.provider]` part of the configuration.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,30 @@ pub struct ProviderConfig {
     pub backoff_max: Duration,
     /// How the sandbox behaves.
     pub sandbox: SandboxConfig,
+    /// How Stripe is reached.
+    pub stripe: StripeConfig,
+}
+
+/// How Stripe is reached. Secrets stand in files of their own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StripeConfig {
+    /// The file with the secret key. Required with `kind = "stripe"`.
+    pub secret_key_file: Option<PathBuf>,
+    /// The file with the secret that events are signed with. Left out: events are refused.
+    pub webhook_secret_file: Option<PathBuf>,
+    /// Where the API is; `https`, or plain `http` on this machine.
+    pub base_url: String,
+}
+
+impl Default for StripeConfig {
+    fn default() -> Self {
+        Self {
+            secret_key_file: None,
+            webhook_secret_file: None,
+            base_url: "https://api.stripe.com".to_owned(),
+        }
+    }
 }
 
 /// The providers there are.
@@ -35,6 +59,8 @@ pub enum ProviderKind {
     /// Plays a provider. No money moves.
     #[default]
     Sandbox,
+    /// Stripe.
+    Stripe,
     /// None: whoever runs this moves the money by other means.
     None,
 }
@@ -63,6 +89,7 @@ impl Default for ProviderConfig {
             backoff_min: Duration::from_millis(500),
             backoff_max: Duration::from_secs(5 * 60),
             sandbox: SandboxConfig::default(),
+            stripe: StripeConfig::default(),
         }
     }
 }

@@ -7,10 +7,11 @@ use std::{
 };
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use jitney_platform::clock::Clock;
 use sha2::{Digest, Sha256};
 
-use super::{Found, Kind, Operation, Outcome, Provider, config::SandboxConfig};
+use super::{Event, EventError, Found, Kind, Operation, Outcome, Provider, config::SandboxConfig};
 use crate::{Error, store::Store};
 
 /// The sandbox.
@@ -126,5 +127,9 @@ impl Provider for Sandbox {
     async fn find(&self, operation: &Operation) -> Found {
         let found: Result<Found, Error> = self.store.sandbox_find(operation).await;
         found.unwrap_or_else(|error| Found::Known(Outcome::unknown(error)))
+    }
+
+    fn event(&self, _: &[u8], _: &str, _: DateTime<Utc>) -> Result<Event, EventError> {
+        Err(EventError::NotExpected)
     }
 }

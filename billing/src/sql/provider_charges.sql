@@ -18,7 +18,7 @@ closed AS (
     SELECT
         charge.trip_id, charge.rider_id, charge.currency, charge.state,
         coalesce(asked.amount_minor, charge.authorised) AS authorised,
-        asked.subject_id IS NOT NULL AS is_asked,
+        asked.subject_id IS NOT NULL AS is_asked, asked.state = 'DECLINED' AS is_declined,
         coalesce(receipt.total_minor - receipt.credit_minor + receipt.dues_minor, 0) AS taken_minor
     FROM trip_charge AS charge
     LEFT JOIN receipt ON receipt.trip_id = charge.trip_id
@@ -49,7 +49,7 @@ planned AS (
     FROM closed WHERE taken_minor > authorised
     UNION ALL
     SELECT trip_id, rider_id, currency, 'VOID', 1, 2, 0
-    FROM closed WHERE is_asked AND taken_minor = 0
+    FROM closed WHERE is_asked AND NOT is_declined AND taken_minor = 0
 )
 INSERT INTO provider_operation (
     subject_id, kind, seq, step, key, provider, owner_id, amount_minor, currency, state,

@@ -5,7 +5,9 @@
 -- baseless: it is not to be sent. So is a transfer that was never sent for a payout that is closed.
 SELECT
     op.subject_id, op.kind, op.seq, op.key, op.owner_id, op.amount_minor, op.currency, op.state,
-    op.attempts, ground.reference AS authorization_reference,
+    op.attempts, op.created_at, ground.reference AS authorization_reference,
+    coalesce(op.account, known.account) AS account,
+    coalesce(op.payment_method, known.payment_method) AS payment_method,
     coalesce(
         CASE
             WHEN op.kind IN ('CAPTURE', 'VOID') THEN ground.state = 'DECLINED'
@@ -25,6 +27,9 @@ FROM provider_operation AS op
 LEFT JOIN provider_operation AS ground
     ON ground.subject_id = op.subject_id AND ground.kind = 'AUTHORIZE'
         AND ground.seq = CASE WHEN op.kind IN ('CAPTURE', 'VOID') THEN op.seq ELSE 1 END
+LEFT JOIN provider_account AS known
+    ON known.owner_id = op.owner_id
+        AND known.role = CASE op.kind WHEN 'TRANSFER' THEN 'DRIVER' ELSE 'RIDER' END
 WHERE op.provider = $1 AND op.state IN ('PENDING', 'SENT', 'UNKNOWN') AND op.next_attempt_at <= now()
     AND NOT EXISTS (
         SELECT 1 FROM provider_operation AS earlier

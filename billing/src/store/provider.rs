@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{Store, milliseconds, span, unreadable};
 use crate::{
     Error,
-    provider::{Found, Kind, Operation, Outcome, State},
+    provider::{Event, Found, Kind, Operation, Outcome, OwnerRole, ProviderAccount, State},
     statements,
 };
 
@@ -161,12 +161,15 @@ impl Store {
         alone: Duration,
     ) -> Result<Option<i32>, Error> {
         let operation = &due.operation;
+        let account = operation.account.as_ref();
         let time = sqlx::query_scalar(statements::PROVIDER_TAKE_UP)
             .bind(operation.subject)
             .bind(operation.kind.name())
             .bind(operation.seq)
             .bind(due.attempts)
             .bind(milliseconds(alone))
+            .bind(account.map(|of| &of.account))
+            .bind(account.and_then(|of| of.payment_method.as_ref()))
             .fetch_optional(&self.pool)
             .instrument(span("provider_take_up"))
             .await?;
@@ -232,6 +235,51 @@ impl Store {
         Ok(rows.into_iter().map(ended).collect())
     }
 
+    /// Keeps under which names the provider knows somebody.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn put_provider_account(
+        &self,
+        role: OwnerRole,
+        owner: &str,
+        account: &ProviderAccount,
+        put_by: &str,
+    ) -> Result<(), Error> {
+        sqlx::query(statements::PROVIDER_PUT_ACCOUNT)
+            .bind(owner)
+            .bind(role.name())
+            .bind(&account.account)
+            .bind(&account.payment_method)
+            .bind(put_by)
+            .execute(&self.pool)
+            .instrument(span("provider_put_account"))
+            .await?;
+        Ok(())
+    }
+
+    /// Keeps what the provider told by itself, and has its operation looked for; whether it is news.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn hear_provider(&self, event: &Event) -> Result<bool, Error> {
+        let (is_news, waiting): (bool, i64) = sqlx::query_as(statements::PROVIDER_HEAR)
+            .bind(&event.id)
+            .bind(&event.kind)
+            .bind(event.subject)
+            .fetch_one(&self.pool)
+            .instrument(span("provider_hear"))
+            .await?;
+        tracing::debug!(
+            event = event.id,
+            kind = event.kind,
+            is_news,
+            waiting,
+            "the provider told us"
+        );
+        Ok(is_news)
+    }
+
     /// The sandbox carries an operation out, once, unless its own rules or `declined` say no.
     pub(crate) async fn sandbox_do(
         &self,
@@ -285,6 +333,8 @@ impl BookRow {
 fn due(row: &PgRow) -> Result<Due, Error> {
     let (kind, state): (String, String) = (row.try_get("kind")?, row.try_get("state")?);
     let currency: String = row.try_get("currency")?;
+    let account: Option<String> = row.try_get("account")?;
+    let payment_method = row.try_get("payment_method")?;
     let kind = Kind::ALL.into_iter().find(|known| known.name() == kind);
     let state = State::ALL.into_iter().find(|known| known.name() == state);
     let currency = currency.parse().map_err(|_| unreadable("a currency"))?;
@@ -297,6 +347,11 @@ fn due(row: &PgRow) -> Result<Due, Error> {
             owner: row.try_get("owner_id")?,
             amount: Money::new(row.try_get("amount_minor")?, currency),
             authorization: row.try_get("authorization_reference")?,
+            account: account.map(|account| ProviderAccount {
+                account,
+                payment_method,
+            }),
+            planned_at: row.try_get("created_at")?,
         },
         state: state.ok_or_else(|| unreadable("a state of an operation"))?,
         attempts: row.try_get("attempts")?,

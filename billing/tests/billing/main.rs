@@ -9,6 +9,8 @@ mod fees;
 mod payouts;
 mod promotions;
 mod provider;
+mod provider_stripe;
+mod provider_stripe_server;
 mod races;
 mod refunds;
 mod repetition;

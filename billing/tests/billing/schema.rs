@@ -93,6 +93,14 @@ async fn lists_in_the_schema_are_the_lists_in_the_code() {
         sorted(provider::State::ALL.into_iter().map(provider::State::name))
     );
     assert_eq!(
+        allowed(&sandbox, "provider_account_role_is_known").await,
+        sorted(
+            provider::OwnerRole::ALL
+                .into_iter()
+                .map(provider::OwnerRole::name)
+        )
+    );
+    assert_eq!(
         allowed(&sandbox, "journal_entry_kind_is_known").await,
         sorted(EntryKind::ALL.iter().map(|kind| kind.name()))
     );

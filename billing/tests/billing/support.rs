@@ -52,6 +52,11 @@ impl Sandbox {
     /// Without a payment provider: tests that want one tell it themselves.
     pub async fn with(mut config: Config) -> Sandbox {
         config.provider.kind = ProviderKind::None;
+        Sandbox::with_provider(config).await
+    }
+
+    /// With the provider that is configured.
+    pub async fn with_provider(config: Config) -> Sandbox {
         let database = TestDatabase::new().await;
         let platform = database.platform();
         let needs = Needs {

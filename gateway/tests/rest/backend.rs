@@ -404,5 +404,7 @@ fake! { BillingService {
     grant_credit(billing::GrantCreditRequest) -> billing::GrantCreditResponse;
     put_promotion(billing::PutPromotionRequest) -> billing::PutPromotionResponse;
     apply_promotion(billing::ApplyPromotionRequest) -> billing::ApplyPromotionResponse;
+    put_provider_account(billing::PutProviderAccountRequest) -> billing::PutProviderAccountResponse;
+    handle_provider_event(billing::HandleProviderEventRequest) -> billing::HandleProviderEventResponse;
     check_ledger(billing::CheckLedgerRequest) -> billing::CheckLedgerResponse;
 }

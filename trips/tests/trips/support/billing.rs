@@ -300,5 +300,7 @@ played! { {
     grant_credit(GrantCreditRequest) -> GrantCreditResponse;
     put_promotion(PutPromotionRequest) -> PutPromotionResponse;
     apply_promotion(ApplyPromotionRequest) -> ApplyPromotionResponse;
+    put_provider_account(PutProviderAccountRequest) -> PutProviderAccountResponse;
+    handle_provider_event(HandleProviderEventRequest) -> HandleProviderEventResponse;
     check_ledger(CheckLedgerRequest) -> CheckLedgerResponse;
 }
