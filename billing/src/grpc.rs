@@ -358,6 +358,13 @@ impl BillingService for Grpc {
         self.hear(request).await
     }
 
+    async fn reconcile_provider(
+        &self,
+        request: Request<pb::ReconcileProviderRequest>,
+    ) -> Result<Response<pb::ReconcileProviderResponse>, Status> {
+        self.compare(request).await
+    }
+
     async fn check_ledger(
         &self,
         _: Request<pb::CheckLedgerRequest>,

@@ -28,6 +28,7 @@ pub mod promotion;
 pub mod provider;
 pub mod quote;
 pub mod receipt;
+pub mod reconcile;
 pub mod refund;
 pub mod statement;
 pub mod store;
@@ -135,6 +136,10 @@ pub mod statements {
         PROVIDER_PUT_ACCOUNT = include_str!("sql/provider_put_account.sql");
         /// What a provider told by itself, kept once.
         PROVIDER_HEAR = include_str!("sql/provider_hear.sql");
+        /// Operations to compare with the provider's book.
+        PROVIDER_OPERATIONS = include_str!("sql/provider_operations.sql");
+        /// What the sandbox did and declined in a time.
+        PROVIDER_SANDBOX_LIST = include_str!("sql/provider_sandbox_list.sql");
         /// The sandbox carries something out, once per key.
         PROVIDER_SANDBOX_DO = include_str!("sql/provider_sandbox_do.sql");
         /// What the sandbox has under a key.

@@ -209,6 +209,19 @@ pub enum Found {
     Never,
 }
 
+/// A row of a provider's book.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The trip or the payout.
+    pub subject: Uuid,
+    /// The key it was asked under.
+    pub key: String,
+    /// How much.
+    pub amount: Money,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
 /// Somebody who moves money. Whatever is asked under the same key twice is done once. Implementations do
 /// not retry; whoever calls them looks first.
 #[async_trait]
@@ -233,6 +246,17 @@ pub trait Provider: Send + Sync + 'static {
 
     /// What became of an operation.
     async fn find(&self, operation: &Operation) -> Found;
+
+    /// What the provider's book has of a time, at most so many rows; none when it does not give it out.
+    ///
+    /// # Errors
+    /// In words, when the provider gives no answer.
+    async fn list(
+        &self,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+        at_most: usize,
+    ) -> Result<Option<Vec<Listed>>, String>;
 
     /// Reads what the provider is said to tell by itself, if it is signed as theirs at about `now`.
     ///

@@ -11,7 +11,9 @@ use chrono::{DateTime, Utc};
 use jitney_platform::clock::Clock;
 use sha2::{Digest, Sha256};
 
-use super::{Event, EventError, Found, Kind, Operation, Outcome, Provider, config::SandboxConfig};
+use super::{
+    Event, EventError, Found, Kind, Listed, Operation, Outcome, Provider, config::SandboxConfig,
+};
 use crate::{Error, store::Store};
 
 /// The sandbox.
@@ -127,6 +129,16 @@ impl Provider for Sandbox {
     async fn find(&self, operation: &Operation) -> Found {
         let found: Result<Found, Error> = self.store.sandbox_find(operation).await;
         found.unwrap_or_else(|error| Found::Known(Outcome::unknown(error)))
+    }
+
+    async fn list(
+        &self,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+        at_most: usize,
+    ) -> Result<Option<Vec<Listed>>, String> {
+        let listed = self.store.sandbox_list(from, to, at_most).await;
+        listed.map(Some).map_err(|error| error.to_string())
     }
 
     fn event(&self, _: &[u8], _: &str, _: DateTime<Utc>) -> Result<Event, EventError> {

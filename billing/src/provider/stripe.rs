@@ -11,7 +11,7 @@ use jitney_proto::money::Money;
 use serde_json::Value;
 
 use super::{
-    Event, EventError, Found, Kind, Operation, Outcome, Provider, ProviderAccount,
+    Event, EventError, Found, Kind, Listed, Operation, Outcome, Provider, ProviderAccount,
     config::StripeConfig,
 };
 
@@ -238,6 +238,15 @@ impl Provider for Stripe {
 
     async fn find(&self, operation: &Operation) -> Found {
         self.found(operation).await.unwrap_or_else(Found::Known)
+    }
+
+    async fn list(
+        &self,
+        _: DateTime<Utc>,
+        _: DateTime<Utc>,
+        _: usize,
+    ) -> Result<Option<Vec<Listed>>, String> {
+        Ok(None)
     }
 
     fn event(

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{Store, milliseconds, span, unreadable};
 use crate::{
     Error,
-    provider::{Event, Found, Kind, Operation, Outcome, OwnerRole, ProviderAccount, State},
+    provider::{Event, Found, Kind, Listed, Operation, Outcome, OwnerRole, ProviderAccount, State},
     statements,
 };
 
@@ -201,6 +201,37 @@ impl Store {
         Ok(settled.is_some())
     }
 
+    /// Operations that were planned in a time, and those of some keys beside them, each with what went wrong
+    /// last; at most so many.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn operations(
+        &self,
+        provider: &str,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+        keys: &[(Uuid, String)],
+        at_most: usize,
+    ) -> Result<Vec<(Due, Option<String>)>, Error> {
+        let (subjects, keys): (Vec<Uuid>, Vec<&str>) = keys
+            .iter()
+            .map(|(subject, key)| (*subject, key.as_str()))
+            .unzip();
+        let rows = sqlx::query(statements::PROVIDER_OPERATIONS)
+            .bind(provider)
+            .bind(from)
+            .bind(to)
+            .bind(subjects)
+            .bind(keys)
+            .bind(i64::try_from(at_most).unwrap_or(i64::MAX))
+            .fetch_all(&self.pool)
+            .instrument(span("provider_operations"))
+            .await?;
+        let read = |row: &PgRow| Ok((due(row)?, row.try_get("last_error")?));
+        rows.iter().map(read).collect()
+    }
+
     /// Trips with an open hold that the provider declined.
     ///
     /// # Errors
@@ -302,6 +333,39 @@ impl Store {
             || Outcome::unknown("asked for twice at once"),
             BookRow::outcome,
         ))
+    }
+
+    /// What the sandbox did and declined in a time, at most so many.
+    pub(crate) async fn sandbox_list(
+        &self,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+        at_most: usize,
+    ) -> Result<Vec<Listed>, Error> {
+        let rows: Vec<(Uuid, String, i64, String, Option<String>)> =
+            sqlx::query_as(statements::PROVIDER_SANDBOX_LIST)
+                .bind(from)
+                .bind(to)
+                .bind(i64::try_from(at_most).unwrap_or(i64::MAX))
+                .fetch_all(&self.pool)
+                .instrument(span("provider_sandbox_list"))
+                .await?;
+        let listed = rows
+            .into_iter()
+            .map(|(subject, key, minor, currency, declined)| {
+                let currency = currency.parse().map_err(|_| unreadable("a currency"))?;
+                let reference = format!("sandbox_{key}");
+                Ok(Listed {
+                    subject,
+                    key,
+                    amount: Money::new(minor, currency),
+                    outcome: match declined {
+                        Some(reason) => Outcome::Declined { reason },
+                        None => Outcome::Succeeded { reference },
+                    },
+                })
+            });
+        listed.collect()
     }
 
     /// What the sandbox has of an operation.

@@ -9,6 +9,7 @@ mod fees;
 mod payouts;
 mod promotions;
 mod provider;
+mod provider_reconcile;
 mod provider_stripe;
 mod provider_stripe_server;
 mod races;

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use jitney_billing::{
     Config,
     provider::{
-        Event, EventError, Found, Kind, Operation, Outcome, Provider,
+        Event, EventError, Found, Kind, Listed, Operation, Outcome, Provider,
         config::{ProviderConfig, SandboxConfig},
         sandbox,
         teller::Teller,
@@ -100,6 +100,14 @@ impl Provider for Faulty {
     }
     async fn find(&self, operation: &Operation) -> Found {
         self.inner.find(operation).await
+    }
+    async fn list(
+        &self,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+        at_most: usize,
+    ) -> Result<Option<Vec<Listed>>, String> {
+        self.inner.list(from, to, at_most).await
     }
     fn event(&self, _: &[u8], _: &str, _: DateTime<Utc>) -> Result<Event, EventError> {
         Err(EventError::NotExpected)

@@ -345,6 +345,41 @@ async fn an_event_makes_us_ask_and_is_heard_once() {
 }
 
 #[tokio::test]
+async fn every_operation_is_asked_for_to_compare_the_books() {
+    let bank = Bank::new().await;
+    let ride = bank.sandbox.captured("anna").await;
+    let refund = ride.refund("refund", Some(7));
+    bank.sandbox.trips().refund_trip(refund).await.unwrap();
+    let off = bank.sandbox.held("anna").await;
+    bank.settle().await;
+    bank.sandbox
+        .trips()
+        .void_hold(off.void("off"))
+        .await
+        .unwrap();
+    let payout = bank.payout().await;
+    bank.settle().await;
+    let compare = async || {
+        let request = pb::ReconcileProviderRequest::default();
+        let answer = bank.sandbox.trips().reconcile_provider(request).await;
+        answer.unwrap().into_inner()
+    };
+    let agreed = pb::ReconcileProviderResponse {
+        provider: "stripe".to_owned(),
+        compared: 6,
+        ..Default::default()
+    };
+    assert_eq!(compare().await, agreed);
+    bank.server.reverse();
+    bank.server.lose_refunds();
+    let found = compare().await;
+    assert_eq!((found.state_differs, found.missing_there), (1, 1));
+    let keys: Vec<_> = found.differences.iter().map(|of| of.key.as_str()).collect();
+    let refund = format!("{}:refund:1", ride.trip);
+    assert_eq!(keys, [&*refund, &format!("{}:transfer", payout.payout_id)]);
+}
+
+#[tokio::test]
 async fn accounts_are_checked() {
     let sandbox = Sandbox::new().await;
     let request =

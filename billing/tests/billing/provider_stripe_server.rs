@@ -89,6 +89,18 @@ impl Server {
         self.book.lock().unwrap().answers.clear();
     }
 
+    /// Every transfer comes back.
+    pub fn reverse(&self) {
+        for transfer in &mut self.book.lock().unwrap().transfers {
+            transfer["reversed"] = json!(true);
+        }
+    }
+
+    /// Nobody there has heard of anything given back.
+    pub fn lose_refunds(&self) {
+        self.book.lock().unwrap().refunds.clear();
+    }
+
     pub fn calls(&self) -> usize {
         self.book.lock().unwrap().calls
     }

@@ -302,5 +302,6 @@ played! { {
     apply_promotion(ApplyPromotionRequest) -> ApplyPromotionResponse;
     put_provider_account(PutProviderAccountRequest) -> PutProviderAccountResponse;
     handle_provider_event(HandleProviderEventRequest) -> HandleProviderEventResponse;
+    reconcile_provider(ReconcileProviderRequest) -> ReconcileProviderResponse;
     check_ledger(CheckLedgerRequest) -> CheckLedgerResponse;
 }
