@@ -84,6 +84,8 @@ codes! {
     PayoutNotOpen = "PAYOUT_NOT_OPEN", FailedPrecondition;
     /// There is no such promotion now, the rider has had it often enough, or the trip has another.
     PromotionRefused = "PROMOTION_REFUSED", FailedPrecondition;
+    /// No payment provider is in use, or it does not do this.
+    ProviderUnused = "PROVIDER_UNUSED", FailedPrecondition;
     /// The map cannot be opened; the one in use stays.
     MapUnusable = "MAP_UNUSABLE", FailedPrecondition;
     /// The thing exists already, made by another request.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     fare::MAX_MINOR,
+    provider::config::ProviderConfig,
     tariff::{self, Tariff, TariffError},
 };
 
@@ -45,6 +46,8 @@ pub struct Config {
     pub lapse_interval: Duration,
     /// How captures that wait are run together.
     pub batch: BatchConfig,
+    /// Who moves the money.
+    pub provider: ProviderConfig,
     /// Every tariff there is, in any order. The one in force is the newest whose `effective_from`
     /// has come. A version that a database has seen never changes: give new prices a new version.
     pub tariffs: Vec<Tariff>,
@@ -63,6 +66,7 @@ impl Default for Config {
             time_zone: None,
             lapse_interval: Duration::from_secs(30),
             batch: BatchConfig::default(),
+            provider: ProviderConfig::default(),
             tariffs: vec![tariff::built_in()],
         }
     }
@@ -135,6 +139,14 @@ pub enum ConfigError {
         /// What it holds.
         value: i64,
     },
+    /// A share of more than everything.
+    #[error("billing.{field} must be between 0 and 100, not {value}")]
+    Percent {
+        /// The field.
+        field: &'static str,
+        /// What it holds.
+        value: u8,
+    },
     /// A tariff that makes no sense.
     #[error(transparent)]
     Tariff(#[from] TariffError),
@@ -196,6 +208,7 @@ impl Config {
                 return Err(ConfigError::Amount { field, value });
             }
         }
+        self.provider.validate()?;
         tariff::validate(&self.tariffs)?;
         Ok(())
     }

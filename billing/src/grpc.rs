@@ -23,6 +23,7 @@ use crate::{
 
 mod payouts;
 mod promotions;
+mod providers;
 mod refunds;
 mod statements;
 mod tips;
@@ -359,6 +360,27 @@ impl BillingService for Grpc {
         request: Request<pb::ApplyPromotionRequest>,
     ) -> Result<Response<pb::ApplyPromotionResponse>, Status> {
         self.apply(request).await
+    }
+
+    async fn put_provider_account(
+        &self,
+        request: Request<pb::PutProviderAccountRequest>,
+    ) -> Result<Response<pb::PutProviderAccountResponse>, Status> {
+        self.put_account(request).await
+    }
+
+    async fn handle_provider_event(
+        &self,
+        request: Request<pb::HandleProviderEventRequest>,
+    ) -> Result<Response<pb::HandleProviderEventResponse>, Status> {
+        self.hear(request).await
+    }
+
+    async fn reconcile_provider(
+        &self,
+        request: Request<pb::ReconcileProviderRequest>,
+    ) -> Result<Response<pb::ReconcileProviderResponse>, Status> {
+        self.compare(request).await
     }
 
     async fn check_ledger(

@@ -8,7 +8,8 @@
 //! `src/sql` and run by [`store`]; captures that wait are run together by [`batch`]. What an rpc promises
 //! is in `billing.proto`; [`grpc`] only translates.
 //!
-//! Billing calls no other service.
+//! Billing calls no other service of ours. What the ledger says is to be charged, given back and paid out
+//! is told a payment [`provider`], after the fact and by a job of its own.
 
 pub mod apportion;
 pub mod batch;
@@ -25,8 +26,10 @@ pub mod ledger;
 pub mod payout;
 pub mod place;
 pub mod promotion;
+pub mod provider;
 pub mod quote;
 pub mod receipt;
+pub mod reconcile;
 pub mod refund;
 pub mod statement;
 pub mod store;
@@ -45,6 +48,13 @@ pub use config::Config;
 pub use error::Error;
 
 use batch::Captures;
+use provider::{
+    Provider,
+    config::{ProviderConfig, ProviderKind},
+    sandbox::Sandbox,
+    stripe::Stripe,
+    teller::Teller,
+};
 use quote::{Asked, Quote};
 use store::{HoldTerms, Store};
 
@@ -108,9 +118,58 @@ pub mod statements {
             -- $1 owner, $2 account\n\
             SELECT currency, balance_minor FROM account_balance\n\
             WHERE owner_id = $1 AND account = $2 ORDER BY currency";
+        /// From when until when the ledger is looked through for a provider.
+        PROVIDER_WINDOW = include_str!("sql/provider_window.sql");
+        /// Remembers until when it was.
+        PROVIDER_LOOKED = include_str!("sql/provider_looked.sql");
+        /// What charges ask of the provider.
+        PROVIDER_CHARGES = include_str!("sql/provider_charges.sql");
+        /// What refunds ask of the provider.
+        PROVIDER_REFUNDS = include_str!("sql/provider_refunds.sql");
+        /// What payouts ask of the provider.
+        PROVIDER_PAYOUTS = include_str!("sql/provider_payouts.sql");
+        /// Operations that are to be taken up.
+        PROVIDER_DUE = include_str!("sql/provider_due.sql");
+        /// Says that an operation is on its way.
+        PROVIDER_TAKE_UP = include_str!("sql/provider_take_up.sql");
+        /// Writes down what became of an operation.
+        PROVIDER_SETTLE = include_str!("sql/provider_settle.sql");
+        /// Open holds whose authorisation was declined.
+        PROVIDER_LOST_HOLDS = include_str!("sql/provider_lost_holds.sql");
+        /// Open payouts whose transfer is at an end.
+        PROVIDER_ENDED_PAYOUTS = include_str!("sql/provider_ended_payouts.sql");
+        /// Under which names the provider knows somebody.
+        PROVIDER_PUT_ACCOUNT = include_str!("sql/provider_put_account.sql");
+        /// What a provider told by itself, kept once.
+        PROVIDER_HEAR = include_str!("sql/provider_hear.sql");
+        /// Operations to compare with the provider's book.
+        PROVIDER_OPERATIONS = include_str!("sql/provider_operations.sql");
+        /// What the sandbox did and declined in a time.
+        PROVIDER_SANDBOX_LIST = include_str!("sql/provider_sandbox_list.sql");
+        /// The sandbox carries something out, once per key.
+        PROVIDER_SANDBOX_DO = include_str!("sql/provider_sandbox_do.sql");
+        /// What the sandbox has under a key.
+        PROVIDER_SANDBOX_FIND = include_str!("sql/provider_sandbox_find.sql");
         /// Sums the whole ledger.
         CHECK_LEDGER = include_str!("sql/check_ledger.sql");
     }
+}
+
+/// The provider that is configured, if any.
+fn open_provider(
+    config: &ProviderConfig,
+    store: &Store,
+    clock: &Clock,
+) -> anyhow::Result<Option<Arc<dyn Provider>>> {
+    Ok(match config.kind {
+        ProviderKind::Sandbox => Some(Arc::new(Sandbox::new(
+            store.clone(),
+            clock.clone(),
+            config.sandbox.clone(),
+        ))),
+        ProviderKind::Stripe => Some(Arc::new(Stripe::open(&config.stripe)?)),
+        ProviderKind::None => None,
+    })
 }
 
 /// What billing stands on.
@@ -126,6 +185,7 @@ pub struct Billing {
     store: Store,
     captures: Arc<Captures>,
     clock: Clock,
+    provider: Option<Arc<dyn Provider>>,
 }
 
 impl Billing {
@@ -133,7 +193,7 @@ impl Billing {
     pub const NAME: &str = "jitney.billing.v1.BillingService";
 
     /// Checks the configuration, brings the schema up to date, keeps the tariffs and starts the
-    /// background job.
+    /// background jobs.
     ///
     /// # Errors
     /// When the configuration makes no sense, the database cannot be used, no tariff is in force,
@@ -160,15 +220,23 @@ impl Billing {
             store.clone(),
             config.lapse_interval,
             clock.clone(),
-            shutdown,
+            shutdown.clone(),
         );
         tasks.spawn(lapse);
+        let provider = open_provider(&config.provider, &store, &clock)?;
+        if let Some(provider) = provider.clone() {
+            // What is over before a provider is first used is not its business: that time is now.
+            store.plan_operations(provider.name()).await?;
+            let teller = Teller::new(store.clone(), provider, config.provider.clone());
+            tasks.spawn(teller.run(clock.clone(), shutdown));
+        }
         let captures = Captures::new(store.clone(), config.batch.clone(), tasks);
         Ok(Billing {
             config: Arc::new(config),
             store,
             captures: Arc::new(captures),
             clock,
+            provider,
         })
     }
 
@@ -214,6 +282,11 @@ impl Billing {
         let tariff = tariff::in_force(&self.config.tariffs, self.clock.now())?;
         let night = tariff.night.as_ref();
         Ok(night.map_or(Tz::UTC, |night| night.time_zone))
+    }
+
+    /// The payment provider in use.
+    fn provider(&self) -> Option<&dyn Provider> {
+        self.provider.as_deref()
     }
 
     /// What holds are made under.

@@ -33,11 +33,13 @@ mod decision;
 mod movements;
 mod payouts;
 mod promotions;
+mod provider;
 mod refunds;
 mod tips;
 
 use decision::{Settled, settled};
 pub use movements::Listed;
+pub use provider::{Due, EndedPayout, Settlement};
 
 /// The role that connections act as; migration 2 says what it may do.
 const ROLE: &str = "jitney_billing";

@@ -45,7 +45,7 @@ impl Whose {
 }
 
 /// A span of time, open where it is not given.
-fn span(
+pub(super) fn span(
     from: Option<&prost_types::Timestamp>,
     to: Option<&prost_types::Timestamp>,
 ) -> Result<[Option<chrono::DateTime<chrono::Utc>>; 2], Status> {

@@ -7,7 +7,7 @@ use jitney_billing::{
     hold::{HoldState, Outcome, PaymentMethod},
     ledger::{Account, EntryKind},
     payout::PayoutState,
-    statements,
+    provider, statements,
 };
 use jitney_platform::{
     Platform,
@@ -83,6 +83,22 @@ async fn lists_in_the_schema_are_the_lists_in_the_code() {
     assert_eq!(
         allowed(&sandbox, "payout_state_is_known").await,
         sorted(PayoutState::ALL.into_iter().map(PayoutState::name))
+    );
+    assert_eq!(
+        allowed(&sandbox, "provider_operation_kind_is_known").await,
+        sorted(provider::Kind::ALL.into_iter().map(provider::Kind::name))
+    );
+    assert_eq!(
+        allowed(&sandbox, "provider_operation_state_is_known").await,
+        sorted(provider::State::ALL.into_iter().map(provider::State::name))
+    );
+    assert_eq!(
+        allowed(&sandbox, "provider_account_role_is_known").await,
+        sorted(
+            provider::OwnerRole::ALL
+                .into_iter()
+                .map(provider::OwnerRole::name)
+        )
     );
     assert_eq!(
         allowed(&sandbox, "journal_entry_kind_is_known").await,

@@ -197,6 +197,8 @@ async fn history_cannot_be_rewritten_by_the_service() {
         ("refund", "reason"),
         ("tip", "made_by"),
         ("credit", "reason"),
+        ("provider_event", "type"),
+        ("provider_sandbox", "kind"),
         ("journal_entry", "kind"),
         ("posting", "account"),
         ("idempotency", "key"),
@@ -224,6 +226,9 @@ async fn history_cannot_be_rewritten_by_the_service() {
         "promotion",
         "promotion_rider",
         "rider_dues",
+        "provider_operation",
+        "provider_since",
+        "provider_account",
     ] {
         let statement = format!("DELETE FROM {table}");
         let refused = sqlx::raw_sql(sqlx::AssertSqlSafe(statement))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jitney_billing::{Billing, Config, Needs};
+use jitney_billing::{Billing, Config, Needs, provider::config::ProviderKind};
 use jitney_platform::{
     Platform,
     auth::Role,
@@ -61,7 +61,14 @@ impl Sandbox {
         Sandbox::with(Config::default()).await
     }
 
-    pub async fn with(config: Config) -> Sandbox {
+    /// Without a payment provider: tests that want one tell it themselves.
+    pub async fn with(mut config: Config) -> Sandbox {
+        config.provider.kind = ProviderKind::None;
+        Sandbox::with_provider(config).await
+    }
+
+    /// With the provider that is configured.
+    pub async fn with_provider(config: Config) -> Sandbox {
         let database = TestDatabase::new().await;
         let platform = database.platform();
         Sandbox::on(database, platform, config).await

@@ -339,5 +339,8 @@ played! { {
     grant_credit(GrantCreditRequest) -> GrantCreditResponse;
     put_promotion(PutPromotionRequest) -> PutPromotionResponse;
     apply_promotion(ApplyPromotionRequest) -> ApplyPromotionResponse;
+    put_provider_account(PutProviderAccountRequest) -> PutProviderAccountResponse;
+    handle_provider_event(HandleProviderEventRequest) -> HandleProviderEventResponse;
+    reconcile_provider(ReconcileProviderRequest) -> ReconcileProviderResponse;
     check_ledger(CheckLedgerRequest) -> CheckLedgerResponse;
 }
