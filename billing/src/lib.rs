@@ -225,6 +225,9 @@ impl Billing {
         tasks.spawn(lapse);
         let provider = open_provider(&config.provider, &store, &clock)?;
         if let Some(provider) = provider.clone() {
+            if config.provider.kind == ProviderKind::Sandbox {
+                tracing::warn!("payments are played: billing.provider.kind is \"sandbox\"");
+            }
             // What is over before a provider is first used is not its business: that time is now.
             store.plan_operations(provider.name()).await?;
             let teller = Teller::new(store.clone(), provider, config.provider.clone());

@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use crate::{
     Error,
-    provider::{Found, Kind, Listed, Outcome, Provider, State},
-    store::{Due, Store},
+    provider::{Found, Listed, Outcome, Provider, State},
+    store::{Compared, Store},
 };
 
 /// Operations, and rows of the provider's book, that are compared at once, at most.
@@ -34,8 +34,9 @@ pub enum Difference {
     Amount,
     /// One of us thinks it was carried out and the other that it was not.
     State,
-    /// Both agree that it was declined, and the ledger has moved all the same.
-    Declined,
+    /// It ended otherwise than the ledger says: a charge or a refund that was declined, a payout that was
+    /// closed by hand and ended otherwise.
+    Ledger,
 }
 
 /// A difference.
@@ -102,7 +103,8 @@ impl Report {
     }
 
     /// Judges one operation of ours by what the provider has.
-    fn judge(&mut self, due: &Due, reason: Option<String>, found: &Found, theirs: Option<Money>) {
+    fn judge(&mut self, compared: &Compared, found: &Found, theirs: Option<Money>) {
+        let Compared { due, reason, .. } = compared;
         let operation = &due.operation;
         self.compared += 1;
         let their_state = match found {
@@ -127,9 +129,7 @@ impl Report {
         match (due.state, their_state) {
             (State::Succeeded, None) => self.add(row(Difference::MissingThere)),
             (ours, Some(theirs)) if ours != theirs => self.add(row(Difference::State)),
-            (State::Declined, _) if matches!(operation.kind, Kind::Capture | Kind::Refund) => {
-                self.add(row(Difference::Declined));
-            }
+            _ if compared.is_against_ledger => self.add(row(Difference::Ledger)),
             _ => {}
         }
         if theirs.is_some_and(|theirs| theirs != operation.amount) {
@@ -168,33 +168,29 @@ pub async fn reconcile(
     let mut book: HashMap<_, _> = keys.into_iter().zip(listed).collect();
     let mut report = Report::default();
     let mut to_ask = Vec::new();
-    for (due, reason) in ours {
+    for compared in ours {
+        let due = &compared.due;
         let operation = &due.operation;
         let entry = book.remove(&(operation.subject, operation.key.clone()));
         match (due.state, entry) {
             (State::Pending | State::Sent | State::Unknown, _) => report.unfinished += 1,
             (_, Some(entry)) => {
-                report.judge(
-                    &due,
-                    reason,
-                    &Found::Known(entry.outcome),
-                    Some(entry.amount),
-                );
+                report.judge(&compared, &Found::Known(entry.outcome), Some(entry.amount));
             }
             // What was released is judged by its release.
             (_, None) if due.is_baseless => report.compared += 1,
-            (_, None) => to_ask.push((due, reason)),
+            (_, None) => to_ask.push(compared),
         }
     }
     let mut answers = stream::iter(to_ask)
-        .map(|(due, reason)| async move {
-            let found = tokio::time::timeout(timeout, provider.find(&due.operation)).await;
+        .map(|compared| async move {
+            let found = tokio::time::timeout(timeout, provider.find(&compared.due.operation)).await;
             let late = |_| Found::Known(Outcome::unknown("no answer in time"));
-            (found.unwrap_or_else(late), due, reason)
+            (found.unwrap_or_else(late), compared)
         })
         .buffered(PARALLEL);
-    while let Some((found, due, reason)) = answers.next().await {
-        report.judge(&due, reason, &found, None);
+    while let Some((found, compared)) = answers.next().await {
+        report.judge(&compared, &found, None);
     }
     let mut theirs: Vec<Listed> = book.into_values().collect();
     theirs.sort_by(|a, b| (a.subject, &a.key).cmp(&(b.subject, &b.key)));

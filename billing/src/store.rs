@@ -39,7 +39,7 @@ mod tips;
 
 use decision::{Settled, settled};
 pub use movements::Listed;
-pub use provider::{Due, EndedPayout, Settlement};
+pub use provider::{Compared, Due, EndedPayout, Settlement};
 
 /// The role that connections act as; migration 2 says what it may do.
 const ROLE: &str = "jitney_billing";

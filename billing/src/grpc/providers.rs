@@ -103,7 +103,7 @@ impl Grpc {
             missing_here: count(Difference::MissingHere),
             amount_differs: count(Difference::Amount),
             state_differs: count(Difference::State),
-            declined: count(Difference::Declined),
+            ledger_differs: count(Difference::Ledger),
             differences: report.rows.into_iter().map(difference).collect(),
         };
         if !answer.differences.is_empty() {
@@ -113,7 +113,7 @@ impl Grpc {
                 missing_here = answer.missing_here,
                 amount_differs = answer.amount_differs,
                 state_differs = answer.state_differs,
-                declined = answer.declined,
+                ledger_differs = answer.ledger_differs,
                 "our books and the provider's differ"
             );
         }
@@ -133,7 +133,7 @@ fn difference(row: Row) -> pb::ProviderDifference {
         Difference::MissingHere => Wire::MissingHere,
         Difference::Amount => Wire::Amount,
         Difference::State => Wire::State,
-        Difference::Declined => Wire::Declined,
+        Difference::Ledger => Wire::Ledger,
     };
     let name = |state: Option<State>| state.map_or_else(String::new, |of| of.name().to_owned());
     pb::ProviderDifference {

@@ -20,7 +20,18 @@ SELECT
         SELECT 1 FROM provider_operation AS released
         WHERE released.subject_id = op.subject_id AND released.kind = 'VOID'
             AND released.seq = op.seq AND released.state = 'SUCCEEDED'
-    ) AS is_baseless
+    ) AS is_baseless,
+    -- A charge or a refund is in the ledger, so it has to be carried out. A payout may have been closed by
+    -- hand, otherwise than its transfer ended.
+    CASE
+        WHEN op.kind IN ('CAPTURE', 'REFUND') THEN op.state = 'DECLINED'
+        WHEN op.kind = 'TRANSFER' THEN EXISTS (
+            SELECT 1 FROM payout
+            WHERE payout.driver_id = op.owner_id AND payout.payout_id = op.subject_id
+                AND (payout.state, op.state) IN (('FAILED', 'SUCCEEDED'), ('SETTLED', 'DECLINED'))
+        )
+        ELSE false
+    END AS is_against_ledger
 FROM wanted
 JOIN provider_operation AS op USING (subject_id, kind, seq)
 LEFT JOIN provider_operation AS ground

@@ -28,6 +28,17 @@ pub struct Due {
     pub is_baseless: bool,
 }
 
+/// An operation that is compared with the provider's book.
+#[derive(Clone, Debug)]
+pub struct Compared {
+    /// The operation, and where we think it stands. Baseless is an authorisation that was released.
+    pub due: Due,
+    /// What went wrong last.
+    pub reason: Option<String>,
+    /// Whether it ended otherwise than the ledger says.
+    pub is_against_ledger: bool,
+}
+
 /// What is written down about an operation that was taken up.
 #[derive(Clone, Debug)]
 pub struct Settlement {
@@ -201,8 +212,7 @@ impl Store {
         Ok(settled.is_some())
     }
 
-    /// Operations that were planned in a time, and those of some keys beside them, each with what went wrong
-    /// last; at most so many.
+    /// Operations that were planned in a time, and those of some keys beside them; at most so many.
     ///
     /// # Errors
     /// When the database fails.
@@ -213,7 +223,7 @@ impl Store {
         to: DateTime<Utc>,
         keys: &[(Uuid, String)],
         at_most: usize,
-    ) -> Result<Vec<(Due, Option<String>)>, Error> {
+    ) -> Result<Vec<Compared>, Error> {
         let (subjects, keys): (Vec<Uuid>, Vec<&str>) = keys
             .iter()
             .map(|(subject, key)| (*subject, key.as_str()))
@@ -228,7 +238,13 @@ impl Store {
             .fetch_all(&self.pool)
             .instrument(span("provider_operations"))
             .await?;
-        let read = |row: &PgRow| Ok((due(row)?, row.try_get("last_error")?));
+        let read = |row: &PgRow| {
+            Ok(Compared {
+                due: due(row)?,
+                reason: row.try_get("last_error")?,
+                is_against_ledger: row.try_get("is_against_ledger")?,
+            })
+        };
         rows.iter().map(read).collect()
     }
 

@@ -129,7 +129,7 @@ async fn every_planted_difference_is_found() {
             of.missing_here,
             of.amount_differs,
             of.state_differs,
-            of.declined,
+            of.ledger_differs,
         ]
     });
     for (tampering, back, expected, kind) in [
@@ -204,11 +204,40 @@ async fn what_the_provider_declined_and_the_ledger_has_is_listed() {
     let ride = bank.sandbox.captured("anna").await;
     bank.settle().await;
     let found = bank.compare().await;
-    assert_eq!((found.declined, found.differences.len()), (1, 1));
+    assert_eq!((found.ledger_differs, found.differences.len()), (1, 1));
     let difference = &found.differences[0];
-    assert_eq!(difference.kind(), Difference::Declined);
+    assert_eq!(difference.kind(), Difference::Ledger);
     assert_eq!(difference.key, format!("{}:capture", ride.trip));
     assert!(difference.reason.contains("was not sent"), "{difference:?}");
+}
+
+#[tokio::test]
+async fn a_payout_that_was_closed_by_hand_and_sent_is_listed() {
+    let bank = Bank::new(0).await;
+    bank.busy().await;
+    for (state, reason, there, expected) in [
+        ("FAILED", "'by hand'", "NULL", (0, 1)),
+        ("SETTLED", "NULL", "NULL", (0, 0)),
+        ("SETTLED", "NULL", "'no'", (1, 0)),
+    ] {
+        bank.tamper(&format!(
+            "UPDATE payout SET state = '{state}', reason = {reason}"
+        ))
+        .await;
+        let there =
+            format!("UPDATE provider_sandbox SET declined = {there} WHERE kind = 'TRANSFER'");
+        bank.tamper(&there).await;
+        let found = bank.compare().await;
+        assert_eq!(
+            (found.state_differs, found.ledger_differs),
+            expected,
+            "{state}"
+        );
+    }
+    bank.tamper("UPDATE provider_operation SET state = 'DECLINED' WHERE kind = 'TRANSFER'")
+        .await;
+    let found = bank.compare().await;
+    assert_eq!((found.state_differs, found.ledger_differs), (0, 1));
 }
 
 #[tokio::test]
