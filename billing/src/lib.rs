@@ -253,7 +253,8 @@ impl Billing {
         &self.store
     }
 
-    /// Prices a ride under the tariff in force when it begins, and keeps the price; until when, is said beside it.
+    /// Prices a ride under the tariff that is named, or in force when it begins, and keeps the price; until
+    /// when, is said beside it.
     ///
     /// # Errors
     /// When the tariff has no such product, the fare is too large, or the database fails.

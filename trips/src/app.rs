@@ -21,6 +21,7 @@ use crate::{
     state::{Context, State},
     store::{Rules, Store},
     trip::Trip,
+    view::Viewer,
 };
 
 /// The other service that knows the drivers.
@@ -123,6 +124,19 @@ impl App {
             .spawn(work.in_current_span())
             .await
             .unwrap_or_else(|error| Err(Error::Defect(error.to_string())))
+    }
+
+    /// A trip that a viewer sees.
+    ///
+    /// # Errors
+    /// NOT_FOUND, also when it is not theirs, and the database's failures.
+    pub async fn seen(&self, trip_id: TripId, viewer: &Viewer) -> Result<Trip, Error> {
+        let trip = self.store.trip(trip_id).await?;
+        if viewer.sees(&trip) {
+            Ok(trip)
+        } else {
+            Err(Error::NotFound("trip"))
+        }
     }
 
     /// Waits for another service, but not for ever.

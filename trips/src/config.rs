@@ -33,8 +33,8 @@ pub struct Config {
     pub offer_record_wait: Duration,
     /// How many wrong PINs lock a ride against being started. At least 1.
     pub pin_tries_max: u32,
-    /// Stops of one ride between pick-up and drop-off, at most. With them a way has two places more than
-    /// matching's `route_points_max` must allow.
+    /// Stops of one ride between pick-up and drop-off, at most. Matching's `route_points_max` must allow
+    /// three places more: pick-up, drop-off and, where the destination is changed, the car's.
     pub stops_max: usize,
     /// How long a driver waits at the pick-up before the rider may be declared as not coming.
     #[serde(with = "humantime_serde")]

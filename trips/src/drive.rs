@@ -205,9 +205,8 @@ pub async fn preview(
     trip_id: TripId,
     viewer: &Viewer,
 ) -> Result<(Cost, Option<Money>), Error> {
-    let trip = app.store.trip(trip_id).await?;
+    let trip = app.seen(trip_id, viewer).await?;
     let (kind, actor) = match viewer {
-        _ if !viewer.sees(&trip) => return Err(Error::NotFound("trip")),
         Viewer::Rider(_) => (Kind::Cancel, Actor::Rider),
         Viewer::Driver(_) => (Kind::GiveBack, Actor::Driver),
         Viewer::Staff => (Kind::CallOff, Actor::Operator),
@@ -264,10 +263,7 @@ pub async fn cancel(
     let command = match viewer {
         Viewer::Rider(_) => {
             // A trip's rider never changes, so this needs no lock.
-            let trip = app.store.trip(trip_id).await?;
-            if !viewer.sees(&trip) {
-                return Err(Error::NotFound("trip"));
-            }
+            let trip = app.seen(trip_id, viewer).await?;
             Command::Cancel(Cancel {
                 reason,
                 max_fee,

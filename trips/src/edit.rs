@@ -4,18 +4,15 @@
 
 use std::sync::Arc;
 
-use jitney_proto::{
-    billing::v1::QuoteFareRequest, ids::TripId, matching::v1::GetDriverRequest, money::Money,
-    time::timestamp,
-};
+use jitney_proto::{ids::TripId, matching::v1::GetDriverRequest, money::Money};
 
 use crate::{
-    app::{App, BILLING},
+    app::App,
     command::{Command, Kind, edit::EditDestination},
     error::Error,
-    quote,
+    quote::{self, Another},
     state::{Cell, Refusal, State, cell},
-    trip::{By, Fees, Place, Stop, Tariff, Trip},
+    trip::{By, Place, Stop, Trip},
     view::Viewer,
 };
 
@@ -46,10 +43,7 @@ pub async fn edit(
     wanted: Wanted,
 ) -> Result<Arc<Trip>, Error> {
     for _ in 0..TRIES_MAX {
-        let trip = app.store.trip(trip_id).await?;
-        if !viewer.sees(&trip) {
-            return Err(Error::NotFound("trip"));
-        }
+        let trip = app.seen(trip_id, viewer).await?;
         let (state, kind) = (trip.state, Kind::EditDestination);
         if !matches!(cell(state, kind), Cell::To(_)) {
             return Err(Refusal::IllegalTransition { state, kind }.into());
@@ -97,53 +91,25 @@ async fn priced(app: &App, trip: &Trip, by: By, wanted: &Wanted) -> Result<EditD
         Some(_) => "dropoff".to_owned(),
     })
     .await?;
-    let begins_at = trip
-        .booking
-        .as_ref()
-        .map_or(trip.created_at, |booking| booking.pickup_at);
-    let (version, surge) = match &trip.tariff {
-        Some(tariff) => (tariff.version.clone(), tariff.surge_percent),
-        None => (String::new(), 100),
-    };
-    let mut billing = app.billing.clone();
-    let request = QuoteFareRequest {
-        product: trip.product.to_string(),
-        distance_meters: route.distance_meters,
+    let another = Another {
+        dropoff: wanted.dropoff,
+        stops: stops.len(),
+        distance_m: route.distance_meters,
         duration_ms: route.duration_ms,
-        pickup: Some(trip.pickup.into()),
-        dropoff: Some(wanted.dropoff.into()),
-        pickup_at: Some(timestamp(begins_at)),
-        extra_stops: u32::try_from(stops.len()).unwrap_or(u32::MAX),
-        surge_percent: surge,
-        tariff_version: version,
-        ..QuoteFareRequest::default()
+        waiting_ms: 0,
     };
-    let odd = || Error::Defect("billing quoted an odd fare".to_owned());
-    let answer = app.call(billing.quote_fare(request)).await;
-    let answer = answer.map_err(|status| Error::of_call(BILLING, status))?;
-    let fare = answer.quote.ok_or_else(odd)?;
-    let total = fare.total.as_ref().ok_or_else(odd)?;
-    let total = Money::from_wire(total, "total").map_err(|_| odd())?;
-    if total.currency != trip.fare.currency || total.minor < 0 {
-        return Err(odd());
-    }
+    let repriced = quote::reprice(app, trip, &another).await?;
     Ok(EditDestination {
         by,
         version: trip.version,
         stops,
-        dropoff: wanted.dropoff,
-        distance_m: route.distance_meters,
-        duration_ms: route.duration_ms,
-        fare: total,
-        fees: Fees {
-            cancellation_minor: quote::fee(fare.cancellation_fee.as_ref(), total.currency)?,
-            no_show_minor: quote::fee(fare.no_show_fee.as_ref(), total.currency)?,
-        },
-        tariff: Tariff {
-            version: fare.tariff_version,
-            surge_percent: fare.surge_percent,
-        },
-        quote_id: fare.quote_id,
+        dropoff: another.dropoff,
+        distance_m: another.distance_m,
+        duration_ms: another.duration_ms,
+        fare: repriced.fare,
+        fees: repriced.fees,
+        tariff: repriced.tariff,
+        quote_id: repriced.quote_id,
     })
 }
 

@@ -10,17 +10,16 @@ use std::sync::Arc;
 use chrono::Duration;
 use jitney_proto::{
     Code,
-    billing::v1::{ChangeHoldRequest, QuoteFareRequest},
+    billing::v1::ChangeHoldRequest,
     ids::TripId,
     matching::v1::{MeasureTripRequest, MeasureTripResponse},
-    money::Money,
-    time::timestamp,
 };
 
 use crate::{
     app::{App, BILLING, MATCHING, chrono_of},
     config::FinalFare,
     error::Error,
+    quote::{self, Another},
     store::fares::Decision,
     trip::Trip,
 };
@@ -141,49 +140,31 @@ async fn decide(app: &App, trip: &Trip) -> Result<Decision, Error> {
     };
     let basis = basis(trip, driven.as_ref(), &app.config.final_fare);
     // A trip of before tariffs were kept has its up-front fare.
-    let Some(tariff) = trip.tariff.as_ref().filter(|_| basis != quoted) else {
+    if basis == quoted || trip.tariff.is_none() {
         return Ok(upfront);
-    };
-    let begins_at = trip
-        .booking
-        .as_ref()
-        .map_or(trip.created_at, |booking| booking.pickup_at);
-    let mut billing = app.billing.clone();
-    let request = QuoteFareRequest {
-        product: trip.product.to_string(),
-        distance_meters: basis.distance_m,
+    }
+    let another = Another {
+        dropoff: trip.dropoff,
+        stops: trip.stops.len(),
+        distance_m: basis.distance_m,
         duration_ms: basis.duration_ms,
         waiting_ms: basis.waiting_ms,
-        pickup: Some(trip.pickup.into()),
-        dropoff: Some(trip.dropoff.into()),
-        pickup_at: Some(timestamp(begins_at)),
-        surge_percent: tariff.surge_percent,
-        extra_stops: u32::try_from(trip.stops.len()).unwrap_or(u32::MAX),
-        tariff_version: tariff.version.clone(),
     };
-    let answer = app.call(billing.quote_fare(request)).await;
-    let quote = match answer {
-        Ok(answer) => answer.quote,
+    let repriced = match quote::reprice(app, trip, &another).await {
+        Ok(repriced) => repriced,
         // The tariff is gone from billing's configuration: what was agreed on holds.
-        Err(status) if Code::of(&status) == Some(Code::InvalidRequest) => {
-            tracing::error!(trip_id = %trip.trip_id, reason = status.message(), "not priced anew");
+        Err(error) if error.code() == Code::InvalidRequest => {
+            tracing::error!(trip_id = %trip.trip_id, %error, "not priced anew");
             return Ok(upfront);
         }
-        Err(status) => return Err(Error::of_call(BILLING, status)),
+        Err(error) => return Err(error),
     };
-    let odd = || Error::Defect("billing quoted an odd final fare".to_owned());
-    let quote = quote.ok_or_else(odd)?;
-    let total = quote.total.as_ref().ok_or_else(odd)?;
-    let total = Money::from_wire(total, "total").map_err(|_| odd())?;
-    if total.currency != trip.fare.currency {
-        return Err(odd());
-    }
-    if total == trip.fare {
+    if repriced.fare == trip.fare {
         return Ok(upfront);
     }
     Ok(Decision {
-        fare_minor: total.minor,
-        quote_id: Some(quote.quote_id),
+        fare_minor: repriced.fare.minor,
+        quote_id: Some(repriced.quote_id),
         ..upfront
     })
 }

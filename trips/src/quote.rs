@@ -27,7 +27,7 @@ use crate::{
         fresh_id,
         quotes::{Price, Way},
     },
-    trip::{Fees, Place, Tariff},
+    trip::{Fees, Place, Tariff, Trip},
 };
 
 /// What is to be priced.
@@ -366,10 +366,7 @@ fn kept(app: &App, offered: &Offered, fare: &FareQuote) -> Result<Price, Error> 
 ///
 /// # Errors
 /// A fee in another currency, or below 0, is a defect.
-pub fn fee(
-    fee: Option<&jitney_proto::common::v1::Money>,
-    currency: Currency,
-) -> Result<i64, Error> {
+fn fee(fee: Option<&jitney_proto::common::v1::Money>, currency: Currency) -> Result<i64, Error> {
     let Some(fee) = fee else { return Ok(0) };
     let odd = || Error::Defect("billing quoted an odd fee".to_owned());
     let fee = Money::from_wire(fee, "fee").map_err(|_| odd())?;
@@ -377,4 +374,80 @@ pub fn fee(
         return Err(odd());
     }
     Ok(fee.minor)
+}
+
+/// A ride that became another.
+pub struct Another {
+    /// Where the rider goes.
+    pub dropoff: Place,
+    /// How many stops there are on the way.
+    pub stops: usize,
+    /// Driving distance, metres.
+    pub distance_m: i64,
+    /// Driving time, milliseconds.
+    pub duration_ms: i64,
+    /// How long the driver waited at the pick-up, milliseconds.
+    pub waiting_ms: i64,
+}
+
+/// What a ride that became another costs.
+pub struct Repriced {
+    /// Billing's name for it.
+    pub quote_id: String,
+    /// How much.
+    pub fare: Money,
+    /// What its end may cost instead.
+    pub fees: Fees,
+    /// What it was reckoned under.
+    pub tariff: Tariff,
+}
+
+/// Prices a trip anew as it was ordered: under its tariff and surge, as of when it was to begin. A trip of
+/// before tariffs were kept is priced under the one in force.
+///
+/// # Errors
+/// What billing refuses; UNAVAILABLE when it cannot be reached.
+pub async fn reprice(app: &App, trip: &Trip, another: &Another) -> Result<Repriced, Error> {
+    let begins_at = trip
+        .booking
+        .as_ref()
+        .map_or(trip.created_at, |booking| booking.pickup_at);
+    let (version, surge_percent) = match &trip.tariff {
+        Some(tariff) => (tariff.version.clone(), tariff.surge_percent),
+        None => (String::new(), 100),
+    };
+    let request = QuoteFareRequest {
+        product: trip.product.to_string(),
+        distance_meters: another.distance_m,
+        duration_ms: another.duration_ms,
+        waiting_ms: another.waiting_ms,
+        pickup: Some(trip.pickup.into()),
+        dropoff: Some(another.dropoff.into()),
+        pickup_at: Some(timestamp(begins_at)),
+        extra_stops: u32::try_from(another.stops).unwrap_or(u32::MAX),
+        surge_percent,
+        tariff_version: version,
+    };
+    let mut billing = app.billing.clone();
+    let answer = app.call(billing.quote_fare(request)).await;
+    let answer = answer.map_err(|status| Error::of_call(BILLING, status))?;
+    let odd = || Error::Defect("billing quoted an odd fare".to_owned());
+    let quote = answer.quote.ok_or_else(odd)?;
+    let total = quote.total.as_ref().ok_or_else(odd)?;
+    let fare = Money::from_wire(total, "total").map_err(|_| odd())?;
+    if fare.currency != trip.fare.currency || fare.minor < 0 {
+        return Err(odd());
+    }
+    Ok(Repriced {
+        fees: Fees {
+            cancellation_minor: fee(quote.cancellation_fee.as_ref(), fare.currency)?,
+            no_show_minor: fee(quote.no_show_fee.as_ref(), fare.currency)?,
+        },
+        tariff: Tariff {
+            version: quote.tariff_version,
+            surge_percent: quote.surge_percent,
+        },
+        quote_id: quote.quote_id,
+        fare,
+    })
 }

@@ -23,10 +23,7 @@ pub async fn rate(
     stars: i16,
     comment: String,
 ) -> Result<(), Error> {
-    let trip = app.store.trip(trip_id).await?;
-    if !viewer.sees(&trip) {
-        return Err(Error::NotFound("trip"));
-    }
+    let trip = app.seen(trip_id, viewer).await?;
     let refused = |problem| Error::NotNow {
         state: trip.state,
         problem,

@@ -46,10 +46,7 @@ pub async fn viewer(app: &App, caller: &Caller) -> Result<Viewer, tonic::Status>
 /// # Errors
 /// NOT_FOUND when the trip is not the viewer's, ILLEGAL_TRANSITION when it is over.
 pub async fn share(app: &App, trip_id: TripId, viewer: &Viewer, by: By) -> Result<Link, Error> {
-    let trip = app.store.trip(trip_id).await?;
-    if !viewer.sees(&trip) {
-        return Err(Error::NotFound("trip"));
-    }
+    let trip = app.seen(trip_id, viewer).await?;
     if trip.state.is_end() {
         let problem = "there is nothing left to follow";
         return Err(Error::NotNow {
@@ -82,9 +79,6 @@ pub async fn share(app: &App, trip_id: TripId, viewer: &Viewer, by: By) -> Resul
 /// # Errors
 /// NOT_FOUND when the trip is not the viewer's.
 pub async fn unshare(app: &App, trip_id: TripId, viewer: &Viewer, by: &By) -> Result<u64, Error> {
-    let trip = app.store.trip(trip_id).await?;
-    if !viewer.sees(&trip) {
-        return Err(Error::NotFound("trip"));
-    }
+    app.seen(trip_id, viewer).await?;
     app.store.drop_shares(trip_id, by).await
 }

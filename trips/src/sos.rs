@@ -24,10 +24,7 @@ pub async fn raise(
     place: Option<Place>,
     note: String,
 ) -> Result<Sos, Error> {
-    let trip = app.store.trip(trip_id).await?;
-    if !viewer.sees(&trip) {
-        return Err(Error::NotFound("trip"));
-    }
+    let trip = app.seen(trip_id, viewer).await?;
     let refused = |problem| Error::NotNow {
         state: trip.state,
         problem,

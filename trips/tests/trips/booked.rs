@@ -7,9 +7,11 @@ use jitney_platform::{clock::Clock, testing::eventually};
 use jitney_proto::{
     Code,
     billing::v1::HoldState,
+    common::v1::Point,
     time::timestamp,
     trips::v1::{
-        Actor, CreateTripRequest, PaymentState, QuoteTripRequest, Trip, TripEventKind, TripState,
+        Actor, CreateTripRequest, EditDestinationRequest, PaymentState, QuoteTripRequest, Trip,
+        TripEventKind, TripState,
     },
 };
 use jitney_trips::{Config, config::BookingConfig};
@@ -298,4 +300,28 @@ async fn times_that_cannot_be_booked_are_refused_by_name() {
         (trip.state(), trip.pickup_at),
         (TripState::Scheduled, quote.pickup_at)
     );
+}
+
+#[tokio::test]
+async fn a_booked_ride_that_goes_elsewhere_is_held_at_its_new_price() {
+    let city = City::with(config()).await;
+    let trip = booked(&city, "rita").await;
+    let elsewhere = EditDestinationRequest {
+        trip_id: trip.trip_id.clone(),
+        dropoff: Some(Point {
+            latitude: 41.17,
+            longitude: -8.59,
+        }),
+        ..EditDestinationRequest::default()
+    };
+    let mut rita = city.rider("rita");
+    let edited = rita.edit_destination(elsewhere).await.unwrap().into_inner();
+    assert_eq!(edited.trip.unwrap().state(), TripState::Scheduled);
+    let price: String = sqlx::query_scalar("SELECT price_quote_id FROM trip")
+        .fetch_one(&city.pool)
+        .await
+        .unwrap();
+    due(&city, &trip).await;
+    city.in_state(&trip.trip_id, TripState::Searching).await;
+    assert_eq!(city.billing.held_under(&trip.trip_id), Some(price));
 }

@@ -94,6 +94,9 @@ async fn a_rider_goes_elsewhere_for_what_that_costs() {
     })
     .await;
 
+    // As when the hold was made after billing had heard of the change.
+    let under = city.billing.held_under(&trip.trip_id);
+    city.billing.put_under(&trip.trip_id, "the quote of before");
     complete(&mut city.driver("anna"), &trip.trip_id)
         .await
         .unwrap();
@@ -103,6 +106,7 @@ async fn a_rider_goes_elsewhere_for_what_that_costs() {
     .await;
     let paid = get(&mut rita, &trip.trip_id).await.unwrap();
     assert_eq!(cents(paid.final_fare.as_ref()), 1_190);
+    assert_eq!(city.billing.held_under(&trip.trip_id), under);
     assert_eq!(
         Code::of(&edit(&mut rita, elsewhere(&trip)).await.unwrap_err()),
         Some(Code::IllegalTransition)

@@ -142,6 +142,13 @@ impl FakeBilling {
             .map(|held| held.quote_id.clone())
     }
 
+    /// Puts a hold under another quote behind everybody's back.
+    pub fn put_under(&self, trip_id: &str, quote_id: &str) {
+        if let Some(held) = self.lock().holds.get_mut(trip_id) {
+            held.quote_id = quote_id.to_owned();
+        }
+    }
+
     /// What was last asked to be priced.
     pub fn asked(&self) -> Option<QuoteFareRequest> {
         self.lock().asked.clone()
