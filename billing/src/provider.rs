@@ -229,20 +229,9 @@ pub trait Provider: Send + Sync + 'static {
     /// Its name in the database; it never changes.
     fn name(&self) -> &'static str;
 
-    /// Sets the amount aside.
-    async fn authorize(&self, operation: &Operation) -> Outcome;
-
-    /// Takes the amount, at most what was set aside, and releases the rest.
-    async fn capture(&self, operation: &Operation) -> Outcome;
-
-    /// Releases what was set aside.
-    async fn void(&self, operation: &Operation) -> Outcome;
-
-    /// Gives the amount back.
-    async fn refund(&self, operation: &Operation) -> Outcome;
-
-    /// Sends the amount to a driver.
-    async fn transfer(&self, operation: &Operation) -> Outcome;
+    /// Does what an operation's [`Kind`] says: sets its amount aside, takes it (at most what was set aside,
+    /// the rest of which is released), releases it, gives it back, or sends it to a driver.
+    async fn carry_out(&self, operation: &Operation) -> Outcome;
 
     /// What became of an operation.
     async fn find(&self, operation: &Operation) -> Found;
@@ -268,15 +257,4 @@ pub trait Provider: Send + Sync + 'static {
         signature: &str,
         now: DateTime<Utc>,
     ) -> Result<Event, EventError>;
-}
-
-/// Asks for an operation, whatever its kind.
-pub async fn send(provider: &dyn Provider, operation: &Operation) -> Outcome {
-    match operation.kind {
-        Kind::Authorize => provider.authorize(operation).await,
-        Kind::Capture => provider.capture(operation).await,
-        Kind::Void => provider.void(operation).await,
-        Kind::Refund => provider.refund(operation).await,
-        Kind::Transfer => provider.transfer(operation).await,
-    }
 }

@@ -45,25 +45,6 @@ impl Sandbox {
         }
     }
 
-    async fn carry_out(&self, operation: &Operation) -> Outcome {
-        if !self.config.delay.is_zero() {
-            self.clock.sleep(self.config.delay).await;
-        }
-        let lost = self.lost(&operation.key);
-        if lost == Some(Lost::Before) {
-            return Outcome::unknown("the sandbox lost the request");
-        }
-        let may_decline = matches!(operation.kind, Kind::Authorize | Kind::Transfer);
-        let declines = may_decline
-            && self.draw(&["decline", &operation.key], 100) < self.config.decline_percent.into();
-        let declined = declines.then_some("the sandbox declines it");
-        let outcome = self.store.sandbox_do(operation, declined).await;
-        if lost == Some(Lost::After) {
-            return Outcome::unknown("the sandbox lost the answer");
-        }
-        outcome.unwrap_or_else(Outcome::unknown)
-    }
-
     fn lost(&self, key: &str) -> Option<Lost> {
         if self.config.lose_answer_percent == 0 {
             return None;
@@ -92,11 +73,8 @@ impl Sandbox {
             hash.update(word);
         }
         let hash: [u8; 32] = hash.finalize().into();
-        let first = hash
-            .iter()
-            .take(8)
-            .fold(0_u64, |sum, &byte| (sum << 8) | u64::from(byte));
-        first % bound
+        let [a, b, c, d, e, f, g, h, ..] = hash;
+        u64::from_be_bytes([a, b, c, d, e, f, g, h]) % bound
     }
 }
 
@@ -106,24 +84,23 @@ impl Provider for Sandbox {
         "sandbox"
     }
 
-    async fn authorize(&self, operation: &Operation) -> Outcome {
-        self.carry_out(operation).await
-    }
-
-    async fn capture(&self, operation: &Operation) -> Outcome {
-        self.carry_out(operation).await
-    }
-
-    async fn void(&self, operation: &Operation) -> Outcome {
-        self.carry_out(operation).await
-    }
-
-    async fn refund(&self, operation: &Operation) -> Outcome {
-        self.carry_out(operation).await
-    }
-
-    async fn transfer(&self, operation: &Operation) -> Outcome {
-        self.carry_out(operation).await
+    async fn carry_out(&self, operation: &Operation) -> Outcome {
+        if !self.config.delay.is_zero() {
+            self.clock.sleep(self.config.delay).await;
+        }
+        let lost = self.lost(&operation.key);
+        if lost == Some(Lost::Before) {
+            return Outcome::unknown("the sandbox lost the request");
+        }
+        let may_decline = matches!(operation.kind, Kind::Authorize | Kind::Transfer);
+        let declines = may_decline
+            && self.draw(&["decline", &operation.key], 100) < self.config.decline_percent.into();
+        let declined = declines.then_some("the sandbox declines it");
+        let outcome = self.store.sandbox_do(operation, declined).await;
+        if lost == Some(Lost::After) {
+            return Outcome::unknown("the sandbox lost the answer");
+        }
+        outcome.unwrap_or_else(Outcome::unknown)
     }
 
     async fn find(&self, operation: &Operation) -> Found {

@@ -152,12 +152,7 @@ impl Stripe {
     }
 }
 
-#[async_trait]
-impl Provider for Stripe {
-    fn name(&self) -> &'static str {
-        "stripe"
-    }
-
+impl Stripe {
     async fn authorize(&self, operation: &Operation) -> Outcome {
         let (account, method) = match &operation.account {
             Some(ProviderAccount {
@@ -234,6 +229,23 @@ impl Provider for Stripe {
         ];
         self.ask(operation, "/v1/transfers", &fields, transferred)
             .await
+    }
+}
+
+#[async_trait]
+impl Provider for Stripe {
+    fn name(&self) -> &'static str {
+        "stripe"
+    }
+
+    async fn carry_out(&self, operation: &Operation) -> Outcome {
+        match operation.kind {
+            Kind::Authorize => self.authorize(operation).await,
+            Kind::Capture => self.capture(operation).await,
+            Kind::Void => self.void(operation).await,
+            Kind::Refund => self.refund(operation).await,
+            Kind::Transfer => self.transfer(operation).await,
+        }
     }
 
     async fn find(&self, operation: &Operation) -> Found {

@@ -19,7 +19,7 @@ use jitney_platform::{clock::Clock, lease::Lease};
 use jitney_proto::ids::{PayoutId, TripId};
 use tokio_util::sync::CancellationToken;
 
-use super::{Found, Kind, Operation, Outcome, Provider, State, config::ProviderConfig, send};
+use super::{Found, Kind, Operation, Outcome, Provider, State, config::ProviderConfig};
 use crate::{
     Error,
     hold::Refusal,
@@ -155,7 +155,7 @@ impl Teller {
 
     async fn send(&self, operation: &Operation) -> Outcome {
         let sent =
-            tokio::time::timeout(self.config.timeout, send(&*self.provider, operation)).await;
+            tokio::time::timeout(self.config.timeout, self.provider.carry_out(operation)).await;
         sent.unwrap_or_else(|_| Outcome::unknown("no answer in time"))
     }
 

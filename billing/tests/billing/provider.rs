@@ -59,7 +59,7 @@ impl Faulty {
             Some(Fault::Declined) => Outcome::Declined {
                 reason: "insufficient funds".to_owned(),
             },
-            _ => jitney_billing::provider::send(&self.inner, operation).await,
+            _ => self.inner.carry_out(operation).await,
         };
         match fault {
             Some(Fault::KilledBefore | Fault::KilledAfter) => {
@@ -83,19 +83,7 @@ impl Provider for Faulty {
     fn name(&self) -> &'static str {
         "sandbox"
     }
-    async fn authorize(&self, operation: &Operation) -> Outcome {
-        self.call(operation).await
-    }
-    async fn capture(&self, operation: &Operation) -> Outcome {
-        self.call(operation).await
-    }
-    async fn void(&self, operation: &Operation) -> Outcome {
-        self.call(operation).await
-    }
-    async fn refund(&self, operation: &Operation) -> Outcome {
-        self.call(operation).await
-    }
-    async fn transfer(&self, operation: &Operation) -> Outcome {
+    async fn carry_out(&self, operation: &Operation) -> Outcome {
         self.call(operation).await
     }
     async fn find(&self, operation: &Operation) -> Found {
