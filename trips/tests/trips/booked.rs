@@ -325,3 +325,30 @@ async fn a_booked_ride_that_goes_elsewhere_is_held_at_its_new_price() {
     city.in_state(&trip.trip_id, TripState::Searching).await;
     assert_eq!(city.billing.held_under(&trip.trip_id), Some(price));
 }
+
+#[tokio::test]
+async fn a_hold_that_comes_after_the_ride_was_called_off_is_released() {
+    let city = City::with(config()).await;
+    let trip = booked(&city, "rita").await;
+    let gate = city.billing.close_gate();
+    due(&city, &trip).await;
+    eventually("the hold is on its way", async || {
+        city.billing.holds_waiting() == 1
+    })
+    .await;
+    cancel(&mut city.rider("rita"), &trip.trip_id)
+        .await
+        .unwrap();
+    // Billing is told of the end before the hold arrives, and finds nothing to release.
+    eventually("the end is told", async || {
+        city.billing.voids_without_hold() == 1
+    })
+    .await;
+    gate.add_permits(1);
+    eventually("it is released", async || {
+        city.billing.hold(&trip.trip_id) == Some(HoldState::Voided)
+    })
+    .await;
+    nothing_pending(&city).await;
+    city.check().await;
+}

@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -14,6 +14,7 @@ use jitney_proto::{
     common::v1::Money,
     time::{moment, timestamp},
 };
+use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -30,6 +31,9 @@ struct State {
     is_away: bool,
     turned_away: u32,
     loses_hold_answers: u32,
+    gate: Option<Arc<Semaphore>>,
+    holds_waiting: u32,
+    voids_without_hold: u32,
     loses_captures: u32,
     quotes_live: Option<Duration>,
     asked: Option<QuoteFareRequest>,
@@ -120,6 +124,23 @@ impl FakeBilling {
     /// Makes the next holds, and loses the answers.
     pub fn lose_hold_answers(&self, number: u32) {
         self.lock().loses_hold_answers = number;
+    }
+
+    /// Lets no hold through until the gate has permits.
+    pub fn close_gate(&self) -> Arc<Semaphore> {
+        let gate = Arc::new(Semaphore::new(0));
+        self.lock().gate = Some(Arc::clone(&gate));
+        gate
+    }
+
+    /// How many holds came to a gate.
+    pub fn holds_waiting(&self) -> u32 {
+        self.lock().holds_waiting
+    }
+
+    /// How often there was nothing to release.
+    pub fn voids_without_hold(&self) -> u32 {
+        self.lock().voids_without_hold
     }
 
     /// Does not hear the next captures.
@@ -235,6 +256,11 @@ played! { {
         request: Request<AuthorizeHoldRequest>,
     ) -> Result<Response<AuthorizeHoldResponse>, Status> {
         let request = request.into_inner();
+        let gate = self.lock().gate.clone();
+        if let Some(gate) = gate {
+            self.lock().holds_waiting += 1;
+            gate.acquire().await.expect("it stays open").forget();
+        }
         let mut state = self.here()?;
         if request.rider_id.starts_with("poor") {
             return Err(Code::PaymentDeclined.status("over the limit"));
@@ -317,6 +343,9 @@ played! { {
     ) -> Result<Response<VoidHoldResponse>, Status> {
         let request = request.into_inner();
         let mut state = self.here()?;
+        if !state.holds.contains_key(&request.trip_id) {
+            state.voids_without_hold += 1;
+        }
         let held = state
             .holds
             .get_mut(&request.trip_id)
