@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono_tz::Tz;
+use jitney_platform::line::{LineConfig, LineConfigError};
 use jitney_proto::money::Currency;
 use serde::{Deserialize, Serialize};
 
@@ -45,7 +46,7 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     pub lapse_interval: Duration,
     /// How captures that wait are run together.
-    pub batch: BatchConfig,
+    pub batch: LineConfig,
     /// Who moves the money.
     pub provider: ProviderConfig,
     /// Every tariff there is, in any order. The one in force is the newest whose `effective_from`
@@ -65,41 +66,9 @@ impl Default for Config {
             tip_window: 30 * DAY,
             time_zone: None,
             lapse_interval: Duration::from_secs(30),
-            batch: BatchConfig::default(),
+            batch: LineConfig::default(),
             provider: ProviderConfig::default(),
             tariffs: vec![tariff::built_in()],
-        }
-    }
-}
-
-/// How captures that wait are run together, as one statement. One that waits alone is run at once.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct BatchConfig {
-    /// How many captures one statement takes at most; 1 has each run alone, side by side.
-    pub size_max: usize,
-    /// How long a capture waits for others to fill the statement, where several wait already. For
-    /// example `2ms`; without, whatever waits is run as soon as a worker is free.
-    #[serde(with = "humantime_serde")]
-    pub wait_max: Duration,
-    /// How many captures may wait or be under way. Above that they are refused at once, to be tried
-    /// again.
-    pub queue_max: usize,
-    /// How many statements run side by side; each takes a connection.
-    pub workers: usize,
-    /// How long a statement may be stuck, behind somebody's lock, until another one is run besides.
-    #[serde(with = "humantime_serde")]
-    pub stall_max: Duration,
-}
-
-impl Default for BatchConfig {
-    fn default() -> Self {
-        Self {
-            size_max: 50,
-            wait_max: Duration::ZERO,
-            queue_max: 2_000,
-            workers: 2,
-            stall_max: Duration::from_millis(100),
         }
     }
 }
@@ -119,18 +88,6 @@ pub enum ConfigError {
         /// The most it may hold.
         longest: Duration,
     },
-    /// A number that is too small or too large.
-    #[error("billing.{field} must be between {least} and {most}, not {value}")]
-    Number {
-        /// The field.
-        field: &'static str,
-        /// What it holds.
-        value: usize,
-        /// The least it may hold.
-        least: usize,
-        /// The most it may hold.
-        most: usize,
-    },
     /// A limit that is negative or too large to be added up safely.
     #[error("billing.{field} must be between 0 and {MAX_MINOR}, not {value}")]
     Amount {
@@ -147,6 +104,9 @@ pub enum ConfigError {
         /// What it holds.
         value: u8,
     },
+    /// How captures are run together.
+    #[error("billing.batch.{0}")]
+    Batch(#[from] LineConfigError),
     /// A tariff that makes no sense.
     #[error(transparent)]
     Tariff(#[from] TariffError),
@@ -210,50 +170,6 @@ impl Config {
         }
         self.provider.validate()?;
         tariff::validate(&self.tariffs)?;
-        Ok(())
-    }
-}
-
-impl BatchConfig {
-    fn validate(&self) -> Result<(), ConfigError> {
-        for (field, value, most) in [
-            ("batch.size_max", self.size_max, 500),
-            ("batch.queue_max", self.queue_max, 1_000_000),
-            ("batch.workers", self.workers, 100),
-        ] {
-            if !(1..=most).contains(&value) {
-                return Err(ConfigError::Number {
-                    field,
-                    value,
-                    least: 1,
-                    most,
-                });
-            }
-        }
-        let hour = Duration::from_secs(3_600);
-        for (field, value, shortest, longest) in [
-            (
-                "batch.wait_max",
-                self.wait_max,
-                Duration::ZERO,
-                Duration::from_secs(1),
-            ),
-            (
-                "batch.stall_max",
-                self.stall_max,
-                Duration::from_millis(1),
-                hour,
-            ),
-        ] {
-            if !(shortest..=longest).contains(&value) {
-                return Err(ConfigError::Duration {
-                    field,
-                    value,
-                    shortest,
-                    longest,
-                });
-            }
-        }
         Ok(())
     }
 }

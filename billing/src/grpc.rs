@@ -19,6 +19,7 @@ use crate::{
     ledger::Account,
     quote::Asked,
     receipt::{Receipt, View},
+    store::batch,
 };
 
 mod payouts;
@@ -129,13 +130,13 @@ impl BillingService for Grpc {
         if amount.is_some() && reason != Reason::Fare {
             return Err(Code::InvalidRequest.bad_field("amount", "must be absent with a fee"));
         }
-        let asked = CaptureOf {
+        let capture = CaptureOf {
             trip_id: trip_id(&asked.trip_id)?,
             driver_id: driver_id(&asked.driver_id)?,
             amount,
             reason,
         };
-        let (held, charged) = self.0.captures.capture(key, asked).await?;
+        let (held, charged) = self.0.captures.ask(batch::Asked { key, capture }).await?;
         Ok(Response::new(pb::CaptureHoldResponse {
             hold: Some(hold(&held)),
             receipt: Some(receipt(charged, View::Staff)),

@@ -511,12 +511,5 @@ fn milliseconds(duration: Duration) -> i64 {
 }
 
 fn span(statement: &'static str) -> Span {
-    tracing::info_span!(
-        "sql",
-        otel.kind = "client",
-        otel.name = statement,
-        db.system.name = "postgresql",
-        db.namespace = SCHEMA,
-        db.operation.name = statement,
-    )
+    jitney_platform::db::span(SCHEMA, statement)
 }

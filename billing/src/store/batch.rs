@@ -1,7 +1,10 @@
 //! Several captures as one statement. Each is judged and answered as if it had come alone; what
 //! cannot be said together is left to be asked for alone.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    borrow::Borrow,
+    collections::{HashMap, HashSet},
+};
 
 use sqlx::FromRow;
 use tracing::Instrument;
@@ -43,14 +46,18 @@ impl Store {
     ///
     /// # Errors
     /// When none of them has happened, or the connection was lost and nobody knows.
-    pub async fn capture_all(&self, asked: &[Asked]) -> Result<Vec<Together>, sqlx::Error> {
+    pub async fn capture_all<A: Borrow<Asked>>(
+        &self,
+        asked: &[A],
+    ) -> Result<Vec<Together>, sqlx::Error> {
+        let asked: Vec<&Asked> = asked.iter().map(A::borrow).collect();
         let mut answers: Vec<Together> = asked.iter().map(|_| None).collect();
-        let roles = roles(asked);
+        let roles = roles(&asked);
         let mut connection = self.pool.acquire().await?;
         let trips: Vec<_> = asked.iter().map(|asked| asked.capture.trip_id.0).collect();
         let facts = facts(&mut connection, &trips).await?;
         let mut batch = Batch::default();
-        for (index, asked) in asked.iter().enumerate() {
+        for (index, &asked) in asked.iter().enumerate() {
             if roles[index] != Role::First {
                 continue;
             }
@@ -112,7 +119,7 @@ enum Role {
     Apart,
 }
 
-fn roles(asked: &[Asked]) -> Vec<Role> {
+fn roles(asked: &[&Asked]) -> Vec<Role> {
     let (mut keys, mut trips) = (HashMap::new(), HashSet::new());
     let mut roles = Vec::with_capacity(asked.len());
     for (index, asked) in asked.iter().enumerate() {
@@ -245,6 +252,7 @@ mod tests {
             asked("d", 3),
             asked("c", 4),
         ];
+        let all: Vec<_> = all.iter().collect();
         let expected = [
             Role::First,
             Role::First,

@@ -137,6 +137,18 @@ impl Database {
     }
 }
 
+/// The span of one statement that runs by itself in a schema.
+pub fn span(schema: &'static str, statement: &'static str) -> tracing::Span {
+    tracing::info_span!(
+        "sql",
+        otel.kind = "client",
+        otel.name = statement,
+        db.system.name = "postgresql",
+        db.namespace = schema,
+        db.operation.name = statement,
+    )
+}
+
 /// Declares SQL statements: a constant each, and `ALL` with every name and text, so that a test can
 /// ask the database to prepare each of them. Meant for a module of its own.
 ///

@@ -10,6 +10,7 @@ pub mod config;
 pub mod db;
 pub mod embedded_postgres;
 pub mod lease;
+pub mod line;
 pub mod outbox;
 pub mod platform;
 pub mod serve;
