@@ -4,7 +4,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use chrono::{DateTime, SubsecRound, Utc};
-use jitney_platform::{Platform, client::Channel, outbox::Wake};
+use jitney_platform::{Platform, client::Channel, line::Line, outbox::Wake};
 use jitney_proto::{
     billing::v1::billing_service_client::BillingServiceClient, ids::TripId,
     matching::v1::matching_service_client::MatchingServiceClient,
@@ -19,7 +19,7 @@ use crate::{
     error::Error,
     hub::Hub,
     state::{Context, State},
-    store::{Rules, Store},
+    store::{Job, Rules, Store},
     trip::Trip,
     view::Viewer,
 };
@@ -37,6 +37,8 @@ pub struct App {
     pub platform: Platform,
     /// The database.
     pub store: Store,
+    /// Commands that may be carried out together.
+    pub line: Arc<Line<Store>>,
     /// Who drives whom.
     pub matching: MatchingServiceClient<Channel>,
     /// Who owes whom.
@@ -81,7 +83,7 @@ impl App {
     /// Carries a command out and passes the word on.
     ///
     /// # Errors
-    /// Those of [`Store::carry_out`].
+    /// Those of [`Store::carry_out`], and [`Error::Overloaded`].
     pub async fn carry_out(
         self: &Arc<Self>,
         trip_id: TripId,
@@ -89,7 +91,17 @@ impl App {
     ) -> Result<Arc<Trip>, Error> {
         let app = Arc::clone(self);
         self.see_through(async move {
-            let outcome = app.store.carry_out(trip_id, command, app.rules()).await?;
+            let rules = app.rules();
+            let outcome = if Job::is_for(command.kind()) {
+                let job = Job {
+                    trip_id,
+                    command,
+                    rules,
+                };
+                app.line.ask(job).await?
+            } else {
+                app.store.carry_out(trip_id, command, rules).await?
+            };
             let trip = Arc::new(outcome.trip);
             if outcome.is_changed {
                 app.announce(&trip);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jitney_platform::outbox::RelayConfig;
+use jitney_platform::{line::LineConfig, outbox::RelayConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::{app::chrono_of, command::cancel::CancellationRules, state::Limits};
@@ -77,6 +77,8 @@ pub struct Config {
     pub watch_payment_wait: Duration,
     /// How many watches one process serves at a time; more are refused as overload.
     pub watch_streams_max: usize,
+    /// How drivers' moves that wait are carried out together.
+    pub batch: LineConfig,
     /// How events are delivered to matching and to billing.
     pub relay: RelayConfig,
 }
@@ -241,6 +243,7 @@ impl Default for Config {
             watch_poll_interval: Duration::from_secs(1),
             watch_payment_wait: Duration::from_secs(5),
             watch_streams_max: 20_000,
+            batch: LineConfig::default(),
             relay: RelayConfig::default(),
         }
     }
@@ -248,7 +251,7 @@ impl Default for Config {
 
 impl Config {
     /// What commands are judged by.
-    pub(crate) fn limits(&self) -> Limits {
+    pub fn limits(&self) -> Limits {
         Limits {
             pin_tries_max: self.pin_tries_max,
             search_timeout: chrono_of(self.search_timeout),
@@ -285,6 +288,9 @@ impl Config {
             self.share.valid_for >= Duration::from_secs(1),
             "share.valid_for must be at least 1s"
         );
+        self.batch
+            .validate()
+            .map_err(|error| anyhow::anyhow!("batch.{error}"))?;
         anyhow::ensure!(self.rating.newest >= 1, "rating.newest must be at least 1");
         anyhow::ensure!(self.pin_tries_max >= 1, "pin_tries_max must be at least 1");
         anyhow::ensure!(
@@ -355,6 +361,16 @@ mod tests {
                     ..Config::default()
                 },
                 "search_timeout",
+            ),
+            (
+                Config {
+                    batch: LineConfig {
+                        workers: 0,
+                        ..LineConfig::default()
+                    },
+                    ..Config::default()
+                },
+                "batch.workers",
             ),
         ] {
             let error = config.check().unwrap_err().to_string();

@@ -1,5 +1,7 @@
 //! What can go wrong, and in one place which code and which words it is answered with.
 
+use std::sync::Arc;
+
 use jitney_platform::{
     db::{Retryable, violated_constraint},
     status,
@@ -67,6 +69,9 @@ pub enum Error {
     /// More watches are asked for than one process serves.
     #[error("too many watches; try again later")]
     TooManyWatches,
+    /// As many changes wait as may.
+    #[error("as many changes wait as may; try again shortly")]
+    Overloaded,
     /// This process is being stopped.
     #[error("the service is being stopped; resume with the last token")]
     Stopping,
@@ -84,6 +89,9 @@ pub enum Error {
     /// The database failed in a way that no rule explains.
     #[error("database: {0}")]
     Database(sqlx::Error),
+    /// The database failed several commands at once.
+    #[error("database: {0}")]
+    Together(#[from] Arc<sqlx::Error>),
     /// Something that cannot be: a row or an answer that makes no sense.
     #[error("{0}")]
     Defect(String),
@@ -116,10 +124,11 @@ impl Error {
             Error::PaymentDeclined => Code::PaymentDeclined,
             Error::RiderHasLiveTrip => Code::RiderHasLiveTrip,
             Error::DriverOnTrip => Code::DriverOnTrip,
-            Error::TooManyWatches => Code::Overloaded,
+            Error::TooManyWatches | Error::Overloaded => Code::Overloaded,
             Error::KeyBusy | Error::Stopping | Error::Unreachable { .. } => Code::Unavailable,
             Error::Passed(status) => Code::of(status).unwrap_or(Code::Internal),
             Error::Database(error) => Code::of(&status::database(error)).unwrap_or(Code::Internal),
+            Error::Together(error) => Code::of(&status::database(error)).unwrap_or(Code::Internal),
             Error::Defect(_) => Code::Internal,
         }
     }
@@ -206,12 +215,13 @@ impl From<Error> for Status {
                 code.status_with(error.to_string(), [("state", state.to_string())])
             }
             Error::BadField { field, problem } => code.bad_field(field, problem),
-            Error::TooManyWatches | Error::KeyBusy => {
+            Error::TooManyWatches | Error::Overloaded | Error::KeyBusy => {
                 code.retry_after(error.to_string(), std::time::Duration::from_secs(1))
             }
             Error::Passed(status) => *status,
             Error::Unreachable { what, detail } => status::unavailable(what, detail),
             Error::Database(error) => status::database(&error),
+            Error::Together(error) => status::database(&error),
             Error::Defect(problem) => status::internal(problem),
             error => code.status(error.to_string()),
         }

@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use jitney_platform::{Platform, client::Channel, outbox::Wake};
+use jitney_platform::{Platform, client::Channel, line::Line, outbox::Wake};
 use jitney_proto::{
     billing::v1::billing_service_client::BillingServiceClient,
     matching::v1::matching_service_client::MatchingServiceClient,
@@ -27,7 +27,7 @@ mod create;
 mod deliver;
 mod drive;
 mod edit;
-mod error;
+pub mod error;
 mod events;
 mod fare;
 mod fields;
@@ -41,7 +41,7 @@ mod share;
 mod sos;
 pub mod state;
 pub mod statements;
-mod store;
+pub mod store;
 pub mod trip;
 mod view;
 mod watch;
@@ -91,10 +91,13 @@ impl Trips {
             channel.with_service_token(platform.keys.clone(), platform.clock.clone(), CALLER)
         };
         let (searches, hints) = mpsc::channel(HINTS);
+        let store = store::Store::new(pool);
+        let line = Line::new(store.clone(), config.batch.clone(), platform.tasks.clone());
         let app = Arc::new(app::App {
             matching: MatchingServiceClient::new(signed(needs.matching)),
             billing: BillingServiceClient::new(signed(needs.billing)),
-            store: store::Store::new(pool),
+            store,
+            line: Arc::new(line),
             hub: hub::Hub::default(),
             wake: Wake::new(),
             searches,

@@ -5,10 +5,14 @@ jitney_platform::statements! {
     INSERT_TRIP = include_str!("sql/insert_trip.sql");
     /// The next version of a trip, with its log and its event.
     UPDATE_TRIP = include_str!("sql/update_trip.sql");
+    /// The next versions of several trips, with their logs and their events.
+    MOVE_TRIPS = include_str!("sql/move_trips.sql");
     /// A trip, locked.
     LOCK_TRIP = include_str!("sql/lock_trip.sql");
     /// A trip, not locked.
     READ_TRIP = include_str!("sql/read_trip.sql");
+    /// Several trips, not locked.
+    READ_TRIPS = include_str!("sql/read_trips.sql");
     /// A page of a rider's trips.
     LIST_TRIPS_OF_RIDER = include_str!("sql/list_trips_of_rider.sql");
     /// A page of a driver's trips.

@@ -29,8 +29,10 @@ pub mod ratings;
 mod rows;
 pub mod shares;
 pub mod sos;
+mod together;
 
 use rows::LogRow;
+pub use together::Job;
 
 /// The trip service's schema.
 #[derive(Clone, Debug)]

@@ -21,4 +21,5 @@ mod second_rides;
 mod soak;
 mod stops;
 mod support;
+mod together;
 mod watch;
