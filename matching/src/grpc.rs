@@ -12,6 +12,7 @@ mod report;
 mod rounds;
 mod route;
 mod traffic;
+mod trip_events;
 mod watch;
 
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use jitney_proto::{
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
-    dispatch::Ground, error::Refusal, fleet::ShiftChange, news::News, outbound::OutboundStream,
+    dispatch::Ground, error::Refusal, fleet::ShiftChange, outbound::OutboundStream,
     service::Service, wire as words,
 };
 
@@ -140,17 +141,13 @@ impl MatchingService for Handlers {
         Ok(Response::new(wire::CancelMatchResponse {}))
     }
 
-    async fn apply_trip_event(
+    async fn apply_trip_events(
         &self,
-        request: Request<wire::ApplyTripEventRequest>,
-    ) -> Result<Response<wire::ApplyTripEventResponse>, Status> {
-        let news = News::read(
-            request.get_ref().event.as_ref(),
-            &self.service.catalogue,
-            self.service.clock.now(),
-        )?;
-        let applied = self.service.hear(news).await?;
-        Ok(Response::new(wire::ApplyTripEventResponse { applied }))
+        request: Request<wire::ApplyTripEventsRequest>,
+    ) -> Result<Response<wire::ApplyTripEventsResponse>, Status> {
+        trip_events::apply(&self.service, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     type WatchDriverStream = BoxStream<'static, Result<wire::WatchDriverResponse, Status>>;

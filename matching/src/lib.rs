@@ -3,7 +3,7 @@
 //! Matching knows where drivers are and what each is doing, answers who is nearest by road travel
 //! time, and makes offers to drivers on behalf of trips. It never decides who got the ride: the trip
 //! service's database does, when a driver accepts, and matching hears of it by
-//! [`ApplyTripEvent`](jitney_proto::matching::v1::ApplyTripEventRequest).
+//! [`ApplyTripEvents`](jitney_proto::matching::v1::ApplyTripEventsRequest).
 //!
 //! | to know | open |
 //! | --- | --- |

@@ -5,6 +5,7 @@
 //! trip events) goes: decide under the lock, write down, tell under the lock.
 
 use std::{
+    collections::{BTreeSet, hash_map::Entry},
     hash::BuildHasher,
     sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::Duration,
@@ -91,7 +92,7 @@ pub struct Service {
     trip_locks: Vec<tokio::sync::Mutex<()>>,
     /// Versions whose writing failed with an unknown outcome: if the database has them after all, the
     /// fleet has yet to hear of them.
-    doubtful: Mutex<FxHashMap<TripId, i64>>,
+    doubtful: Mutex<FxHashMap<TripId, BTreeSet<i64>>>,
 }
 
 impl Service {
@@ -262,37 +263,51 @@ impl Service {
         Ok(())
     }
 
-    /// Takes in a trip event: whether it was above the last one applied. Runs to its end even when
-    /// the caller goes away.
+    /// Takes in trip events, those of one trip in their order: whether each was above the last one
+    /// applied. Runs to its end even when the caller goes away.
     ///
     /// # Errors
-    /// UNAVAILABLE or INTERNAL when the database did not take it; deliver it again.
-    pub async fn hear(self: &Arc<Self>, news: News) -> Result<bool, Status> {
+    /// The database's, when it did not take them; deliver them again.
+    pub async fn hear(self: &Arc<Self>, news: Vec<News>) -> Result<Vec<bool>, sqlx::Error> {
         let service = Arc::clone(self);
         let heard = tokio::spawn(async move { service.hear_to_the_end(news).await });
-        match heard.await {
-            Ok(applied) => applied.map_err(|error| Refusal::Database(error).into()),
-            Err(error) => Err(jitney_platform::status::internal(error)),
-        }
+        heard.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
     }
 
-    async fn hear_to_the_end(&self, news: News) -> Result<bool, sqlx::Error> {
-        let stripe = FxBuildHasher.hash_one(news.trip) as usize % TRIP_LOCKS;
-        let _turn = self.trip_locks[stripe].lock().await;
+    async fn hear_to_the_end(&self, news: Vec<News>) -> Result<Vec<bool>, sqlx::Error> {
+        let stripe = |news: &News| FxBuildHasher.hash_one(news.trip) as usize % TRIP_LOCKS;
+        // In one order, so that nobody waits in a circle.
+        let stripes: BTreeSet<usize> = news.iter().map(stripe).collect();
+        let mut turns = Vec::with_capacity(stripes.len());
+        for stripe in stripes {
+            turns.push(self.trip_locks[stripe].lock().await);
+        }
         let doubtful = || self.doubtful.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.store.apply(&news).await {
-            Ok(applied) => {
-                let was_doubtful = doubtful().remove(&news.trip) == Some(news.version);
-                if applied || was_doubtful {
-                    self.change().hear(&news, self.clock.now());
-                }
-                Ok(applied || was_doubtful)
-            }
+        let mut applied = match self.store.apply(news.clone()).await {
+            Ok(applied) => applied,
             Err(error) => {
-                doubtful().insert(news.trip, news.version);
-                Err(error)
+                let mut doubtful = doubtful();
+                for news in &news {
+                    doubtful.entry(news.trip).or_default().insert(news.version);
+                }
+                return Err(error);
+            }
+        };
+        let mut doubtful = doubtful();
+        let (mut dispatch, now) = (self.change(), self.clock.now());
+        for (news, applied) in news.iter().zip(&mut applied) {
+            if let Entry::Occupied(mut doubts) = doubtful.entry(news.trip) {
+                *applied |= doubts.get().contains(&news.version);
+                doubts.get_mut().retain(|version| *version > news.version);
+                if doubts.get().is_empty() {
+                    doubts.remove();
+                }
+            }
+            if *applied {
+                dispatch.hear(news, now);
             }
         }
+        Ok(applied)
     }
 
     /// Advances the searches, oldest first, whenever one has something to do. A round is decided while

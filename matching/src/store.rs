@@ -9,7 +9,7 @@ mod rounds;
 mod rows;
 mod traffic;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use futures::FutureExt;
@@ -26,23 +26,13 @@ pub mod statements {
     jitney_platform::statements! {
         /// Positions and shifts of many drivers.
         SAVE_DRIVERS = include_str!("sql/save_drivers.sql");
-        /// A driver whose rides are to be written down.
-        INTERN_DRIVER = "-- intern_driver: the driver has a row
-            INSERT INTO driver (driver_id) VALUES ($1) ON CONFLICT (driver_id) DO NOTHING";
-        /// Whoever is thought to have a trip.
-        DRIVERS_OF_TRIP = "-- drivers_of_trip: who has a trip, as first or second ride
-            SELECT driver_id FROM driver WHERE trip_id = $1
-            UNION SELECT driver_id FROM second_ride WHERE trip_id = $1";
-        /// Rides that an event changes.
+        /// Drivers whose rides are to be written down.
+        INTERN_DRIVERS = "-- intern_drivers: the drivers have a row
+            INSERT INTO driver (driver_id) SELECT unnest($1::text[]) ON CONFLICT (driver_id) DO NOTHING";
+        /// Rides that events change.
         LOCK_RIDES = include_str!("sql/lock_rides.sql");
-        /// A driver's live trip, the first of two.
-        SAVE_FIRST_RIDE = "-- save_first_ride: a driver's live trip; null is none
-            UPDATE driver SET
-                trip_id = $2, leg = $3, trip_since = $4,
-                pickup_latitude = $5, pickup_longitude = $6,
-                dropoff_latitude = $7, dropoff_longitude = $8,
-                seats = $9, shares = $10, boarded_at = $11, saved_at = now()
-            WHERE driver_id = $1";
+        /// Drivers' live trips, each the first of two.
+        SAVE_FIRST_RIDES = include_str!("sql/save_first_rides.sql");
         /// The ride beside it.
         SAVE_SECOND_RIDE = include_str!("sql/save_second_ride.sql");
         /// There is none beside it any more.
@@ -53,15 +43,16 @@ pub mod statements {
             SELECT stop_order FROM offer WHERE trip_id = $1 AND driver_id = $2";
         /// Offers about to be made.
         SAVE_OFFERS = include_str!("sql/save_offers.sql");
-        /// The gate every trip event passes first. The row stays locked until its effect is committed,
+        /// The gate every trip event passes first. The rows stay locked until the effects are committed,
         /// so two deliveries of one event, or two events of one trip, go one after the other.
-        ADVANCE_TRIP = "-- advance_trip: one row if the event is above the last one applied
-            INSERT INTO trip_applied (trip_id, version) VALUES ($1, $2)
+        ADVANCE_TRIPS = "-- advance_trips: the trips whose event is above the last one applied
+            INSERT INTO trip_applied (trip_id, version) SELECT * FROM unnest($1::uuid[], $2::bigint[])
             ON CONFLICT (trip_id) DO UPDATE SET version = excluded.version, applied_at = now()
-            WHERE trip_applied.version < excluded.version";
-        /// The offer of a trip that is over.
-        DELETE_TRIP_OFFER = "-- delete_trip_offer: the trip needs no offer any more
-            DELETE FROM offer WHERE trip_id = $1";
+            WHERE trip_applied.version < excluded.version
+            RETURNING trip_id";
+        /// The offers of trips that are driven or over.
+        DELETE_TRIP_OFFERS = "-- delete_trip_offers: these trips need no offer any more
+            DELETE FROM offer WHERE trip_id = ANY($1)";
         /// Offers that are over.
         DELETE_OFFERS = "-- delete_offers: these offers ended
             DELETE FROM offer WHERE offer_id = ANY($1)";
@@ -271,15 +262,15 @@ impl Store {
         Ok(())
     }
 
-    /// Writes a trip event down, version and effect in one transaction; whether it was above the last
-    /// one applied.
+    /// Writes trip events down, versions and effects in one transaction, those of one trip in their order;
+    /// whether each was above the last one applied.
     ///
     /// # Errors
-    /// The database's. Whether it was written down is then unknown: deliver it again.
-    pub async fn apply(&self, news: &News) -> Result<bool, sqlx::Error> {
-        let news = news.clone();
-        transaction(&self.pool, "apply_trip_event", move |connection| {
-            let news = news.clone();
+    /// The database's. Whether they were written down is then unknown: deliver them again.
+    pub async fn apply(&self, news: Vec<News>) -> Result<Vec<bool>, sqlx::Error> {
+        let news: Arc<[News]> = news.into();
+        transaction(&self.pool, "apply_trip_events", move |connection| {
+            let news = Arc::clone(&news);
             async move { rides::apply(connection, &news).await }.boxed()
         })
         .await

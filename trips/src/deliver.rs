@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use futures::{FutureExt, future::BoxFuture};
-use jitney_platform::outbox::{DeliveryError, OutboxEvent};
+use futures::FutureExt;
+use jitney_platform::outbox::{Delivery, DeliveryError, Handler, OutboxEvent};
 use jitney_proto::{
     Code,
     billing::v1::{CaptureHoldRequest, CaptureReason, HoldState, VoidHoldRequest},
     ids::TripId,
-    matching::v1::ApplyTripEventRequest,
+    matching::v1::{ApplyTripEventsRequest, TripEventOutcome},
     trips::v1::{TripEvent, TripEventKind, TripFee},
 };
 use prost::Message;
@@ -24,28 +24,52 @@ use crate::{
     trip::PaymentState,
 };
 
-type Handler =
-    Box<dyn Fn(OutboxEvent) -> BoxFuture<'static, Result<(), DeliveryError>> + Send + Sync>;
+/// Events that matching is told in one call, at most.
+const EVENTS_MAX: usize = 500;
 
 /// Who is told, and how.
 pub fn consumers(app: &Arc<App>) -> [(&'static str, Handler); 2] {
     let (for_matching, for_billing) = (Arc::clone(app), Arc::clone(app));
-    let matching = move |event: OutboxEvent| to_matching(Arc::clone(&for_matching), event).boxed();
-    let billing = move |event: OutboxEvent| to_billing(Arc::clone(&for_billing), event).boxed();
-    [(MATCHING, Box::new(matching)), (BILLING, Box::new(billing))]
+    let matching = move |events| to_matching(Arc::clone(&for_matching), events).boxed();
+    let billing = move |event| to_billing(Arc::clone(&for_billing), event).boxed();
+    [
+        (MATCHING, Handler::together(matching)),
+        (BILLING, Handler::each(billing)),
+    ]
 }
 
 fn read(event: &OutboxEvent) -> Result<TripEvent, DeliveryError> {
     TripEvent::decode(event.payload.as_slice()).map_err(DeliveryError::failed)
 }
 
-async fn to_matching(app: Arc<App>, event: OutboxEvent) -> Result<(), DeliveryError> {
-    let request = ApplyTripEventRequest {
-        event: Some(read(&event)?),
-    };
-    let mut matching = app.matching.clone();
-    app.call(matching.apply_trip_event(request)).await?;
-    Ok(())
+async fn to_matching(app: Arc<App>, events: Vec<OutboxEvent>) -> Vec<Delivery> {
+    let mut deliveries = Vec::with_capacity(events.len());
+    for events in events.chunks(EVENTS_MAX) {
+        if deliveries.iter().any(Result::is_err) {
+            // Later ones of the same trip may be among the rest: it waits.
+            break;
+        }
+        // One that cannot be read is refused for what it lacks.
+        let read = |event: &OutboxEvent| read(event).unwrap_or_default();
+        let request = ApplyTripEventsRequest {
+            events: events.iter().map(read).collect(),
+        };
+        let mut matching = app.matching.clone();
+        match app.call(matching.apply_trip_events(request)).await {
+            Ok(answer) => {
+                let delivery = |outcome: TripEventOutcome| match outcome.problem.as_str() {
+                    "" => Ok(()),
+                    problem => Err(DeliveryError::failed(problem)),
+                };
+                deliveries.extend(answer.outcomes.into_iter().map(delivery));
+            }
+            Err(status) => {
+                let failure = DeliveryError::from(status);
+                deliveries.extend(events.iter().map(|_| Err(failure.clone())));
+            }
+        }
+    }
+    deliveries
 }
 
 async fn to_billing(app: Arc<App>, event: OutboxEvent) -> Result<(), DeliveryError> {

@@ -4,7 +4,10 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use jitney_platform::{lease::Lease, outbox::Relay};
+use jitney_platform::{
+    lease::Lease,
+    outbox::{PostgresTransport, Transport},
+};
 use jitney_proto::ids::TripId;
 use tokio::{
     sync::mpsc,
@@ -37,15 +40,14 @@ pub fn start(app: &Arc<App>, hints: mpsc::Receiver<TripId>) {
     tasks.spawn(release_holds(Arc::clone(app)));
     tasks.spawn(booking::releases(Arc::clone(app)));
     tasks.spawn(purge(Arc::clone(app)));
+    let transport: &dyn Transport = &PostgresTransport {
+        pool: app.store.pool().clone(),
+        clock: app.platform.clock.clone(),
+        wake: app.wake.clone(),
+        config: app.config.relay.clone(),
+    };
     for (consumer, handler) in deliver::consumers(app) {
-        let relay = Relay::new(
-            app.store.pool().clone(),
-            consumer,
-            app.platform.clock.clone(),
-            app.wake.clone(),
-            app.config.relay.clone(),
-        );
-        tasks.spawn(relay.run(handler, app.platform.shutdown.clone()));
+        tasks.spawn(transport.carry(consumer, handler, app.platform.shutdown.clone()));
     }
 }
 

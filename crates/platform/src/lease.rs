@@ -55,6 +55,11 @@ impl Lease {
         &self.name
     }
 
+    /// Who we are to the others.
+    pub(crate) fn holder(&self) -> Uuid {
+        self.holder
+    }
+
     /// Takes the lease or keeps it; whether it is ours.
     ///
     /// # Errors

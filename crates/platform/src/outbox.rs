@@ -2,9 +2,9 @@
 //! afterwards, at least once and in order per aggregate, whatever crashes in between.
 //!
 //! The tables live in each service's own schema, made by its migrations; [`TABLES`] is their text. A
-//! service appends with [`append`], pokes its [`Wake`] after the commit, and runs one [`Relay`] per
-//! consumer. Consumers keep the ids or versions they have seen: what reaches them may reach them again,
-//! even after later events.
+//! service appends with [`append`], pokes its [`Wake`] after the commit, and has a [`Transport`] carry the
+//! events to each consumer. Consumers keep the ids or versions they have seen: what reaches them may reach
+//! them again, even after later events.
 //!
 //! An event is told once every transaction that began before it has ended, so a transaction that is
 //! left open anywhere on the server holds the events back; `idle_in_transaction_timeout` bounds ours.
@@ -16,13 +16,17 @@ use sqlx::{FromRow, PgConnection, PgPool, postgres::types::PgInterval};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+mod handler;
 mod relay;
 pub mod statements;
 mod store;
 #[cfg(test)]
 mod tests;
+mod transport;
 
+pub use handler::{Delivery, Handler};
 pub use relay::{Relay, RelayConfig};
+pub use transport::{PostgresTransport, Transport};
 
 /// The tables that the outbox and [`crate::lease`] need, for a service's migration.
 pub const TABLES: &str = include_str!("outbox/tables.sql");

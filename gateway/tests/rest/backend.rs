@@ -340,7 +340,7 @@ fake! { MatchingService {
 }
     get_driver(matching::GetDriverRequest) -> matching::GetDriverResponse;
     cancel_match(matching::CancelMatchRequest) -> matching::CancelMatchResponse;
-    apply_trip_event(matching::ApplyTripEventRequest) -> matching::ApplyTripEventResponse;
+    apply_trip_events(matching::ApplyTripEventsRequest) -> matching::ApplyTripEventsResponse;
     compute_route(matching::ComputeRouteRequest) -> matching::ComputeRouteResponse;
     report_locations(Streaming<matching::ReportLocationsRequest>) -> matching::ReportLocationsResponse;
     compute_matrix(matching::ComputeMatrixRequest) -> matching::ComputeMatrixResponse;

@@ -1,4 +1,5 @@
--- lock_rides: the live rides of some drivers, whose rows stay locked until the event is committed
+-- lock_rides: the live rides of some drivers ($1) and of all who are thought to have some trips ($2), as
+-- first or second ride; their rows stay locked until the events are committed
 SELECT d.driver_id,
        d.trip_id, d.leg, d.trip_since,
        d.pickup_latitude, d.pickup_longitude, d.dropoff_latitude, d.dropoff_longitude,
@@ -9,4 +10,9 @@ SELECT d.driver_id,
        s.seats AS second_seats, s.shares AS second_shares, s.boarded_at AS second_boarded_at,
        s.shared, s.stop_order
 FROM driver d LEFT JOIN second_ride s ON s.driver_id = d.driver_id
-WHERE d.driver_id = ANY($1) ORDER BY d.driver_id FOR UPDATE OF d
+WHERE d.driver_id IN (
+    SELECT unnest($1::text[])
+    UNION SELECT driver_id FROM driver WHERE trip_id = ANY($2)
+    UNION SELECT driver_id FROM second_ride WHERE trip_id = ANY($2)
+)
+ORDER BY d.driver_id FOR UPDATE OF d

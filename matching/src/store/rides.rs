@@ -1,5 +1,8 @@
-//! Trip events, written down: the version and its effect on drivers' rides in one transaction. What
-//! the effect is, is decided by [`Rides`], as in memory; the drivers' rows are locked meanwhile.
+//! Trip events, written down: versions and their effects on drivers' rides in one transaction, however
+//! many events it are. What the effect is, is decided by [`Rides`], as in memory; the drivers' rows are
+//! locked meanwhile.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use jitney_proto::ids::TripId;
 use jitney_roads::LatLon;
@@ -8,12 +11,13 @@ use sqlx::{
     postgres::{PgArguments, PgRow},
     query::Query,
 };
+use uuid::Uuid;
 
 use super::{
     rows::{leg_name, read_rides},
     statements::{
-        ADVANCE_TRIP, DELETE_OFFERS, DELETE_SECOND_RIDE, DELETE_TRIP_OFFER, DRIVERS_OF_TRIP,
-        INTERN_DRIVER, LOCK_RIDES, OFFERED_STOP_ORDER, SAVE_FIRST_RIDE, SAVE_SECOND_RIDE,
+        ADVANCE_TRIPS, DELETE_OFFERS, DELETE_SECOND_RIDE, DELETE_TRIP_OFFERS, INTERN_DRIVERS,
+        LOCK_RIDES, OFFERED_STOP_ORDER, SAVE_FIRST_RIDES, SAVE_SECOND_RIDE,
     },
 };
 use crate::{
@@ -21,55 +25,78 @@ use crate::{
     rides::{Beside, Live, Rides, StopOrder},
 };
 
-/// Writes an event down; whether it was above the last one applied.
-pub(super) async fn apply(connection: &mut PgConnection, news: &News) -> Result<bool, sqlx::Error> {
-    let advanced = sqlx::query(ADVANCE_TRIP)
-        .bind(news.trip.0)
-        .bind(news.version)
-        .execute(&mut *connection)
-        .await?;
-    if advanced.rows_affected() == 0 {
-        return Ok(false);
-    }
-    match &news.what {
-        What::Nothing => {}
-        What::OfferOver { offer, .. } => {
-            sqlx::query(DELETE_OFFERS)
-                .bind(vec![offer.0])
-                .execute(connection)
-                .await?;
-        }
-        What::Riding {
-            driver,
-            live,
-            beside,
-        } => {
-            let driver = driver.as_str();
-            sqlx::query(INTERN_DRIVER)
-                .bind(driver)
-                .execute(&mut *connection)
-                .await?;
-            let beside = match beside {
-                Some(beside) => Some(ordered(connection, news.trip, driver, *beside).await?),
-                None => None,
-            };
-            for (id, before) in lock(connection, news.trip, Some(driver)).await? {
-                let after = if id == driver {
-                    before.take(*live, beside).rides
-                } else {
-                    before.end(news.trip).unwrap_or(before)
+/// Writes events down, those of one trip in their order; whether each was above the last one applied.
+pub(super) async fn apply(
+    connection: &mut PgConnection,
+    news: &[News],
+) -> Result<Vec<bool>, sqlx::Error> {
+    let applied = advance(connection, news).await?;
+    let fresh: Vec<&News> = news
+        .iter()
+        .zip(&applied)
+        .filter_map(|(news, applied)| applied.then_some(news))
+        .collect();
+    let before = lock(connection, &fresh).await?;
+    let mut after = before.clone();
+    for news in &fresh {
+        match &news.what {
+            What::Nothing | What::OfferOver { .. } => {}
+            What::Riding {
+                driver,
+                live,
+                beside,
+            } => {
+                let driver = driver.as_str();
+                let beside = match beside {
+                    Some(beside) => Some(ordered(connection, news.trip, driver, *beside).await?),
+                    None => None,
                 };
-                save(connection, &id, &before, &after).await?;
+                for (id, rides) in &mut after {
+                    if id == driver {
+                        *rides = rides.take(*live, beside).rides;
+                    } else {
+                        *rides = rides.end(news.trip).unwrap_or(*rides);
+                    }
+                }
             }
-            delete_offer(connection, news.trip).await?;
-        }
-        What::Released { .. } => free(connection, news.trip).await?,
-        What::Over { .. } => {
-            free(connection, news.trip).await?;
-            delete_offer(connection, news.trip).await?;
+            What::Released { .. } | What::Over { .. } => {
+                for rides in after.values_mut() {
+                    *rides = rides.end(news.trip).unwrap_or(*rides);
+                }
+            }
         }
     }
-    Ok(true)
+    save(connection, &before, &after).await?;
+    delete_offers(connection, &fresh).await?;
+    Ok(applied)
+}
+
+/// Passes the gate with every event; which are above the last one applied. No statement may pass two
+/// events of one trip, so those that come later in it have statements of their own.
+async fn advance(connection: &mut PgConnection, news: &[News]) -> Result<Vec<bool>, sqlx::Error> {
+    let mut applied = vec![false; news.len()];
+    let mut left: Vec<usize> = (0..news.len()).collect();
+    while !left.is_empty() {
+        let mut trips = HashSet::with_capacity(left.len());
+        let (mut now, later): (Vec<usize>, Vec<usize>) = left
+            .iter()
+            .partition(|place| trips.insert(news[**place].trip));
+        // Two of these at once lock the trips in one order.
+        now.sort_by_key(|place| news[*place].trip);
+        let ids: Vec<Uuid> = now.iter().map(|place| news[*place].trip.0).collect();
+        let versions: Vec<i64> = now.iter().map(|place| news[*place].version).collect();
+        let advanced: Vec<Uuid> = sqlx::query_scalar(ADVANCE_TRIPS)
+            .bind(ids)
+            .bind(versions)
+            .fetch_all(&mut *connection)
+            .await?;
+        let advanced: HashSet<Uuid> = advanced.into_iter().collect();
+        for place in now {
+            applied[place] = advanced.contains(&news[place].trip.0);
+        }
+        left = later;
+    }
+    Ok(applied)
 }
 
 /// The order of stops that the offer said.
@@ -92,101 +119,172 @@ async fn ordered(
     })
 }
 
-/// No driver has the trip any more.
-async fn free(connection: &mut PgConnection, trip: TripId) -> Result<(), sqlx::Error> {
-    for (id, before) in lock(connection, trip, None).await? {
-        let after = before.end(trip).unwrap_or(before);
-        save(connection, &id, &before, &after).await?;
-    }
-    Ok(())
-}
-
-async fn delete_offer(connection: &mut PgConnection, trip: TripId) -> Result<(), sqlx::Error> {
-    sqlx::query(DELETE_TRIP_OFFER)
-        .bind(trip.0)
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
-/// The rides of all who are thought to have a trip, and of whoever has it now.
+/// The rides of all who are thought to have one of the trips, and of whoever has one now, by driver. Their
+/// rows are locked.
 async fn lock(
     connection: &mut PgConnection,
-    trip: TripId,
-    driver: Option<&str>,
-) -> Result<Vec<(String, Rides)>, sqlx::Error> {
-    let rows = sqlx::query(DRIVERS_OF_TRIP)
-        .bind(trip.0)
-        .fetch_all(&mut *connection)
-        .await?;
-    let mut ids = rows
-        .iter()
-        .map(|row| row.try_get("driver_id"))
-        .collect::<Result<Vec<String>, _>>()?;
-    ids.extend(driver.map(ToOwned::to_owned));
-    if ids.is_empty() {
-        return Ok(Vec::new());
+    news: &[&News],
+) -> Result<BTreeMap<String, Rides>, sqlx::Error> {
+    let (mut trips, mut drivers) = (Vec::new(), BTreeSet::new());
+    for news in news {
+        match &news.what {
+            What::Nothing | What::OfferOver { .. } => {}
+            What::Riding { driver, .. } => {
+                trips.push(news.trip.0);
+                drivers.insert(driver.as_str());
+            }
+            What::Released { .. } | What::Over { .. } => trips.push(news.trip.0),
+        }
     }
+    if trips.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let drivers: Vec<&str> = drivers.into_iter().collect();
+    let locked = read_locked(connection, &drivers, &trips).await?;
+    let missing: Vec<&str> = drivers
+        .iter()
+        .copied()
+        .filter(|driver| !locked.contains_key(*driver))
+        .collect();
+    if missing.is_empty() {
+        return Ok(locked);
+    }
+    sqlx::query(INTERN_DRIVERS)
+        .bind(missing)
+        .execute(&mut *connection)
+        .await?;
+    read_locked(connection, &drivers, &trips).await
+}
+
+async fn read_locked(
+    connection: &mut PgConnection,
+    drivers: &[&str],
+    trips: &[Uuid],
+) -> Result<BTreeMap<String, Rides>, sqlx::Error> {
     let rows = sqlx::query(LOCK_RIDES)
-        .bind(ids)
+        .bind(drivers)
+        .bind(trips)
         .fetch_all(connection)
         .await?;
     let read = |row: &PgRow| Ok((row.try_get("driver_id")?, read_rides(row)?));
     rows.iter().map(read).collect()
 }
 
+/// Writes the rides that have changed.
 async fn save(
     connection: &mut PgConnection,
-    driver: &str,
-    before: &Rides,
-    after: &Rides,
+    before: &BTreeMap<String, Rides>,
+    after: &BTreeMap<String, Rides>,
 ) -> Result<(), sqlx::Error> {
-    if before.first() != after.first() {
-        bind(sqlx::query(SAVE_FIRST_RIDE).bind(driver), after.first())
+    let changed = || {
+        after.iter().filter_map(|(driver, rides)| {
+            let before = before.get(driver).copied().unwrap_or_default();
+            (before != *rides).then_some((driver.as_str(), before, *rides))
+        })
+    };
+    let first: Vec<(&str, Option<Live>)> = changed()
+        .filter(|(_, before, after)| before.first() != after.first())
+        .map(|(driver, _, after)| (driver, after.first().copied()))
+        .collect();
+    save_first(connection, &first).await?;
+    for (driver, before, after) in changed() {
+        if before.second() == after.second() {
+            continue;
+        }
+        let Some(second) = after.second() else {
+            sqlx::query(DELETE_SECOND_RIDE)
+                .bind(driver)
+                .execute(&mut *connection)
+                .await?;
+            continue;
+        };
+        bind(sqlx::query(SAVE_SECOND_RIDE).bind(driver), &second.live)
+            .bind(second.shared)
+            .bind(second.order.name())
             .execute(&mut *connection)
             .await?;
     }
-    if before.second() == after.second() {
+    Ok(())
+}
+
+async fn save_first(
+    connection: &mut PgConnection,
+    rides: &[(&str, Option<Live>)],
+) -> Result<(), sqlx::Error> {
+    if rides.is_empty() {
         return Ok(());
     }
-    match after.second() {
-        Some(second) => {
-            bind(
-                sqlx::query(SAVE_SECOND_RIDE).bind(driver),
-                Some(&second.live),
-            )
-            .bind(second.shared)
-            .bind(second.order.name())
-            .execute(connection)
-            .await?;
-        }
-        None => {
-            sqlx::query(DELETE_SECOND_RIDE)
-                .bind(driver)
-                .execute(connection)
-                .await?;
-        }
+    fn column<T>(
+        rides: &[(&str, Option<Live>)],
+        value: impl Fn(&Live) -> Option<T>,
+    ) -> Vec<Option<T>> {
+        let of = |(_, live): &(&str, Option<Live>)| live.as_ref().and_then(&value);
+        rides.iter().map(of).collect()
     }
+    let drivers: Vec<&str> = rides.iter().map(|(driver, _)| *driver).collect();
+    sqlx::query(SAVE_FIRST_RIDES)
+        .bind(drivers)
+        .bind(column(rides, |live| Some(live.ride.trip.0)))
+        .bind(column(rides, |live| Some(leg_name(live.leg))))
+        .bind(column(rides, |live| Some(live.ride.since)))
+        .bind(column(rides, |live| {
+            live.party.places.map(|places| places.pickup.lat())
+        }))
+        .bind(column(rides, |live| {
+            live.party.places.map(|places| places.pickup.lon())
+        }))
+        .bind(column(rides, |live| dropoff(live).map(LatLon::lat)))
+        .bind(column(rides, |live| dropoff(live).map(LatLon::lon)))
+        .bind(column(rides, |live| Some(seats(live))))
+        .bind(column(rides, |live| Some(live.party.shares)))
+        .bind(column(rides, |live| live.party.boarded_at))
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
 /// A ride, as `$2` to `$11`.
 fn bind<'q>(
     query: Query<'q, sqlx::Postgres, PgArguments>,
-    live: Option<&Live>,
+    live: &Live,
 ) -> Query<'q, sqlx::Postgres, PgArguments> {
-    let party = live.map(|live| live.party);
-    let places = party.and_then(|party| party.places);
-    let dropoff = places.and_then(|places| places.dropoff);
+    let pickup = live.party.places.map(|places| places.pickup);
     query
-        .bind(live.map(|live| live.ride.trip.0))
-        .bind(live.map(|live| leg_name(live.leg)))
-        .bind(live.map(|live| live.ride.since))
-        .bind(places.map(|places| places.pickup.lat()))
-        .bind(places.map(|places| places.pickup.lon()))
-        .bind(dropoff.map(LatLon::lat))
-        .bind(dropoff.map(LatLon::lon))
-        .bind(party.map(|party| i32::try_from(party.seats).unwrap_or(i32::MAX)))
-        .bind(party.map(|party| party.shares))
-        .bind(party.and_then(|party| party.boarded_at))
+        .bind(live.ride.trip.0)
+        .bind(leg_name(live.leg))
+        .bind(live.ride.since)
+        .bind(pickup.map(LatLon::lat))
+        .bind(pickup.map(LatLon::lon))
+        .bind(dropoff(live).map(LatLon::lat))
+        .bind(dropoff(live).map(LatLon::lon))
+        .bind(seats(live))
+        .bind(live.party.shares)
+        .bind(live.party.boarded_at)
+}
+
+fn dropoff(live: &Live) -> Option<LatLon> {
+    live.party.places.and_then(|places| places.dropoff)
+}
+
+fn seats(live: &Live) -> i32 {
+    i32::try_from(live.party.seats).unwrap_or(i32::MAX)
+}
+
+/// Forgets the offers that are over, and those of trips that need none any more.
+async fn delete_offers(connection: &mut PgConnection, news: &[&News]) -> Result<(), sqlx::Error> {
+    let (mut offers, mut trips) = (Vec::new(), Vec::new());
+    for news in news {
+        match &news.what {
+            What::Nothing | What::Released { .. } => {}
+            What::OfferOver { offer, .. } => offers.push(offer.0),
+            What::Riding { .. } | What::Over { .. } => trips.push(news.trip.0),
+        }
+    }
+    for (statement, ids) in [(DELETE_OFFERS, offers), (DELETE_TRIP_OFFERS, trips)] {
+        if !ids.is_empty() {
+            let query = sqlx::query(statement).bind(ids);
+            query.execute(&mut *connection).await?;
+        }
+    }
+    Ok(())
 }

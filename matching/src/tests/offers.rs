@@ -1,4 +1,4 @@
-//! RequestMatch and ApplyTripEvent: how a trip finds its driver, whatever gets in the way.
+//! RequestMatch and ApplyTripEvents: how a trip finds its driver, whatever gets in the way.
 
 use jitney_proto::{
     Code,

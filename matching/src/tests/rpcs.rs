@@ -362,9 +362,30 @@ async fn the_fleet_watched() {
 #[tokio::test]
 async fn events_that_cannot_be_are_refused() {
     let town = Town::new().await;
-    let event = town.event(1, 0, TripEventKind::Assigned, "anna");
-    let call = town.as_service(wire::ApplyTripEventRequest { event: Some(event) });
-    let refused = town.client().apply_trip_event(call).await.unwrap_err();
+    let _anna = town.driver_at("anna", 1, 1).await;
+    let _ben = town.driver_at("ben", 2, 2).await;
+    let events = vec![
+        town.event(1, 0, TripEventKind::Assigned, "anna"),
+        town.event(2, 1, TripEventKind::Assigned, "ben"),
+        town.event(1, 1, TripEventKind::Assigned, "anna"),
+    ];
+    let outcomes = town.tell_all(events.clone()).await.unwrap();
+    assert!(outcomes[0].problem.contains("trip_version"), "{outcomes:?}");
+    assert_eq!(
+        (outcomes[1].applied, outcomes[1].problem.as_str()),
+        (true, "")
+    );
+    assert!(
+        outcomes[2].problem.contains("earlier event"),
+        "{outcomes:?}"
+    );
+    assert!(!outcomes[0].applied && !outcomes[2].applied);
+    assert_eq!(town.state("anna").await, DriverState::Idle);
+    assert_eq!(town.state("ben").await, DriverState::EnRoute);
+    let refused = town
+        .tell_all(vec![events[1].clone(); 1_001])
+        .await
+        .unwrap_err();
     assert_eq!(Code::of(&refused), Some(Code::InvalidRequest));
     let cancel = wire::CancelMatchRequest { trip_id: trip(1) };
     let call = town.as_rider("rita", cancel);

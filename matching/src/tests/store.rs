@@ -102,14 +102,10 @@ async fn an_event_whose_writing_failed_is_applied_when_it_comes_again() {
     let town = Town::new().await;
     let pool = town.pool().await;
     let _anna = town.driver_at("anna", 1, 0).await;
-    let assigned = || wire::ApplyTripEventRequest {
-        event: Some(town.event(1, 3, TripEventKind::Assigned, "anna")),
-    };
+    let assigned = || town.event(1, 3, TripEventKind::Assigned, "anna");
     run(&pool, "ALTER TABLE trip_applied RENAME TO away").await;
-    town.client()
-        .apply_trip_event(town.as_service(assigned()))
-        .await
-        .unwrap_err();
+    let outcomes = town.tell_all(vec![assigned()]).await.unwrap();
+    assert!(!outcomes[0].applied && !outcomes[0].problem.is_empty());
     assert_eq!(town.state("anna").await, DriverState::Idle);
     run(&pool, "ALTER TABLE away RENAME TO trip_applied").await;
     // As if the answer to COMMIT had been lost: the database has it, the fleet has not.
@@ -118,16 +114,95 @@ async fn an_event_whose_writing_failed_is_applied_when_it_comes_again() {
         .execute(&pool)
         .await
         .unwrap();
-    assert!(
-        town.tell(town.event(1, 3, TripEventKind::Assigned, "anna"))
-            .await
-    );
+    assert!(town.tell(assigned()).await);
     assert_eq!(town.state("anna").await, DriverState::EnRoute);
+    assert!(!town.tell(assigned()).await);
+}
+
+#[tokio::test]
+async fn events_told_together_are_as_told_one_by_one() {
+    let town = Town::new().await;
+    let pool = town.pool().await;
+    for (number, driver) in [(1, "anna"), (2, "ben"), (3, "carla"), (4, "dora")] {
+        let _ = town.driver_at(driver, number, 0).await;
+    }
+    let event = |number, version, kind, driver: &str| town.event(number, version, kind, driver);
+    let events = vec![
+        event(1, 3, TripEventKind::Assigned, "anna"),
+        event(1, 4, TripEventKind::Started, "anna"),
+        event(1, 5, TripEventKind::Completed, "anna"),
+        event(2, 3, TripEventKind::Assigned, "ben"),
+        event(2, 4, TripEventKind::Unassigned, "ben"),
+        // A driver who was never seen here.
+        event(2, 5, TripEventKind::Assigned, "zoe"),
+        event(3, 3, TripEventKind::Assigned, "carla"),
+        event(3, 4, TripEventKind::Started, "carla"),
+        event(4, 3, TripEventKind::Assigned, "dora"),
+    ];
+    let outcomes = town.tell_all(events.clone()).await.unwrap();
     assert!(
-        !town
-            .tell(town.event(1, 3, TripEventKind::Assigned, "anna"))
-            .await
+        outcomes.iter().all(|outcome| outcome.applied),
+        "{outcomes:?}"
     );
+    let expected = [
+        ("anna", DriverState::Idle),
+        ("ben", DriverState::Idle),
+        ("carla", DriverState::OnTrip),
+        ("dora", DriverState::EnRoute),
+    ];
+    for (driver, state) in expected {
+        assert_eq!(town.state(driver).await, state, "{driver}");
+    }
+    // Once more, mixed with what is new: only that counts.
+    let mut again = events;
+    again.push(event(4, 4, TripEventKind::Started, "dora"));
+    let outcomes = town.tell_all(again).await.unwrap();
+    let applied: Vec<bool> = outcomes.iter().map(|outcome| outcome.applied).collect();
+    assert_eq!(
+        applied,
+        [
+            false, false, false, false, false, false, false, false, false, true
+        ]
+    );
+    // What was written down is what the fleet knows.
+    let kept: Vec<(String, Option<String>)> = sqlx::query_as(
+        "SELECT driver_id, leg FROM driver WHERE trip_id IS NOT NULL ORDER BY driver_id",
+    )
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    let kept: Vec<&str> = kept.iter().map(|(driver, _)| driver.as_str()).collect();
+    assert_eq!(kept, ["carla", "dora", "zoe"]);
+    let town = town.restart(false).await;
+    assert_eq!(town.state("carla").await, DriverState::OnTrip);
+    assert_eq!(town.state("dora").await, DriverState::OnTrip);
+    assert_eq!(town.state("anna").await, DriverState::Idle);
+}
+
+#[tokio::test]
+async fn an_event_that_the_database_refuses_takes_no_other_with_it() {
+    let town = Town::new().await;
+    let pool = town.pool().await;
+    let _anna = town.driver_at("anna", 1, 0).await;
+    let _ben = town.driver_at("ben", 2, 0).await;
+    run(
+        &pool,
+        "ALTER TABLE driver ADD CONSTRAINT no_anna CHECK (driver_id <> 'anna' OR trip_id IS NULL)",
+    )
+    .await;
+    let events = vec![
+        town.event(1, 3, TripEventKind::Assigned, "anna"),
+        town.event(1, 4, TripEventKind::Started, "anna"),
+        town.event(2, 3, TripEventKind::Assigned, "ben"),
+    ];
+    let outcomes = town.tell_all(events.clone()).await.unwrap();
+    assert!(!outcomes[0].problem.is_empty() && !outcomes[1].problem.is_empty());
+    assert!(outcomes[2].applied);
+    assert_eq!(town.state("ben").await, DriverState::EnRoute);
+    run(&pool, "ALTER TABLE driver DROP CONSTRAINT no_anna").await;
+    let outcomes = town.tell_all(events).await.unwrap();
+    assert!(outcomes[0].applied && outcomes[1].applied && !outcomes[2].applied);
+    assert_eq!(town.state("anna").await, DriverState::OnTrip);
 }
 
 #[tokio::test]

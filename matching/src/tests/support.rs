@@ -248,13 +248,22 @@ impl Town {
 
     /// The trip service says what happened; whether it was news.
     pub async fn tell(&self, event: TripEvent) -> bool {
-        let request = wire::ApplyTripEventRequest { event: Some(event) };
+        let outcomes = self.tell_all(vec![event]).await.unwrap();
+        assert_eq!(outcomes[0].problem, "");
+        outcomes[0].applied
+    }
+
+    /// The trip service says what happened; what became of each event.
+    pub async fn tell_all(
+        &self,
+        events: Vec<TripEvent>,
+    ) -> Result<Vec<wire::TripEventOutcome>, Status> {
+        let request = wire::ApplyTripEventsRequest { events };
         let answer = self
             .client()
-            .apply_trip_event(self.as_service(request))
-            .await
-            .unwrap();
-        answer.into_inner().applied
+            .apply_trip_events(self.as_service(request))
+            .await?;
+        Ok(answer.into_inner().outcomes)
     }
 
     pub fn event(&self, number: u32, version: i64, kind: TripEventKind, driver: &str) -> TripEvent {

@@ -1,16 +1,17 @@
 //! Tells one consumer what is in the outbox.
 
-use std::{panic::AssertUnwindSafe, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, Utc};
-use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    DeliveryError, OutboxEvent, Wake, prune,
+    DeliveryError, Handler, OutboxEvent, Position, Wake,
+    handler::{Bounds, Told},
+    prune,
     store::{Batch, Parking, Retried, Store},
 };
 use crate::{clock::Clock, lease::Lease};
@@ -74,12 +75,14 @@ pub struct Relay {
     config: RelayConfig,
 }
 
-/// What became of one aggregate's events.
-struct Told {
-    delivered: usize,
-    failure: Option<DeliveryError>,
-    /// The event that failed and those behind it.
-    left: Vec<OutboxEvent>,
+/// What is known of the consumer for as long as the lease is held: nobody else moves it.
+struct Held {
+    /// When the lease was last held.
+    at: Instant,
+    /// How far the consumer has been told.
+    cursor: Position,
+    /// Whether events may have been set aside.
+    has_parked: bool,
 }
 
 /// What a round has found to do.
@@ -115,12 +118,8 @@ impl Relay {
         }
     }
 
-    /// Works until `shutdown`; what was begun is finished. The handler tells the consumer one event
-    /// and must bear to be called again with the same one.
-    pub async fn run<H>(self, handler: H, shutdown: CancellationToken)
-    where
-        H: Fn(OutboxEvent) -> BoxFuture<'static, Result<(), DeliveryError>> + Send + Sync,
-    {
+    /// Works until `shutdown`; what was begun is finished.
+    pub async fn run(self, handler: Handler, shutdown: CancellationToken) {
         let mut wait = LOOK_AGAIN;
         let mut pokes = self.wake.subscribe();
         let mut held = None;
@@ -132,7 +131,10 @@ impl Relay {
                     continue;
                 }
                 Ok(Round::Idle) => {}
-                Ok(Round::Away) => wait = self.config.poll_interval,
+                Ok(Round::Away) => {
+                    held = None;
+                    wait = self.config.poll_interval;
+                }
                 Err(error) => {
                     held = None;
                     tracing::warn!(consumer = self.store.consumer, %error, "the outbox rests");
@@ -155,51 +157,57 @@ impl Relay {
         }
     }
 
-    /// One look at the outbox. `held` is when the lease was last held.
-    async fn round<H>(&self, handler: &H, held: &mut Option<Instant>) -> Result<Round, sqlx::Error>
-    where
-        H: Fn(OutboxEvent) -> BoxFuture<'static, Result<(), DeliveryError>> + Send + Sync,
-    {
-        if held.is_none_or(|at| at.elapsed() > self.config.lease_ttl / 3) {
-            let now = Instant::now();
-            if !self.store.lease.hold().await? {
-                *held = None;
-                return Ok(Round::Away);
-            }
-            if held.replace(now).is_none() {
-                self.store.begin().await?;
-            }
-        }
-        let retried = self.retry_parked(handler).await?;
-        match self.store.read(self.config.batch_max.into()).await? {
-            Some(batch) => {
-                let round = self.tell_batch(batch, handler).await?;
-                if round == Round::Away {
-                    *held = None;
-                }
-                Ok(round)
-            }
+    /// One look at the outbox.
+    async fn round(
+        &self,
+        handler: &Handler,
+        held: &mut Option<Held>,
+    ) -> Result<Round, sqlx::Error> {
+        let Some(held) = self.hold(held).await? else {
+            return Ok(Round::Away);
+        };
+        let retried = held.has_parked && self.retry_parked(handler, held).await?;
+        let next = self.store.read(&held.cursor, self.config.batch_max.into());
+        match next.await? {
+            Some(batch) => self.tell_batch(batch, handler, held).await,
             None => Ok(if retried { Round::Busy } else { Round::Idle }),
         }
     }
 
-    async fn tell_batch<H>(&self, batch: Batch, handler: &H) -> Result<Round, sqlx::Error>
-    where
-        H: Fn(OutboxEvent) -> BoxFuture<'static, Result<(), DeliveryError>> + Send + Sync,
-    {
-        let id_of = |events: &Vec<OutboxEvent>| events.first().map(|event| event.aggregate_id);
-        let ids: Vec<_> = batch.aggregates.iter().filter_map(id_of).collect();
-        let waiting = self.store.parked(&ids).await?;
-        let (waiting, ready): (Vec<_>, Vec<_>) = batch
-            .aggregates
-            .into_iter()
-            .partition(|events| id_of(events).is_some_and(|id| waiting.contains(&id)));
+    /// Takes or keeps the lease; none when it is another's.
+    async fn hold<'a>(
+        &self,
+        held: &'a mut Option<Held>,
+    ) -> Result<Option<&'a mut Held>, sqlx::Error> {
+        let is_fresh = |held: &Held| held.at.elapsed() <= self.config.lease_ttl / 3;
+        if !held.as_ref().is_some_and(is_fresh) {
+            let now = Instant::now();
+            if !self.store.lease.hold().await? {
+                *held = None;
+                return Ok(None);
+            }
+            match held {
+                Some(held) => held.at = now,
+                None => {
+                    *held = Some(Held {
+                        at: now,
+                        cursor: self.store.begin().await?,
+                        has_parked: self.store.has_parked().await?,
+                    });
+                }
+            }
+        }
+        Ok(held.as_mut())
+    }
 
-        let told: Vec<Told> = stream::iter(ready)
-            .map(|events| self.tell_aggregate(events, handler))
-            .buffer_unordered(self.config.parallel_max.max(1))
-            .collect()
-            .await;
+    async fn tell_batch(
+        &self,
+        batch: Batch,
+        handler: &Handler,
+        held: &mut Held,
+    ) -> Result<Round, sqlx::Error> {
+        let (waiting, ready) = self.apart(batch.aggregates, held).await?;
+        let told = handler.tell(ready, self.bounds()).await;
 
         let unavailable = |told: &Told| matches!(told.failure, Some(DeliveryError::Unavailable(_)));
         if !told.is_empty()
@@ -227,6 +235,7 @@ impl Relay {
             .collect();
         let behind = waiting.into_iter().flatten();
         parking.extend(behind.map(|event| wait_behind(event, now)));
+        held.has_parked |= !parking.is_empty();
         let advanced = self.store.advance(&batch.end, &parking).await?;
         if !advanced {
             tracing::info!(
@@ -235,6 +244,7 @@ impl Relay {
             );
             return Ok(Round::Away);
         }
+        held.cursor = batch.end;
         Ok(if batch.full || parking.is_empty() {
             Round::Busy
         } else {
@@ -242,37 +252,27 @@ impl Relay {
         })
     }
 
-    /// Tells the events of one aggregate in order, as far as it goes.
-    async fn tell_aggregate<H>(&self, events: Vec<OutboxEvent>, handler: &H) -> Told
-    where
-        H: Fn(OutboxEvent) -> BoxFuture<'static, Result<(), DeliveryError>> + Send + Sync,
-    {
-        for (delivered, event) in events.iter().enumerate() {
-            if let Err(failure) = self.tell(event.clone(), handler).await {
-                let left = events[delivered..].to_vec();
-                return Told {
-                    delivered,
-                    failure: Some(failure),
-                    left,
-                };
-            }
+    /// Aggregates that wait for an event that was set aside, and those that do not.
+    async fn apart(
+        &self,
+        aggregates: Vec<Vec<OutboxEvent>>,
+        held: &Held,
+    ) -> Result<(Vec<Vec<OutboxEvent>>, Vec<Vec<OutboxEvent>>), sqlx::Error> {
+        if !held.has_parked {
+            return Ok((Vec::new(), aggregates));
         }
-        Told {
-            delivered: events.len(),
-            failure: None,
-            left: Vec::new(),
-        }
+        let id_of = |events: &Vec<OutboxEvent>| events.first().map(|event| event.aggregate_id);
+        let ids: Vec<_> = aggregates.iter().filter_map(id_of).collect();
+        let waiting = self.store.parked(&ids).await?;
+        Ok(aggregates
+            .into_iter()
+            .partition(|events| id_of(events).is_some_and(|id| waiting.contains(&id))))
     }
 
-    async fn tell<H>(&self, event: OutboxEvent, handler: &H) -> Result<(), DeliveryError>
-    where
-        H: Fn(OutboxEvent) -> BoxFuture<'static, Result<(), DeliveryError>> + Send + Sync,
-    {
-        let delivery = AssertUnwindSafe(async { handler(event).await }).catch_unwind();
-        match tokio::time::timeout(self.config.delivery_timeout, delivery).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(DeliveryError::failed("the handler panicked")),
-            Err(_) => Err(DeliveryError::failed("the handler took too long")),
+    fn bounds(&self) -> Bounds {
+        Bounds {
+            timeout: self.config.delivery_timeout,
+            parallel_max: self.config.parallel_max,
         }
     }
 
@@ -294,30 +294,38 @@ impl Relay {
     }
 
     /// Tries parked events again, the first of each aggregate; whether any got through.
-    async fn retry_parked<H>(&self, handler: &H) -> Result<bool, sqlx::Error>
-    where
-        H: Fn(OutboxEvent) -> BoxFuture<'static, Result<(), DeliveryError>> + Send + Sync,
-    {
+    async fn retry_parked(&self, handler: &Handler, held: &mut Held) -> Result<bool, sqlx::Error> {
         let due = self
             .store
             .due(self.clock.now(), self.config.batch_max.into())
             .await?;
         if due.is_empty() {
+            held.has_parked = self.store.has_parked().await?;
             return Ok(false);
         }
-        let retried: Vec<Retried> = stream::iter(due)
-            .map(|due| async move {
-                let event_id = due.event.event_id;
-                let outcome = self.tell(due.event, handler).await;
-                let failure = outcome.err().map(|error| {
-                    let wait = self.backoff(due.attempts + 1);
+        let mut attempts = HashMap::with_capacity(due.len());
+        let mut events = Vec::with_capacity(due.len());
+        for due in due {
+            attempts.insert(due.event.event_id, due.attempts);
+            events.push(vec![due.event]);
+        }
+        let told = handler.tell(events, self.bounds()).await;
+        let mut failures = HashMap::new();
+        for told in told {
+            if let (Some(failure), Some(event)) = (told.failure, told.left.first()) {
+                failures.insert(event.event_id, failure);
+            }
+        }
+        let retried: Vec<Retried> = attempts
+            .into_iter()
+            .map(|(event_id, attempts)| {
+                let failure = failures.remove(&event_id).map(|error| {
+                    let wait = self.backoff(attempts + 1);
                     (self.clock.now() + wait, error.to_string())
                 });
                 (event_id, failure)
             })
-            .buffer_unordered(self.config.parallel_max.max(1))
-            .collect()
-            .await;
+            .collect();
         self.store.retried(&retried).await?;
         Ok(retried.iter().any(|(_, failure)| failure.is_none()))
     }

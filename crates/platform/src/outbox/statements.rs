@@ -76,10 +76,21 @@ crate::statements! {
     UNPARK = "-- unpark: delivered at last
         DELETE FROM outbox_parked WHERE consumer = $1 AND event_id = $2";
 
-    /// Moves a consumer on, never back.
+    /// Whether anything waits.
+    HAS_PARKED = "-- has_parked: whether a consumer has events that were set aside
+        SELECT EXISTS (SELECT FROM outbox_parked WHERE consumer = $1)";
+
+    /// Moves a consumer on, never back, if the lease is still ours; whether it is. Nobody takes it before
+    /// the transaction ends.
     ADVANCE_CURSOR = "-- advance_cursor: a consumer has been told up to here
-        UPDATE outbox_cursor SET xid = $2::text::xid8, seq = $3
-         WHERE consumer = $1 AND (xid, seq) < ($2::text::xid8, $3)";
+        WITH ours AS MATERIALIZED (
+            SELECT FROM lease WHERE name = $4 AND holder = $5 FOR UPDATE
+        ),
+        advanced AS (
+            UPDATE outbox_cursor SET xid = $2::text::xid8, seq = $3
+             WHERE consumer = $1 AND (xid, seq) < ($2::text::xid8, $3) AND EXISTS (SELECT FROM ours)
+        )
+        SELECT EXISTS (SELECT FROM ours)";
 
     /// Removes old events that every consumer has been told and none waits for.
     PRUNE = "-- prune: forget what everybody knows

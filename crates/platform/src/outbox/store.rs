@@ -49,18 +49,23 @@ pub(super) struct Batch {
 }
 
 impl Store {
-    pub(super) async fn begin(&self) -> Result<(), sqlx::Error> {
+    /// Where the consumer is; at the beginning, when it has not been told anything.
+    pub(super) async fn begin(&self) -> Result<Position, sqlx::Error> {
         let query = sqlx::query(statements::BEGIN_CURSOR).bind(self.consumer);
-        query.execute(&self.pool).await.map(drop)
+        query.execute(&self.pool).await?;
+        sqlx::query_as(statements::READ_CURSOR)
+            .bind(self.consumer)
+            .fetch_one(&self.pool)
+            .await
     }
 
-    /// The next events, if there are any.
-    pub(super) async fn read(&self, events_max: i64) -> Result<Option<Batch>, sqlx::Error> {
+    /// The next events after a position, if there are any.
+    pub(super) async fn read(
+        &self,
+        cursor: &Position,
+        events_max: i64,
+    ) -> Result<Option<Batch>, sqlx::Error> {
         let mut connection = self.pool.acquire().await?;
-        let cursor: Position = sqlx::query_as(statements::READ_CURSOR)
-            .bind(self.consumer)
-            .fetch_one(&mut *connection)
-            .await?;
         let events: Vec<OutboxEvent> = sqlx::query_as(statements::READ_EVENTS)
             .bind(&cursor.xid)
             .bind(cursor.seq)
@@ -82,6 +87,14 @@ impl Store {
             end,
             full,
         }))
+    }
+
+    /// Whether any event was set aside.
+    pub(super) async fn has_parked(&self) -> Result<bool, sqlx::Error> {
+        sqlx::query_scalar(statements::HAS_PARKED)
+            .bind(self.consumer)
+            .fetch_one(&self.pool)
+            .await
     }
 
     /// Which of these aggregates wait for an event that was set aside.
@@ -115,9 +128,12 @@ impl Store {
         end: &Position,
         parking: &[Parking],
     ) -> Result<bool, sqlx::Error> {
+        if parking.is_empty() {
+            return self.move_on(end, &mut *self.pool.acquire().await?).await;
+        }
         let mut connection = self.pool.acquire().await?;
         let mut transaction = connection.begin().await?;
-        if !self.lease.confirm(&mut transaction).await? {
+        if !self.move_on(end, &mut transaction).await? {
             return Ok(false);
         }
         for parking in parking {
@@ -133,14 +149,23 @@ impl Store {
                 .execute(&mut *transaction)
                 .await?;
         }
-        sqlx::query(statements::ADVANCE_CURSOR)
+        transaction.commit().await?;
+        Ok(true)
+    }
+
+    async fn move_on(
+        &self,
+        end: &Position,
+        connection: &mut PgConnection,
+    ) -> Result<bool, sqlx::Error> {
+        sqlx::query_scalar(statements::ADVANCE_CURSOR)
             .bind(self.consumer)
             .bind(&end.xid)
             .bind(end.seq)
-            .execute(&mut *transaction)
-            .await?;
-        transaction.commit().await?;
-        Ok(true)
+            .bind(self.lease.name())
+            .bind(self.lease.holder())
+            .fetch_one(connection)
+            .await
     }
 
     /// Records what became of second tries. `false` when another process has taken over.

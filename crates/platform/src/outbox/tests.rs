@@ -84,19 +84,13 @@ impl Told {
     }
 }
 
-type Handler = Box<
-    dyn Fn(OutboxEvent) -> futures::future::BoxFuture<'static, Result<(), DeliveryError>>
-        + Send
-        + Sync,
->;
-
 /// A consumer that takes what `accepts`.
 fn consumer(
     told: &Told,
     accepts: impl Fn(&OutboxEvent) -> Result<(), DeliveryError> + Send + Sync + 'static,
 ) -> Handler {
     let told = told.clone();
-    Box::new(move |event| {
+    Handler::each(move |event| {
         let result = accepts(&event);
         if result.is_ok() {
             told.add(&event);
@@ -354,6 +348,94 @@ async fn a_failing_event_holds_back_its_own_aggregate_only() {
 }
 
 #[tokio::test]
+async fn told_together_each_event_fails_or_passes_by_itself() {
+    let database = TestDatabase::new().await;
+    let pool = outbox(&database).await;
+    let (told, wake) = (Told::default(), Wake::new());
+    let (ill, well) = (Uuid::new_v4(), Uuid::new_v4());
+    for version in 1..=3 {
+        commit(&pool, event(ill, version)).await;
+        commit(&pool, event(well, version)).await;
+    }
+    let cured = Arc::new(AtomicBool::new(false));
+    let calls: Arc<Mutex<Vec<usize>>> = Arc::default();
+    let handler = Handler::together({
+        let (told, cured, calls) = (told.clone(), cured.clone(), calls.clone());
+        move |events| {
+            calls.lock().unwrap().push(events.len());
+            let mut outcomes = Vec::new();
+            let mut refused = HashSet::new();
+            for event in &events {
+                let is_ill = event.aggregate_id == ill && event.version == 2;
+                if is_ill && !cured.load(Ordering::SeqCst) {
+                    refused.insert(event.aggregate_id);
+                }
+                outcomes.push(if refused.contains(&event.aggregate_id) {
+                    Err(DeliveryError::failed("not today"))
+                } else {
+                    told.add(event);
+                    Ok(())
+                });
+            }
+            Box::pin(async move { outcomes })
+        }
+    });
+    let relay = Running::start(&pool, &wake, config(), handler);
+    eventually("all but two", async || told.count() == 4).await;
+    assert_eq!(calls.lock().unwrap()[0], 6, "all in one call");
+    commit(&pool, event(ill, 4)).await;
+    commit(&pool, event(well, 4)).await;
+    eventually("the well one's next event", async || {
+        told.versions(well) == [1, 2, 3, 4]
+    })
+    .await;
+    assert_eq!(told.versions(ill), [1]);
+    cured.store(true, Ordering::SeqCst);
+    eventually("the ill one's events", async || {
+        told.versions(ill) == [1, 2, 3, 4]
+    })
+    .await;
+    relay.stop().await;
+    assert_eq!(told.count(), 8, "nothing is told twice");
+}
+
+#[tokio::test]
+async fn told_together_what_is_not_answered_for_has_failed() {
+    let database = TestDatabase::new().await;
+    let pool = outbox(&database).await;
+    let (told, wake) = (Told::default(), Wake::new());
+    for thing in 0..4 {
+        commit(&pool, event(Uuid::from_u128(thing), 1)).await;
+    }
+    let calls = Arc::new(AtomicUsize::new(0));
+    let handler = Handler::together({
+        let (told, calls) = (told.clone(), calls.clone());
+        move |events| {
+            let call = calls.fetch_add(1, Ordering::SeqCst);
+            let told = told.clone();
+            Box::pin(async move {
+                match call {
+                    0 => panic!("as the test wants it"),
+                    1 => std::future::pending().await,
+                    2 => Vec::new(),
+                    _ => {
+                        events.iter().for_each(|event| told.add(event));
+                        events.iter().map(|_| Ok(())).collect()
+                    }
+                }
+            })
+        }
+    });
+    let impatient = RelayConfig {
+        delivery_timeout: Duration::from_millis(50),
+        ..config()
+    };
+    let relay = Running::start(&pool, &wake, impatient, handler);
+    eventually("all events", async || told.count() == 4).await;
+    relay.stop().await;
+}
+
+#[tokio::test]
 async fn a_panic_or_a_hang_is_a_failure_like_any_other() {
     let database = TestDatabase::new().await;
     let pool = outbox(&database).await;
@@ -362,7 +444,7 @@ async fn a_panic_or_a_hang_is_a_failure_like_any_other() {
     commit(&pool, event(panics, 1)).await;
     commit(&pool, event(hangs, 1)).await;
     let seen: Arc<Mutex<HashSet<Uuid>>> = Arc::default();
-    let handler: Handler = Box::new({
+    let handler = Handler::each({
         let told = told.clone();
         move |event| {
             let first = seen.lock().unwrap().insert(event.aggregate_id);
@@ -397,7 +479,7 @@ async fn a_crash_after_the_delivery_tells_again() {
     commit(&pool, event(thing, 2)).await;
 
     // Told the first, and killed while it tells the second: the cursor has not moved.
-    let handler: Handler = Box::new({
+    let handler = Handler::each({
         let told = told.clone();
         move |event| {
             told.add(&event);

@@ -11,7 +11,7 @@ use jitney_proto::{
     Code,
     common::v1::Route,
     matching::v1::{
-        self as wire, ApplyTripEventRequest, ApplyTripEventResponse, CancelMatchRequest,
+        self as wire, ApplyTripEventsRequest, ApplyTripEventsResponse, CancelMatchRequest,
         CancelMatchResponse, ComputeRouteRequest, ComputeRouteResponse, Driver, GetDriverRequest,
         GetDriverResponse, GetServiceAreaRequest, GetServiceAreaResponse, MatchDriverRequest,
         MatchDriverResponse, MatchEndReason, MatchEnded, NearbyDriver, NearbyDriversRequest,
@@ -339,18 +339,24 @@ played! { {
         Ok(Response::new(CancelMatchResponse {}))
     }
 
-    async fn apply_trip_event(
+    async fn apply_trip_events(
         &self,
-        request: Request<ApplyTripEventRequest>,
-    ) -> Result<Response<ApplyTripEventResponse>, Status> {
+        request: Request<ApplyTripEventsRequest>,
+    ) -> Result<Response<ApplyTripEventsResponse>, Status> {
         self.here()?;
-        let event = request.into_inner().event.expect("an event");
         let mut state = self.lock();
-        let last = state.applied.entry(event.trip_id.clone()).or_default();
-        let applied = event.trip_version > *last;
-        *last = event.trip_version.max(*last);
-        state.events.push(event);
-        Ok(Response::new(ApplyTripEventResponse { applied }))
+        let outcome = |event: TripEvent| {
+            let last = state.applied.entry(event.trip_id.clone()).or_default();
+            let applied = event.trip_version > *last;
+            *last = event.trip_version.max(*last);
+            state.events.push(event);
+            wire::TripEventOutcome {
+                applied,
+                problem: String::new(),
+            }
+        };
+        let outcomes = request.into_inner().events.into_iter().map(outcome).collect();
+        Ok(Response::new(ApplyTripEventsResponse { outcomes }))
     }
 
     async fn watch_driver(
