@@ -43,6 +43,10 @@ pub struct DatabaseConfig {
     /// How long a transaction may sit idle, holding its locks, before the database ends it.
     #[serde(with = "humantime_serde")]
     pub idle_in_transaction_timeout: Duration,
+    /// Has the database plan each statement once and not for every call (`plan_cache_mode`): ours are the
+    /// same few all the time, and planning some takes as long as running them. Turn it off for a
+    /// database that does not know the setting.
+    pub plan_once: bool,
 }
 
 impl Default for DatabaseConfig {
@@ -53,6 +57,7 @@ impl Default for DatabaseConfig {
             statement_timeout: Duration::from_secs(5),
             lock_timeout: Duration::from_secs(3),
             idle_in_transaction_timeout: Duration::from_secs(10),
+            plan_once: true,
         }
     }
 }
@@ -101,7 +106,7 @@ impl Database {
     pub async fn connect(&self, schema: &str) -> Result<PgPool, DbError> {
         schema::check_name(schema)?;
         let config = &self.config;
-        let options = self
+        let mut options = self
             .options
             .clone()
             .application_name(&format!("jitney-{schema}"))
@@ -114,6 +119,9 @@ impl Database {
                     config.idle_in_transaction_timeout.as_millis(),
                 ),
             ]);
+        if config.plan_once {
+            options = options.options([("plan_cache_mode", "force_generic_plan")]);
+        }
         let pool = PgPoolOptions::new()
             .max_connections(config.connections_max)
             .acquire_timeout(config.acquire_timeout)

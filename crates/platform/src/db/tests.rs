@@ -285,6 +285,24 @@ async fn a_dropped_begin_leaves_no_transaction_open() {
 }
 
 #[tokio::test]
+async fn statements_are_planned_once_unless_that_is_turned_off() {
+    let test = TestDatabase::new().await;
+    for (plan_once, mode) in [(true, "force_generic_plan"), (false, "auto")] {
+        let config = DatabaseConfig {
+            plan_once,
+            ..DatabaseConfig::default()
+        };
+        let database = Database::new(test.options(), config);
+        let pool = database.open("meters", &counters()).await.unwrap();
+        let shown: String = sqlx::query_scalar("SHOW plan_cache_mode")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+        assert_eq!(shown, mode);
+    }
+}
+
+#[tokio::test]
 async fn nothing_takes_for_ever() {
     let test = TestDatabase::new().await;
     let short = Duration::from_millis(100);
@@ -294,6 +312,7 @@ async fn nothing_takes_for_ever() {
         statement_timeout: short,
         lock_timeout: short / 2,
         idle_in_transaction_timeout: short,
+        ..DatabaseConfig::default()
     };
     let database = Database::new(test.options(), config);
     let pool = database.open("meters", &counters()).await.unwrap();
