@@ -17,6 +17,7 @@ pub mod config;
 pub mod csv;
 pub mod document;
 pub mod error;
+pub mod event;
 pub mod fare;
 pub mod grpc;
 pub mod hold;

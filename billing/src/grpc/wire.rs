@@ -120,6 +120,7 @@ pub(super) fn hold(hold: &Hold) -> pb::Hold {
         expires_at: Some(timestamp(hold.expires_at)),
         refunded: money(hold.refunded, hold.currency),
         payment_method: told_method(hold.payment_method),
+        version: hold.version,
     }
 }
 

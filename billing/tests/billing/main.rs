@@ -24,4 +24,5 @@ mod soundness;
 mod statements;
 mod support;
 mod tips;
+mod told;
 mod upgrade;

@@ -69,6 +69,7 @@ fn hold(trip_id: &str, state: HoldState) -> Option<Hold> {
         expires_at: None,
         refunded: euros(0),
         payment_method: 1,
+        version: 0,
     })
 }
 
