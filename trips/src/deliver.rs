@@ -24,6 +24,9 @@ use crate::{
     trip::PaymentState,
 };
 
+/// Where billing's answer says that a trip's payment stands, and the payment's version; 0 without one.
+type Answered = (PaymentState, i64);
+
 type Handler =
     Box<dyn Fn(OutboxEvent) -> BoxFuture<'static, Result<(), DeliveryError>> + Send + Sync>;
 
@@ -75,7 +78,8 @@ async fn to_billing(app: Arc<App>, event: OutboxEvent) -> Result<(), DeliveryErr
         }
         _ => return Ok(()),
     };
-    match app.store.set_payment_state(trip_id, payment).await {
+    let (payment, version) = payment;
+    match app.store.set_payment_state(trip_id, payment, version).await {
         Ok(true) => app.tell_watchers(trip_id).await,
         Ok(false) => {}
         Err(Error::Database(error)) => return Err(error.into()),
@@ -97,7 +101,7 @@ async fn capture(
     trip_id: TripId,
     driver_id: String,
     reason: CaptureReason,
-) -> Result<PaymentState, DeliveryError> {
+) -> Result<Answered, DeliveryError> {
     let mut billing = app.billing.clone();
     let request = CaptureHoldRequest {
         trip_id: trip_id.into(),
@@ -114,7 +118,7 @@ async fn capture(
     )
 }
 
-async fn void(app: &App, trip_id: TripId) -> Result<PaymentState, DeliveryError> {
+async fn void(app: &App, trip_id: TripId) -> Result<Answered, DeliveryError> {
     let mut billing = app.billing.clone();
     let request = VoidHoldRequest {
         trip_id: trip_id.into(),
@@ -123,7 +127,7 @@ async fn void(app: &App, trip_id: TripId) -> Result<PaymentState, DeliveryError>
     let answer = app.call(billing.void_hold(request)).await;
     match answer {
         // There is nothing to release.
-        Err(status) if Code::of(&status) == Some(Code::NotFound) => Ok(PaymentState::None),
+        Err(status) if Code::of(&status) == Some(Code::NotFound) => Ok((PaymentState::None, 0)),
         answer => settled(answer.map(|answer| answer.hold), trip_id),
     }
 }
@@ -133,11 +137,11 @@ async fn void(app: &App, trip_id: TripId) -> Result<PaymentState, DeliveryError>
 fn settled(
     answer: Result<Option<jitney_proto::billing::v1::Hold>, Status>,
     trip_id: TripId,
-) -> Result<PaymentState, DeliveryError> {
+) -> Result<Answered, DeliveryError> {
     match answer {
-        Ok(hold) => match hold.map(|hold| hold.state()) {
-            Some(HoldState::Captured) => Ok(PaymentState::Captured),
-            Some(HoldState::Voided) => Ok(PaymentState::Voided),
+        Ok(hold) => match hold.map(|hold| (hold.state(), hold.version)) {
+            Some((HoldState::Captured, version)) => Ok((PaymentState::Captured, version)),
+            Some((HoldState::Voided, version)) => Ok((PaymentState::Voided, version)),
             state => Err(DeliveryError::failed(format!(
                 "billing answered with a hold {state:?}"
             ))),
@@ -145,7 +149,7 @@ fn settled(
         Err(status) => match Code::of(&status) {
             Some(Code::HoldNotOpen | Code::NotFound | Code::CaptureAboveHold) => {
                 tracing::error!(%trip_id, reason = status.message(), "the payment failed");
-                Ok(PaymentState::Failed)
+                Ok((PaymentState::Failed, 0))
             }
             _ => Err(status.into()),
         },

@@ -37,6 +37,7 @@ struct State {
     loses_captures: u32,
     quotes_live: Option<Duration>,
     asked: Option<QuoteFareRequest>,
+    version: i64,
 }
 
 struct Held {
@@ -59,7 +60,7 @@ fn moment_of(pickup_at: Option<&prost_types::Timestamp>) -> DateTime<Utc> {
     named.map_or(now, |at| at.max(now))
 }
 
-fn hold(trip_id: &str, state: HoldState) -> Option<Hold> {
+fn hold(trip_id: &str, state: HoldState, version: i64) -> Option<Hold> {
     let captured = if state == HoldState::Captured { 890 } else { 0 };
     Some(Hold {
         trip_id: trip_id.to_owned(),
@@ -69,7 +70,7 @@ fn hold(trip_id: &str, state: HoldState) -> Option<Hold> {
         expires_at: None,
         refunded: euros(0),
         payment_method: 1,
-        version: 0,
+        version,
     })
 }
 
@@ -120,6 +121,11 @@ impl FakeBilling {
     /// How many calls came while it was away.
     pub fn turned_away(&self) -> u32 {
         self.lock().turned_away
+    }
+
+    /// Says from now on that captures and releases made this version of the payment.
+    pub fn set_version(&self, version: i64) {
+        self.lock().version = version;
     }
 
     /// Makes the next holds, and loses the answers.
@@ -281,7 +287,7 @@ played! { {
         if held.quote_id != request.quote_id {
             return Err(Code::IdempotencyKeyReused.status("another quote under the same key"));
         }
-        let hold = hold(&request.trip_id, held.state);
+        let hold = hold(&request.trip_id, held.state, 0);
         if state.loses_hold_answers > 0 {
             state.loses_hold_answers -= 1;
             return Err(Code::Unavailable.status("the answer is lost"));
@@ -312,7 +318,7 @@ played! { {
             HoldState::Captured => {}
             _ => return Err(Code::HoldNotOpen.status("the hold was released")),
         }
-        let hold = hold(&request.trip_id, HoldState::Captured);
+        let hold = hold(&request.trip_id, HoldState::Captured, state.version);
         Ok(Response::new(CaptureHoldResponse {
             hold,
             receipt: None,
@@ -334,7 +340,7 @@ played! { {
         }
         held.quote_id = request.quote_id;
         Ok(Response::new(ChangeHoldResponse {
-            hold: hold(&request.trip_id, HoldState::Held),
+            hold: hold(&request.trip_id, HoldState::Held, 0),
         }))
     }
 
@@ -356,7 +362,7 @@ played! { {
         }
         held.state = HoldState::Voided;
         Ok(Response::new(VoidHoldResponse {
-            hold: hold(&request.trip_id, HoldState::Voided),
+            hold: hold(&request.trip_id, HoldState::Voided, state.version),
         }))
     }
 }
