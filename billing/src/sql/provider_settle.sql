@@ -2,8 +2,9 @@
 -- $1 subject, $2 kind, $3 seq, $4 the time it was taken up, $5 state, $6 the provider's name for it,
 -- $7 what went wrong, $8 after how many ms it is taken up again
 --
--- Answers a row, or none when it was taken up again meanwhile: that one finds out by itself. A charge that
--- was to be taken and could not be stays so, whatever else is carried out for it.
+-- Answers a row, with whether it is news of the charge; or none when it was taken up again meanwhile: that
+-- one finds out by itself. A charge that was to be taken and could not be stays so, whatever else is carried
+-- out for it.
 WITH settled AS (
     UPDATE provider_operation
     SET state = $5, reference = coalesce($6, reference), last_error = $7, updated_at = now(),
@@ -39,4 +40,4 @@ announced AS (
         version, convert_to(row_to_json(moved)::text, 'UTF8')
     FROM moved
 )
-SELECT attempts FROM settled
+SELECT attempts, EXISTS (SELECT 1 FROM moved) AS is_told FROM settled
