@@ -20,7 +20,7 @@ use tonic::Status;
 use crate::{
     app::{App, BILLING, MATCHING},
     error::Error,
-    fare,
+    fare, payment,
     trip::PaymentState,
 };
 
@@ -139,13 +139,19 @@ fn settled(
     trip_id: TripId,
 ) -> Result<Answered, DeliveryError> {
     match answer {
-        Ok(hold) => match hold.map(|hold| (hold.state(), hold.version)) {
-            Some((HoldState::Captured, version)) => Ok((PaymentState::Captured, version)),
-            Some((HoldState::Voided, version)) => Ok((PaymentState::Voided, version)),
-            state => Err(DeliveryError::failed(format!(
-                "billing answered with a hold {state:?}"
-            ))),
-        },
+        Ok(hold) => {
+            let hold = hold.unwrap_or_default();
+            let ended = match hold.state() {
+                HoldState::Captured => PaymentState::Captured,
+                HoldState::Voided => PaymentState::Voided,
+                state => {
+                    let problem = format!("billing answered with a hold {state:?}");
+                    return Err(DeliveryError::failed(problem));
+                }
+            };
+            let said = payment::of(hold.payment_state()).unwrap_or(ended);
+            Ok((said, hold.version))
+        }
         Err(status) => match Code::of(&status) {
             Some(Code::HoldNotOpen | Code::NotFound | Code::CaptureAboveHold) => {
                 tracing::error!(%trip_id, reason = status.message(), "the payment failed");

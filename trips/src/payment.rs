@@ -38,10 +38,10 @@ pub async fn apply(app: &App, event: Option<billing::BillingEvent>) -> Result<bo
     Ok(heard.is_applied)
 }
 
-fn read(event: &billing::BillingEvent) -> Result<PaymentMoved, Status> {
-    let event_id = event.event_id.parse();
-    let state = match event.payment_state() {
-        Told::Unspecified => return Err(bad_field("event.payment_state", "is not known")),
+/// Billing's word for where a payment stands, in ours; `None` when it did not say.
+pub fn of(told: Told) -> Option<PaymentState> {
+    Some(match told {
+        Told::Unspecified => return None,
         Told::Held => PaymentState::Held,
         Told::Captured => PaymentState::Captured,
         Told::PartiallyRefunded => PaymentState::PartiallyRefunded,
@@ -49,7 +49,13 @@ fn read(event: &billing::BillingEvent) -> Result<PaymentMoved, Status> {
         Told::Voided => PaymentState::Voided,
         Told::Failed => PaymentState::Failed,
         Told::Unknown => PaymentState::Unknown,
-    };
+    })
+}
+
+fn read(event: &billing::BillingEvent) -> Result<PaymentMoved, Status> {
+    let event_id = event.event_id.parse();
+    let state = of(event.payment_state())
+        .ok_or_else(|| bad_field("event.payment_state", "is not known"))?;
     if event.version < 1 {
         return Err(bad_field("event.version", "must be 1 or more"));
     }

@@ -211,6 +211,25 @@ async fn what_the_provider_makes_of_it_is_told() {
     let events = sandbox.events(&late.trip).await;
     assert_eq!(events[2..], ["PAYMENT_UNKNOWN", "PAYMENT_CONFIRMED"]);
 
+    // Captured before the provider has said that it holds anything: the answer says what the event says.
+    bank.fault(Kind::Authorize, Fault::Before);
+    let quick = sandbox.held("anna").await;
+    bank.teller.round().await.unwrap();
+    let capture = sandbox.trips().capture_hold(quick.capture("q")).await;
+    let hold = capture.unwrap().into_inner().hold.unwrap();
+    assert_eq!(
+        (hold.state(), hold.payment_state(), hold.version),
+        (pb::HoldState::Captured, PaymentState::Unknown, 3)
+    );
+    bank.settle().await;
+    let expected = [
+        PaymentState::Held,
+        PaymentState::Unknown,
+        PaymentState::Unknown,
+        PaymentState::Captured,
+    ];
+    assert_eq!(states(sandbox, &quick.trip).await, expected);
+
     // Declined when the ledger has taken it: it has failed, until nobody owes it any more.
     let failed = sandbox.held("anna").await;
     bank.teller.round().await.unwrap();

@@ -5,8 +5,9 @@
 -- has to while the request is under way that makes the trip (its key is written before anything is held),
 -- or the trip would begin as held whatever has become of the hold. What only says so need not wait.
 --
--- An event that comes twice at the same moment waits for its twin and finds it in the inbox. That the hold
--- is open, or was released, is no news of a payment that has failed: the trip knows of it by having asked.
+-- An event that comes twice at the same moment waits for its twin and finds it in the inbox. What becomes of
+-- a hold is no news of a payment that has failed: the trip knows of that by having asked. That money was
+-- taken is.
 WITH known AS (
     SELECT payment_state FROM trip WHERE trip_id = $2
 ),
@@ -28,7 +29,9 @@ moved AS (
     UPDATE trip
     SET payment_version = $3,
         payment_state = CASE
-            WHEN trip.payment_state = 'FAILED' AND $4 IN ('HELD', 'VOIDED') THEN 'FAILED' ELSE $4
+            WHEN trip.payment_state = 'FAILED' AND $4 IN ('HELD', 'UNKNOWN', 'VOIDED')
+                THEN 'FAILED'
+            ELSE $4
         END
     FROM heard
     WHERE trip.trip_id = $2 AND trip.payment_version < $3

@@ -105,7 +105,7 @@ async fn a_late_answer_does_not_undo_a_refund() {
     for version in [2, 0] {
         let city = City::new().await;
         let trip = city.in_progress("rita", "anna").await;
-        city.billing.set_version(version);
+        city.billing.say(version, Told::Captured);
         city.billing.set_away(true);
         complete(&mut city.driver("anna"), &trip.trip_id)
             .await
@@ -125,7 +125,7 @@ async fn a_late_answer_does_not_undo_a_refund() {
 async fn a_late_event_does_not_undo_an_answer() {
     let city = City::new().await;
     let trip = city.in_progress("rita", "anna").await;
-    city.billing.set_version(2);
+    city.billing.say(2, Told::Captured);
     complete(&mut city.driver("anna"), &trip.trip_id)
         .await
         .unwrap();
@@ -139,6 +139,21 @@ async fn a_late_event_does_not_undo_an_answer() {
     let failed = event(&trip.trip_id, 3, Told::Failed);
     assert!(city.tell(&failed).await.unwrap());
     assert_eq!(city.payment(&trip.trip_id).await, PaymentState::Failed);
+}
+
+#[tokio::test]
+async fn what_the_provider_has_not_answered_is_unknown_until_it_has() {
+    let city = City::new().await;
+    let trip = city.in_progress("rita", "anna").await;
+    city.billing.say(2, Told::Unknown);
+    complete(&mut city.driver("anna"), &trip.trip_id)
+        .await
+        .unwrap();
+    city.settled().await;
+    assert_eq!(city.payment(&trip.trip_id).await, PaymentState::Unknown);
+    let confirmed = event(&trip.trip_id, 3, Told::Captured);
+    assert!(city.tell(&confirmed).await.unwrap());
+    assert_eq!(city.payment(&trip.trip_id).await, PaymentState::Captured);
 }
 
 #[tokio::test]
@@ -159,11 +174,15 @@ async fn a_hold_that_was_gone_stays_a_failure() {
         assert_eq!(city.payment(&trip.trip_id).await, PaymentState::Failed);
         assert_eq!(city.tell(&lapsed).await.unwrap(), !told_first);
         assert_eq!(city.payment(&trip.trip_id).await, PaymentState::Failed);
+        // That it was taken after all is news.
+        let taken = event(&trip.trip_id, 3, Told::Captured);
+        assert!(city.tell(&taken).await.unwrap());
+        assert_eq!(city.payment(&trip.trip_id).await, PaymentState::Captured);
     }
     // One that was called off has not failed.
     let city = City::new().await;
     let trip = city.searching("rita").await;
-    city.billing.set_version(2);
+    city.billing.say(2, Told::Voided);
     cancel(&mut city.rider("rita"), &trip.trip_id)
         .await
         .unwrap();

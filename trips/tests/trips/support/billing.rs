@@ -37,7 +37,7 @@ struct State {
     loses_captures: u32,
     quotes_live: Option<Duration>,
     asked: Option<QuoteFareRequest>,
-    version: i64,
+    said: (i64, PaymentState),
 }
 
 struct Held {
@@ -60,7 +60,11 @@ fn moment_of(pickup_at: Option<&prost_types::Timestamp>) -> DateTime<Utc> {
     named.map_or(now, |at| at.max(now))
 }
 
-fn hold(trip_id: &str, state: HoldState, version: i64) -> Option<Hold> {
+fn hold(
+    trip_id: &str,
+    state: HoldState,
+    (version, payment_state): (i64, PaymentState),
+) -> Option<Hold> {
     let captured = if state == HoldState::Captured { 890 } else { 0 };
     Some(Hold {
         trip_id: trip_id.to_owned(),
@@ -71,6 +75,7 @@ fn hold(trip_id: &str, state: HoldState, version: i64) -> Option<Hold> {
         refunded: euros(0),
         payment_method: 1,
         version,
+        payment_state: payment_state.into(),
     })
 }
 
@@ -123,9 +128,9 @@ impl FakeBilling {
         self.lock().turned_away
     }
 
-    /// Says from now on that captures and releases made this version of the payment.
-    pub fn set_version(&self, version: i64) {
-        self.lock().version = version;
+    /// Says from now on that captures and releases made this version of the payment, and where it stands.
+    pub fn say(&self, version: i64, payment: PaymentState) {
+        self.lock().said = (version, payment);
     }
 
     /// Makes the next holds, and loses the answers.
@@ -287,7 +292,7 @@ played! { {
         if held.quote_id != request.quote_id {
             return Err(Code::IdempotencyKeyReused.status("another quote under the same key"));
         }
-        let hold = hold(&request.trip_id, held.state, 0);
+        let hold = hold(&request.trip_id, held.state, Default::default());
         if state.loses_hold_answers > 0 {
             state.loses_hold_answers -= 1;
             return Err(Code::Unavailable.status("the answer is lost"));
@@ -318,7 +323,7 @@ played! { {
             HoldState::Captured => {}
             _ => return Err(Code::HoldNotOpen.status("the hold was released")),
         }
-        let hold = hold(&request.trip_id, HoldState::Captured, state.version);
+        let hold = hold(&request.trip_id, HoldState::Captured, state.said);
         Ok(Response::new(CaptureHoldResponse {
             hold,
             receipt: None,
@@ -340,7 +345,7 @@ played! { {
         }
         held.quote_id = request.quote_id;
         Ok(Response::new(ChangeHoldResponse {
-            hold: hold(&request.trip_id, HoldState::Held, 0),
+            hold: hold(&request.trip_id, HoldState::Held, Default::default()),
         }))
     }
 
@@ -362,7 +367,7 @@ played! { {
         }
         held.state = HoldState::Voided;
         Ok(Response::new(VoidHoldResponse {
-            hold: hold(&request.trip_id, HoldState::Voided, state.version),
+            hold: hold(&request.trip_id, HoldState::Voided, state.said),
         }))
     }
 }
