@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jitney_billing::{Config, event, provider::Kind};
+use jitney_billing::{Config, event, provider::Kind, statements};
 use jitney_platform::{auth::Role, outbox::OutboxEvent};
 use jitney_proto::{
     Code,
@@ -254,4 +254,16 @@ async fn what_the_provider_makes_of_it_is_told() {
     bank.settle().await;
     assert_eq!(sandbox.events(&lost.trip).await, ["HELD", "VOIDED"]);
     sandbox.assert_sound().await;
+}
+
+#[test]
+fn no_statement_moves_a_charge_in_silence() {
+    let mut moving = 0;
+    for (name, text) in statements::ALL {
+        let moves = text.contains("UPDATE trip_charge") || text.contains("INTO trip_charge");
+        let tells = text.contains("INSERT INTO outbox") && text.contains("version");
+        assert_eq!(moves, tells, "{name}");
+        moving += usize::from(moves);
+    }
+    assert!(moving >= 10, "{moving}");
 }
