@@ -13,6 +13,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "jitney/trips/v1/events.proto",
         "jitney/trips/v1/trips.proto",
         "jitney/billing/v1/billing.proto",
+        "jitney/billing/v1/events.proto",
     ];
     let mut compiler = protox::Compiler::new(["proto"])?;
     compiler.include_source_info(true).include_imports(true);

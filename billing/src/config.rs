@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use chrono_tz::Tz;
-use jitney_platform::line::{LineConfig, LineConfigError};
+use jitney_platform::{
+    line::{LineConfig, LineConfigError},
+    outbox::RelayConfig,
+};
 use jitney_proto::money::Currency;
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +17,7 @@ use crate::{
 };
 
 /// How fares are made and holds are limited.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The currency of every tariff and of the hold limit: ISO 4217, for example `EUR`.
@@ -47,6 +50,8 @@ pub struct Config {
     pub lapse_interval: Duration,
     /// How captures that wait are run together.
     pub batch: LineConfig,
+    /// How trips is told where payments stand.
+    pub relay: RelayConfig,
     /// Who moves the money.
     pub provider: ProviderConfig,
     /// Every tariff there is, in any order. The one in force is the newest whose `effective_from`
@@ -67,6 +72,7 @@ impl Default for Config {
             time_zone: None,
             lapse_interval: Duration::from_secs(30),
             batch: LineConfig::default(),
+            relay: RelayConfig::default(),
             provider: ProviderConfig::default(),
             tariffs: vec![tariff::built_in()],
         }

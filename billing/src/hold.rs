@@ -100,6 +100,35 @@ pub struct Hold {
     pub payment_method: PaymentMethod,
     /// Until when it may be captured.
     pub expires_at: DateTime<Utc>,
+    /// How often it was moved; 0 where that was not counted yet.
+    #[serde(default)]
+    pub version: i64,
+    /// What the payment provider thinks of it, where that is not what the ledger says.
+    #[serde(default)]
+    pub provider_state: Option<ProviderState>,
+}
+
+/// What a payment provider thinks of a charge that the ledger has held or taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ProviderState {
+    /// It has not answered.
+    Unknown,
+    /// It declined to take it.
+    Declined,
+}
+
+impl ProviderState {
+    /// Every such state.
+    pub const ALL: [ProviderState; 2] = [ProviderState::Unknown, ProviderState::Declined];
+
+    /// Its name in the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            ProviderState::Unknown => "UNKNOWN",
+            ProviderState::Declined => "DECLINED",
+        }
+    }
 }
 
 /// Asks to hold a quoted fare.

@@ -8,8 +8,9 @@
 //! `src/sql` and run by [`store`]; captures that wait are run together by [`batch`]. What an rpc promises
 //! is in `billing.proto`; [`grpc`] only translates.
 //!
-//! Billing calls no other service of ours. What the ledger says is to be charged, given back and paid out
-//! is told a payment [`provider`], after the fact and by a job of its own.
+//! What the ledger says is to be charged, given back and paid out is told a payment [`provider`], after the
+//! fact and by a job of its own. So is trips told where the payment of its rides stands ([`event`]), from the
+//! outbox; billing asks no other service of ours for anything.
 
 pub mod apportion;
 pub mod batch;
@@ -17,6 +18,7 @@ pub mod config;
 pub mod csv;
 pub mod document;
 pub mod error;
+pub mod event;
 pub mod fare;
 pub mod grpc;
 pub mod hold;
@@ -41,8 +43,16 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use jitney_platform::{Platform, clock::Clock};
-use jitney_proto::billing::v1::billing_service_server::BillingServiceServer;
+use jitney_platform::{
+    Platform,
+    client::Channel,
+    clock::Clock,
+    outbox::{Handler, PostgresTransport, Transport},
+};
+use jitney_proto::{
+    billing::v1::billing_service_server::BillingServiceServer,
+    trips::v1::trips_service_client::TripsServiceClient,
+};
 
 pub use config::Config;
 pub use error::Error;
@@ -60,6 +70,12 @@ use store::{HoldTerms, Store};
 
 /// The Postgres schema.
 pub const SCHEMA: &str = "billing";
+
+/// Under which id this service calls the others.
+const CALLER: &str = "billing";
+
+/// Who is told where payments stand.
+const TRIPS: &str = "trips";
 
 /// What brings the schema up to date.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
@@ -184,7 +200,7 @@ pub struct Billing {
     config: Arc<Config>,
     store: Store,
     captures: Arc<Captures>,
-    clock: Clock,
+    platform: Platform,
     provider: Option<Arc<dyn Provider>>,
 }
 
@@ -199,16 +215,17 @@ impl Billing {
     /// When the configuration makes no sense, the database cannot be used, no tariff is in force,
     /// or one of them was used with other prices before; the message says what to do.
     pub async fn build(config: Config, needs: Needs) -> anyhow::Result<Billing> {
+        let platform = needs.platform;
         let Platform {
             clock,
             database,
             shutdown,
             tasks,
             ..
-        } = needs.platform;
+        } = &platform;
         config.validate()?;
         tariff::in_force(&config.tariffs, clock.now())?;
-        let store = Store::open(&database).await?;
+        let store = Store::open(database).await?;
         for tariff in &config.tariffs {
             let body = tariff::Body {
                 currency: config.currency,
@@ -223,7 +240,7 @@ impl Billing {
             shutdown.clone(),
         );
         tasks.spawn(lapse);
-        let provider = open_provider(&config.provider, &store, &clock)?;
+        let provider = open_provider(&config.provider, &store, clock)?;
         if let Some(provider) = provider.clone() {
             if config.provider.kind == ProviderKind::Sandbox {
                 tracing::warn!("payments are played: billing.provider.kind is \"sandbox\"");
@@ -231,14 +248,14 @@ impl Billing {
             // What is over before a provider is first used is not its business: that time is now.
             store.plan_operations(provider.name()).await?;
             let teller = Teller::new(store.clone(), provider, config.provider.clone());
-            tasks.spawn(teller.run(clock.clone(), shutdown));
+            tasks.spawn(teller.run(clock.clone(), shutdown.clone()));
         }
-        let captures = Captures::new(store.clone(), config.batch.clone(), tasks);
+        let captures = Captures::new(store.clone(), config.batch.clone(), tasks.clone());
         Ok(Billing {
             config: Arc::new(config),
             store,
             captures: Arc::new(captures),
-            clock,
+            platform,
             provider,
         })
     }
@@ -246,6 +263,27 @@ impl Billing {
     /// The rpcs, not guarded yet.
     pub fn routes(&self) -> tonic::service::Routes {
         tonic::service::Routes::new(BillingServiceServer::new(grpc::Grpc(self.clone())))
+    }
+
+    /// Begins to tell trips where the payment of its rides stands, and goes on until the shutdown. It is
+    /// not among the needs: trips is built on billing, and what is to be told waits in the outbox.
+    pub fn tell(&self, trips: Channel) {
+        let Platform {
+            clock,
+            keys,
+            shutdown,
+            tasks,
+            ..
+        } = &self.platform;
+        let trips = trips.with_service_token(keys.clone(), clock.clone(), CALLER);
+        let transport: &dyn Transport = &PostgresTransport {
+            pool: self.store.pool().clone(),
+            clock: clock.clone(),
+            wake: self.store.wake().clone(),
+            config: self.config.relay.clone(),
+        };
+        let handler = Handler::each(jobs::tell_trips(TripsServiceClient::new(trips)));
+        tasks.spawn(transport.carry(TRIPS, handler, shutdown.clone()));
     }
 
     /// The schema, for tests and tools that look behind the rpcs.
@@ -259,7 +297,7 @@ impl Billing {
     /// # Errors
     /// When the tariff has no such product, the fare is too large, or the database fails.
     pub async fn quote(&self, asked: &Asked) -> Result<(Quote, DateTime<Utc>), Error> {
-        let now = self.clock.now();
+        let now = self.platform.clock.now();
         let begins_at = asked.pickup_at.unwrap_or(now).max(now);
         let tariff = match &asked.tariff_version {
             None => tariff::in_force(&self.config.tariffs, begins_at)?,
@@ -283,7 +321,7 @@ impl Billing {
         if let Some(zone) = self.config.time_zone {
             return Ok(zone);
         }
-        let tariff = tariff::in_force(&self.config.tariffs, self.clock.now())?;
+        let tariff = tariff::in_force(&self.config.tariffs, self.platform.clock.now())?;
         let night = tariff.night.as_ref();
         Ok(night.map_or(Tz::UTC, |night| night.time_zone))
     }

@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
-use jitney_platform::db::Database;
+use jitney_platform::{db::Database, outbox::Wake};
 use jitney_proto::{
     ids::{RiderId, TripId},
     money::{Currency, Money},
@@ -53,6 +53,7 @@ pub const LAPSED_MAX: i64 = 200;
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: PgPool,
+    wake: Wake,
 }
 
 /// What holds are made under.
@@ -102,12 +103,21 @@ impl Store {
         let pool = settings.connect_with(options).await.with_context(|| {
             format!("cannot act as database role {ROLE}; is the one who connects a member of it?")
         })?;
-        Ok(Store { pool })
+        Ok(Store {
+            pool,
+            wake: Wake::new(),
+        })
     }
 
     /// The pool, for tests.
     pub fn pool(&self) -> &PgPool {
         &self.pool
+    }
+
+    /// Makes telling the others prompt. It is poked for what nobody who keeps it is answered: trips asks
+    /// for holds and captures by itself, and hears of those again in the second that the relay looks.
+    pub fn wake(&self) -> &Wake {
+        &self.wake
     }
 
     /// Keeps a tariff, or checks that it is the one that is kept under its version.
@@ -266,7 +276,10 @@ impl Store {
                 .instrument(span("void_hold"))
                 .await;
             match settled(decided, &hash)? {
-                Settled::Answer(answer) => return answer.hold.ok_or_else(Error::half_an_answer),
+                Settled::Answer(answer) => {
+                    self.wake.poke();
+                    return answer.hold.ok_or_else(Error::half_an_answer);
+                }
                 Settled::Nothing => return Err(Refusal::NoHold.into()),
                 Settled::Again | Settled::Lapsed => {}
             }
@@ -282,6 +295,9 @@ impl Store {
             .fetch_one(&self.pool)
             .instrument(span("lapse_holds"))
             .await?;
+        if released > 0 {
+            self.wake.poke();
+        }
         Ok(released)
     }
 

@@ -107,6 +107,18 @@ async fn killed_in_mid_ride_the_ride_goes_on_to_its_receipt() {
     })
     .await;
 
+    // Killed right after it was given back: the trip hears of it once somebody can tell.
+    let refund = json!({"reason": "it took so long"});
+    let refund = ops.post_keyed(&format!("{path}:refund"), "r", refund).await;
+    refund.ok();
+    program.kill();
+    let program = Process::serve_all(folder.path(), Some(at));
+    eventually("the trip follows the money", || async {
+        let trip = get(&anna, &path).await["trip"].clone();
+        (trip["paymentState"] == "PAYMENT_STATE_REFUNDED").then_some(())
+    })
+    .await;
+
     assert!(
         program.terminate().success(),
         "SIGTERM drains and exits cleanly"

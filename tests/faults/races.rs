@@ -64,6 +64,28 @@ async fn trips_pool(city: &City) -> sqlx::PgPool {
     database.connect(jitney_trips::SCHEMA).await.unwrap()
 }
 
+/// Waits until every trip says of its payment what billing's books say, in their newest version.
+async fn money_agrees(city: &City) {
+    let pool = trips_pool(city).await;
+    eventually("trips and billing agree on the money", || async {
+        let apart: i64 = sqlx::query_scalar(
+            "SELECT count(*)
+             FROM trips.trip JOIN billing.trip_charge AS charge USING (trip_id)
+             WHERE trip.payment_version <> charge.version
+                 OR trip.payment_state <> CASE
+                     WHEN charge.state <> 'CAPTURED' OR charge.refunded = 0 THEN charge.state
+                     WHEN charge.refunded < charge.captured THEN 'PARTIALLY_REFUNDED'
+                     ELSE 'REFUNDED'
+                 END",
+        )
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+        (apart == 0).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_riders_race_for_fifty_drivers() {
     const DRIVERS: usize = 50;
@@ -233,6 +255,7 @@ async fn accept_and_cancel_at_once_end_one_way() {
         .await;
     }
     assert_eq!(city.ledger().await["entries"], "0");
+    money_agrees(&city).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -291,4 +314,14 @@ async fn everything_called_twice_happens_once() {
             "TRIP_STATE_COMPLETED"
         ]
     );
+    money_agrees(&city).await;
+    let refund = format!("/v1/trips/{trip_id}:refund");
+    let body = json!({"amount": {"currencyCode": "EUR", "minorUnits": "1"}, "reason": "a cent"});
+    let ops = city.operator();
+    for answer in join_all((0..8).map(|_| ops.post_keyed(&refund, "r", body.clone()))).await {
+        answer.ok();
+    }
+    money_agrees(&city).await;
+    let trip = anna.get(&format!("/v1/trips/{trip_id}")).await.ok()["trip"].clone();
+    assert_eq!(trip["paymentState"], "PAYMENT_STATE_PARTIALLY_REFUNDED");
 }

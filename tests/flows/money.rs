@@ -4,7 +4,7 @@
 use jitney_platform::auth::Role;
 use serde_json::{Value, json};
 
-use crate::support::{City, DriverApp, Phone, places::*, point, receipt_of};
+use crate::support::{City, DriverApp, Phone, eventually, places::*, point, receipt_of};
 
 fn minor(money: &Value) -> i64 {
     let minor = money["minorUnits"].as_str();
@@ -142,6 +142,42 @@ async fn money_goes_where_it_should() {
     );
     let other = city.phone(Role::Driver, "other");
     other.get(&statement).await.refused(404, "NOT_FOUND");
+    let ledger = city.ledger().await;
+    assert_eq!(ledger["balanced"], true, "{ledger}");
+}
+
+/// Waits until the rider sees the payment of their ride there.
+async fn payment_is(rider: &Phone, trip_id: &str, state: &str) {
+    eventually("the trip follows the money", || async {
+        let request = rider.request(reqwest::Method::GET, &format!("/v1/trips/{trip_id}"));
+        let answer = rider.try_send(request).await.ok()?;
+        (answer.body["trip"]["paymentState"] == state).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refund_is_seen_on_the_trip() {
+    let mut city = City::start().await;
+    let anna = city.rider("anna");
+    let mut dora = city.driver_online("dora", STATION).await;
+    let trip = ask(&anna, "ride-1", "PAYMENT_METHOD_CARD").await;
+    let trip_id = trip["tripId"].as_str().unwrap().to_owned();
+    assert_eq!(trip["paymentState"], "PAYMENT_STATE_HELD");
+    drive(&mut dora, &trip).await;
+    payment_is(&anna, &trip_id, "PAYMENT_STATE_CAPTURED").await;
+    let refund = format!("/v1/trips/{trip_id}:refund");
+    let part = json!({"amount": euros(50), "reason": "a detour"});
+    let olga = city.phone(Role::Operator, "olga");
+    olga.post_keyed(&refund, "r-1", part).await.ok();
+    payment_is(&anna, &trip_id, "PAYMENT_STATE_PARTIALLY_REFUNDED").await;
+
+    // Given back as the city goes down: it is told before that, or after.
+    let rest = json!({"reason": "and a breakdown"});
+    olga.post_keyed(&refund, "r-2", rest).await.ok();
+    city.restart().await;
+    let anna = city.rider("anna");
+    payment_is(&anna, &trip_id, "PAYMENT_STATE_REFUNDED").await;
     let ledger = city.ledger().await;
     assert_eq!(ledger["balanced"], true, "{ledger}");
 }

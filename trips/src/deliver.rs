@@ -20,12 +20,15 @@ use tonic::Status;
 use crate::{
     app::{App, BILLING, MATCHING},
     error::Error,
-    fare,
+    fare, payment,
     trip::PaymentState,
 };
 
 /// Events that matching is told in one call, at most.
 const EVENTS_MAX: usize = 500;
+
+/// Where billing's answer says that a trip's payment stands, and the payment's version; 0 without one.
+type Answered = (PaymentState, i64);
 
 /// Who is told, and how.
 pub fn consumers(app: &Arc<App>) -> [(&'static str, Handler); 2] {
@@ -99,7 +102,8 @@ async fn to_billing(app: Arc<App>, event: OutboxEvent) -> Result<(), DeliveryErr
         }
         _ => return Ok(()),
     };
-    match app.store.set_payment_state(trip_id, payment).await {
+    let (payment, version) = payment;
+    match app.store.set_payment_state(trip_id, payment, version).await {
         Ok(true) => app.tell_watchers(trip_id).await,
         Ok(false) => {}
         Err(Error::Database(error)) => return Err(error.into()),
@@ -121,7 +125,7 @@ async fn capture(
     trip_id: TripId,
     driver_id: String,
     reason: CaptureReason,
-) -> Result<PaymentState, DeliveryError> {
+) -> Result<Answered, DeliveryError> {
     let mut billing = app.billing.clone();
     let request = CaptureHoldRequest {
         trip_id: trip_id.into(),
@@ -138,7 +142,7 @@ async fn capture(
     )
 }
 
-async fn void(app: &App, trip_id: TripId) -> Result<PaymentState, DeliveryError> {
+async fn void(app: &App, trip_id: TripId) -> Result<Answered, DeliveryError> {
     let mut billing = app.billing.clone();
     let request = VoidHoldRequest {
         trip_id: trip_id.into(),
@@ -147,7 +151,7 @@ async fn void(app: &App, trip_id: TripId) -> Result<PaymentState, DeliveryError>
     let answer = app.call(billing.void_hold(request)).await;
     match answer {
         // There is nothing to release.
-        Err(status) if Code::of(&status) == Some(Code::NotFound) => Ok(PaymentState::None),
+        Err(status) if Code::of(&status) == Some(Code::NotFound) => Ok((PaymentState::None, 0)),
         answer => settled(answer.map(|answer| answer.hold), trip_id),
     }
 }
@@ -157,19 +161,25 @@ async fn void(app: &App, trip_id: TripId) -> Result<PaymentState, DeliveryError>
 fn settled(
     answer: Result<Option<jitney_proto::billing::v1::Hold>, Status>,
     trip_id: TripId,
-) -> Result<PaymentState, DeliveryError> {
+) -> Result<Answered, DeliveryError> {
     match answer {
-        Ok(hold) => match hold.map(|hold| hold.state()) {
-            Some(HoldState::Captured) => Ok(PaymentState::Captured),
-            Some(HoldState::Voided) => Ok(PaymentState::Voided),
-            state => Err(DeliveryError::failed(format!(
-                "billing answered with a hold {state:?}"
-            ))),
-        },
+        Ok(hold) => {
+            let hold = hold.unwrap_or_default();
+            let ended = match hold.state() {
+                HoldState::Captured => PaymentState::Captured,
+                HoldState::Voided => PaymentState::Voided,
+                state => {
+                    let problem = format!("billing answered with a hold {state:?}");
+                    return Err(DeliveryError::failed(problem));
+                }
+            };
+            let said = payment::of(hold.payment_state()).unwrap_or(ended);
+            Ok((said, hold.version))
+        }
         Err(status) => match Code::of(&status) {
             Some(Code::HoldNotOpen | Code::NotFound | Code::CaptureAboveHold) => {
                 tracing::error!(%trip_id, reason = status.message(), "the payment failed");
-                Ok(PaymentState::Failed)
+                Ok((PaymentState::Failed, 0))
             }
             _ => Err(status.into()),
         },

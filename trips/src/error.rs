@@ -54,6 +54,9 @@ pub enum Error {
     /// The same request is being given up after a failure; its key is free again in a moment.
     #[error("an earlier try of this request is being undone; try again")]
     KeyBusy,
+    /// Something is told of a trip that is just being made.
+    #[error("the trip is being made; tell it again once its request has been answered")]
+    TripUnderWay,
     /// The quote ran out.
     #[error("the quote ran out; ask for a new one")]
     QuoteExpired,
@@ -116,6 +119,7 @@ impl Error {
             },
             Error::NotNow { .. } => Code::IllegalTransition,
             Error::FareAbove(_) => Code::FeeAboveLimit,
+            Error::TripUnderWay => Code::TooEarly,
             Error::NotFound(_) => Code::NotFound,
             Error::BadField { .. } => Code::InvalidRequest,
             Error::UnknownProduct(_) => Code::UnknownProduct,

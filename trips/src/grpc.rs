@@ -20,6 +20,7 @@ use crate::{
         asked, bad_field, by, offer_id, optional, optional_moment, optional_place, place, places,
         reason, rider, states, trip_id, whose, words,
     },
+    payment,
     quote::{self, Wish},
     rating, share, sos,
     store::list::After,
@@ -404,6 +405,14 @@ impl TripsService for Grpc {
             .await?;
         let sos = Some(view::sos(&sos));
         Ok(Response::new(wire::AcknowledgeSosResponse { sos }))
+    }
+
+    async fn apply_billing_event(
+        &self,
+        request: Request<wire::ApplyBillingEventRequest>,
+    ) -> Result<Response<wire::ApplyBillingEventResponse>, Status> {
+        let applied = payment::apply(&self.app, request.into_inner().event).await?;
+        Ok(Response::new(wire::ApplyBillingEventResponse { applied }))
     }
 }
 

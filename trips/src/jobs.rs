@@ -29,6 +29,9 @@ use crate::{
 const SEARCHES_MAX: i64 = 50_000;
 /// How long after its expiry a quote is kept, for requests that are under way.
 const QUOTE_KEEP: Duration = Duration::from_secs(60 * 60);
+/// How long events of others are remembered by their ids. Longer than anybody tells one again; one that is
+/// told later still is known by its version.
+const INBOX_KEEP: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// How often what is too old is purged.
 const PURGE_INTERVAL: Duration = Duration::from_secs(5 * 60);
 
@@ -206,10 +209,24 @@ async fn purge(app: Arc<App>) {
         let purged = tokio::try_join!(
             app.store.purge_quotes(QUOTE_KEEP),
             app.store.purge_requests(app.config.idempotency_retention),
+            purge_inbox(&app),
         );
         match purged {
-            Ok((quotes, requests)) => tracing::debug!(quotes, requests, "purged"),
+            Ok((quotes, requests, events)) => {
+                tracing::debug!(quotes, requests, events, "purged");
+            }
             Err(error) => tracing::warn!(%error, "old rows could not be purged; next time"),
+        }
+    }
+}
+
+/// All of it, however much there is: a ride has several events.
+async fn purge_inbox(app: &App) -> Result<u64, Error> {
+    let mut all = 0;
+    loop {
+        match app.store.purge_inbox(INBOX_KEEP).await? {
+            0 => return Ok(all),
+            events => all += events,
         }
     }
 }

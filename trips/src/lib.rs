@@ -3,7 +3,7 @@
 //!
 //! Follow one ride: [`quote`] and [`create`] make it, [`booking`] waits for its time, [`saga`] finds it a
 //! driver, [`drive`] moves it to its end, [`fare`] says what it costs, [`deliver`] tells
-//! the other services, [`watch`] shows it
+//! the other services, [`payment`] hears what became of the money, [`watch`] shows it
 //! meanwhile. What may happen when is decided by [`state`], a pure function; what only the database can
 //! decide is in [`store`].
 
@@ -34,6 +34,7 @@ mod fields;
 mod grpc;
 mod hub;
 mod jobs;
+mod payment;
 mod quote;
 mod rating;
 mod saga;

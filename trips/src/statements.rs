@@ -33,9 +33,22 @@ jitney_platform::statements! {
         -- moment are counted one after the other. No version: nobody but the driver is told.
         UPDATE trip SET wrong_pins = wrong_pins + 1 WHERE trip_id = $1";
     /// Billing's answer.
-    SET_PAYMENT_STATE = "-- set_payment_state: what billing answered; only money that still moves can
-        UPDATE trip SET payment_state = $2
-        WHERE trip_id = $1 AND payment_state IN ('HELD', 'UNKNOWN') AND payment_state <> $2";
+    SET_PAYMENT_STATE = "-- set_payment_state: what billing answered, unless it has told something later. $3
+        -- is the payment's version in the answer. Without one (a refusal; nothing was held; an answer from
+        -- before versions) it counts where the money has not moved otherwise
+        UPDATE trip SET payment_state = $2, payment_version = greatest(payment_version, $3)
+        WHERE trip_id = $1 AND payment_state <> $2 AND NOT (payment_state = 'FAILED' AND $2 = 'VOIDED')
+            AND (payment_version < $3
+                OR ($3 = 0 AND (payment_state IN ('HELD', 'UNKNOWN')
+                    OR (payment_state = 'VOIDED' AND $2 = 'FAILED'))))";
+    /// What billing tells.
+    APPLY_BILLING_EVENT = include_str!("sql/apply_billing_event.sql");
+    /// Old events of others.
+    PURGE_INBOX = "-- purge_inbox: events of others that nobody tells again
+        DELETE FROM inbox WHERE event_id IN (
+            SELECT event_id FROM inbox
+            WHERE received_at < clock_timestamp() - $1 * interval '1 millisecond'
+            LIMIT 10000)";
     /// A trip goes another way.
     CHANGE_WAY = "-- change_way: where a trip goes and for how much; beside its next version
         UPDATE trip SET dropoff_latitude = $2, dropoff_longitude = $3, distance_m = $4, duration_ms = $5,
@@ -129,8 +142,11 @@ jitney_platform::statements! {
     BEGIN_HOLD = "-- begin_hold: from now on billing may hold a fare for the booked ride
         UPDATE trip SET hold_pending = true WHERE trip_id = $1 AND state = 'SCHEDULED'";
     /// A booked ride's fare is held.
-    MARK_HELD = "-- mark_held: the trip answers for the hold from now on; beside its next version
-        UPDATE trip SET payment_state = 'HELD', hold_pending = false WHERE trip_id = $1";
+    MARK_HELD = "-- mark_held: the trip answers for the hold from now on; beside its next version. Billing may
+        -- have told by itself meanwhile
+        UPDATE trip SET hold_pending = false,
+            payment_state = CASE payment_version WHEN 0 THEN 'HELD' ELSE payment_state END
+        WHERE trip_id = $1";
     /// Holds of booked rides that have ended.
     PENDING_HOLDS = "-- pending_holds: booked rides that ended before their search began, and for which
         -- a fare may be held all the same; those that ended so long ago that nobody is holding it now

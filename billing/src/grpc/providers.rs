@@ -56,7 +56,7 @@ impl Grpc {
         request: Request<pb::HandleProviderEventRequest>,
     ) -> Result<Response<pb::HandleProviderEventResponse>, Status> {
         let asked = request.into_inner();
-        let now = self.0.clock.now();
+        let now = self.0.platform.clock.now();
         let event = self
             .provider_in_use()?
             .event(&asked.payload, &asked.signature, now)
@@ -80,7 +80,7 @@ impl Grpc {
         let asked = request.into_inner();
         let provider = self.provider_in_use()?;
         let [from, to] = span(asked.from.as_ref(), asked.to.as_ref())?;
-        let to = to.unwrap_or_else(|| self.0.clock.now());
+        let to = to.unwrap_or_else(|| self.0.platform.clock.now());
         let hour_before = to.checked_sub_signed(TimeDelta::hours(1));
         let from = from.or(hour_before).unwrap_or(to);
         let timeout = self.0.config.provider.timeout;

@@ -142,7 +142,7 @@ impl Grpc {
             time_zone: month.zone.name().to_owned(),
             from: Some(time::timestamp(month.from)),
             to: Some(time::timestamp(month.to)),
-            complete: month.to <= self.0.clock.now(),
+            complete: month.to <= self.0.platform.clock.now(),
             rides: sums.rides,
             opening: money(month.opening_minor),
             fares: money(sums.fares_minor),

@@ -12,6 +12,7 @@ use jitney_proto::{
 use tonic::Status;
 
 use crate::{
+    event::payment_state,
     fare::{FareLines, MAX_MINOR},
     hold::{Hold, HoldState, PaymentMethod, Reason},
     idempotency::Key,
@@ -120,6 +121,8 @@ pub(super) fn hold(hold: &Hold) -> pb::Hold {
         expires_at: Some(timestamp(hold.expires_at)),
         refunded: money(hold.refunded, hold.currency),
         payment_method: told_method(hold.payment_method),
+        version: hold.version,
+        payment_state: payment_state(hold).into(),
     }
 }
 

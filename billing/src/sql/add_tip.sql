@@ -27,11 +27,19 @@ judged AS (
 ),
 taken AS (
     UPDATE trip_charge AS charge
-    SET tipped = charge.tipped + $4, tips = charge.tips + 1
+    SET tipped = charge.tipped + $4, tips = charge.tips + 1, version = charge.version + 1
     FROM judged
     WHERE charge.trip_id = judged.trip_id AND charge.state = 'CAPTURED' AND judged.outcome = 'DONE'
         AND charge.tipped + $4 <= $6
     RETURNING charge.*
+),
+-- What the others are told: the row as it is now, in the version it has now.
+announced AS (
+    INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload)
+    SELECT
+        gen_random_uuid(), 'charge', trip_id, 'TIPPED', version,
+        convert_to(row_to_json(taken)::text, 'UTF8')
+    FROM taken
 ),
 told AS (
     INSERT INTO tip (trip_id, seq, currency, amount_minor, made_by, tipped_at)

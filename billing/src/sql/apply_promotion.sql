@@ -33,11 +33,20 @@ counted AS (
 given AS (
     UPDATE trip_charge AS charge
     SET promotion_code = judged.code, promotion_amount_minor = judged.amount_minor,
-        promotion_percent = judged.percent, promotion_cap_minor = judged.cap_minor
+        promotion_percent = judged.percent, promotion_cap_minor = judged.cap_minor,
+        version = charge.version + 1
     FROM judged CROSS JOIN counted
     WHERE charge.trip_id = judged.trip_id AND charge.state = 'HELD'
         AND charge.promotion_code IS NULL
     RETURNING charge.*
+),
+-- What the others are told: the row as it is now, in the version it has now.
+announced AS (
+    INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload)
+    SELECT
+        gen_random_uuid(), 'charge', trip_id, 'PROMOTION_APPLIED', version,
+        convert_to(row_to_json(given)::text, 'UTF8')
+    FROM given
 )
 SELECT
     coalesce(judged.outcome, CASE WHEN given.trip_id IS NULL THEN 'USED_UP' ELSE 'DONE' END)

@@ -37,13 +37,21 @@ exposed AS (
 held AS (
     INSERT INTO trip_charge (
         trip_id, rider_id, quote_id, currency, authorised, state, created_at, expires_at,
-        payment_method
+        payment_method, version
     )
     SELECT
         $3, exposed.rider_id, judged.quote_id, judged.currency, judged.total_minor, 'HELD',
-        judged.at, judged.at + $8::bigint * interval '1 millisecond', $9
+        judged.at, judged.at + $8::bigint * interval '1 millisecond', $9, 1
     FROM judged CROSS JOIN exposed
     RETURNING *
+),
+-- What the others are told: the row as it is now, in the version it has now.
+announced AS (
+    INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload)
+    SELECT
+        gen_random_uuid(), 'charge', trip_id, 'HELD', version,
+        convert_to(row_to_json(held)::text, 'UTF8')
+    FROM held
 ),
 decided AS (
     SELECT

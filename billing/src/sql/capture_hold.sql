@@ -49,10 +49,19 @@ judged AS (
 ),
 taken AS (
     UPDATE trip_charge AS charge
-    SET state = 'CAPTURED', captured = $5, driver_id = $4, closed_at = judged.at
+    SET state = 'CAPTURED', captured = $5, driver_id = $4, closed_at = judged.at,
+        version = charge.version + 1
     FROM judged
     WHERE charge.trip_id = judged.trip_id AND charge.state = 'HELD' AND judged.outcome = 'DONE'
     RETURNING charge.*
+),
+-- What the others are told: the row as it is now, in the version it has now.
+announced AS (
+    INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload)
+    SELECT
+        gen_random_uuid(), 'charge', trip_id, 'CAPTURED', version,
+        convert_to(row_to_json(taken)::text, 'UTF8')
+    FROM taken
 ),
 -- It is no longer an open hold.
 freed AS (

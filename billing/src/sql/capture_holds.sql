@@ -62,10 +62,18 @@ judged AS MATERIALIZED (
 taken AS (
     UPDATE trip_charge AS charge
     SET state = 'CAPTURED', captured = asked.amount, driver_id = asked.driver_id,
-        closed_at = judged.at
+        closed_at = judged.at, version = charge.version + 1
     FROM judged JOIN asked USING (place)
     WHERE charge.trip_id = judged.trip_id AND charge.state = 'HELD' AND judged.outcome = 'DONE'
     RETURNING charge.*
+),
+-- What the others are told: the row as it is now, in the version it has now.
+announced AS (
+    INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload)
+    SELECT
+        gen_random_uuid(), 'charge', trip_id, 'CAPTURED', version,
+        convert_to(row_to_json(taken)::text, 'UTF8')
+    FROM taken
 ),
 told AS (
     INSERT INTO receipt (

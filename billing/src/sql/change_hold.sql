@@ -27,10 +27,19 @@ judged AS (
 changed AS (
     UPDATE trip_charge AS charge
     SET quote_id = $4, authorised = judged.total_minor,
-        upfront_minor = coalesce(charge.upfront_minor, charge.authorised)
+        upfront_minor = coalesce(charge.upfront_minor, charge.authorised),
+        version = charge.version + 1
     FROM judged
     WHERE charge.trip_id = judged.trip_id AND judged.outcome = 'DONE'
     RETURNING charge.*
+),
+-- What the others are told: the row as it is now, in the version it has now.
+announced AS (
+    INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload)
+    SELECT
+        gen_random_uuid(), 'charge', trip_id, 'HOLD_CHANGED', version,
+        convert_to(row_to_json(changed)::text, 'UTF8')
+    FROM changed
 ),
 exposed AS (
     UPDATE rider_exposure AS exposure

@@ -13,11 +13,18 @@ WITH lapsed AS (
 ),
 released AS (
     UPDATE trip_charge AS charge
-    SET state = 'VOIDED', closed_at = clock_timestamp()
+    SET state = 'VOIDED', closed_at = clock_timestamp(), version = charge.version + 1
     FROM lapsed
     WHERE charge.trip_id = lapsed.trip_id AND charge.state = 'HELD'
-    RETURNING charge.rider_id, charge.currency, charge.authorised, charge.promotion_code,
-        charge.payment_method
+    RETURNING charge.*
+),
+-- What the others are told: the row as it is now, in the version it has now.
+announced AS (
+    INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload)
+    SELECT
+        gen_random_uuid(), 'charge', trip_id, 'LAPSED', version,
+        convert_to(row_to_json(released)::text, 'UTF8')
+    FROM released
 ),
 -- A ride that was called off does not use a promotion up.
 returned AS (

@@ -42,11 +42,22 @@ judged AS (
 ),
 taken AS (
     UPDATE trip_charge AS charge
-    SET refunded = charge.refunded + $7, refunds = charge.refunds + 1
+    SET refunded = charge.refunded + $7, refunds = charge.refunds + 1,
+        version = charge.version + 1
     FROM judged
     WHERE charge.trip_id = judged.trip_id AND charge.state = 'CAPTURED' AND judged.outcome = 'DONE'
         AND charge.refunded + $7 <= charge.captured
     RETURNING charge.*
+),
+-- What the others are told: the row as it is now, in the version it has now.
+announced AS (
+    INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload)
+    SELECT
+        gen_random_uuid(), 'charge', trip_id,
+        CASE WHEN refunded < captured THEN 'PARTIALLY_REFUNDED' ELSE 'REFUNDED' END,
+        version,
+        convert_to(row_to_json(taken)::text, 'UTF8')
+    FROM taken
 ),
 lifted AS (
     SELECT taken.rider_id, taken.currency, least(dues.due_minor, $7 - $17::bigint) AS lifted_minor

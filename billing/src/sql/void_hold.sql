@@ -18,10 +18,18 @@ judged AS (
 ),
 released AS (
     UPDATE trip_charge AS charge
-    SET state = 'VOIDED', closed_at = judged.at
+    SET state = 'VOIDED', closed_at = judged.at, version = charge.version + 1
     FROM judged
     WHERE charge.trip_id = judged.trip_id AND charge.state = 'HELD'
     RETURNING charge.*
+),
+-- What the others are told: the row as it is now, in the version it has now.
+announced AS (
+    INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload)
+    SELECT
+        gen_random_uuid(), 'charge', trip_id, 'VOIDED', version,
+        convert_to(row_to_json(released)::text, 'UTF8')
+    FROM released
 ),
 -- A ride that was called off does not use a promotion up.
 returned AS (

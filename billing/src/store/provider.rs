@@ -197,7 +197,7 @@ impl Store {
         time: i32,
         settlement: &Settlement,
     ) -> Result<bool, Error> {
-        let settled: Option<i32> = sqlx::query_scalar(statements::PROVIDER_SETTLE)
+        let settled: Option<(i32, bool)> = sqlx::query_as(statements::PROVIDER_SETTLE)
             .bind(operation.subject)
             .bind(operation.kind.name())
             .bind(operation.seq)
@@ -209,6 +209,9 @@ impl Store {
             .fetch_optional(&self.pool)
             .instrument(span("provider_settle"))
             .await?;
+        if let Some((_, true)) = settled {
+            self.wake.poke();
+        }
         Ok(settled.is_some())
     }
 

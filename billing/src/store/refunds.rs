@@ -64,6 +64,7 @@ impl Store {
                 .await;
             match settled(decided, &hash)? {
                 Settled::Answer(answer) => {
+                    self.wake.poke();
                     let both = answer.hold.zip(answer.refund);
                     return both.ok_or_else(Error::half_an_answer);
                 }

@@ -403,7 +403,7 @@ async fn nobody_waits_for_a_neighbours_lock() {
     assert!(!waits.is_finished());
     locked.unlock().await;
     waits.await.unwrap().unwrap();
-    assert!(sandbox.check().await.balanced);
+    sandbox.assert_sound().await;
 }
 
 #[tokio::test]
@@ -438,7 +438,7 @@ async fn captures_that_are_stuck_leave_the_way_free() {
     for call in stuck {
         call.await.unwrap().unwrap();
     }
-    assert!(sandbox.check().await.balanced);
+    sandbox.assert_sound().await;
 }
 
 #[tokio::test]
@@ -511,7 +511,7 @@ async fn who_has_gone_away_is_left_out_and_breaks_nothing() {
     assert_eq!(sandbox.exposure("anna").await, all[2].total());
     let again = all[2].capture(&all[2].trip);
     sandbox.trips().capture_hold(again).await.unwrap();
-    assert!(sandbox.check().await.balanced);
+    sandbox.assert_sound().await;
 }
 
 /// Another process on the same database.

@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use jitney_billing::Config;
 use jitney_platform::{
     Platform,
+    auth::Role,
     clock::Clock,
     db::DatabaseConfig,
     testing::{TestDatabase, eventually},
@@ -70,6 +71,7 @@ enum Command {
     Authorize,
     Capture,
     Void,
+    Refund,
 }
 
 impl Command {
@@ -86,6 +88,11 @@ impl Command {
                 trips.capture_hold(request).await.map(drop)
             }
             Command::Void => trips.void_hold(held.void(&held.trip)).await.map(drop),
+            Command::Refund => {
+                let mut olga = sandbox.client(Role::Operator, "olga");
+                let request = held.refund(&held.trip, Some(1));
+                olga.refund_trip(request).await.map(drop)
+            }
         }
     }
 }
@@ -100,7 +107,12 @@ async fn callers_who_go_away_anywhere_leave_nothing_open() {
         };
         let sandbox = Sandbox::bounded(config, two).await;
         let mut watcher = sandbox.superuser().await;
-        for command in [Command::Authorize, Command::Capture, Command::Void] {
+        for command in [
+            Command::Authorize,
+            Command::Capture,
+            Command::Void,
+            Command::Refund,
+        ] {
             let mut all = Vec::new();
             // From before the first byte is sent until after the answer is there: at every point at
             // which the call waits, before and after what it waits for has happened.
@@ -112,6 +124,7 @@ async fn callers_who_go_away_anywhere_leave_nothing_open() {
                             trip: Uuid::now_v7().to_string(),
                             quote: sandbox.quote(5_100).await,
                         },
+                        Command::Refund => sandbox.captured(&rider).await,
                         _ => sandbox.held(&rider).await,
                     };
                     let call = command.ask(&sandbox, &rider, &held);
@@ -134,14 +147,17 @@ async fn callers_who_go_away_anywhere_leave_nothing_open() {
                 other.unwrap();
                 let held_minor = match command {
                     Command::Authorize => held.total(),
-                    Command::Capture | Command::Void => 0,
+                    Command::Capture | Command::Void | Command::Refund => 0,
                 };
                 assert_eq!(sandbox.exposure(rider).await, held_minor);
             }
-            let check = sandbox.check().await;
-            assert!(check.balanced, "{check:?}");
+            sandbox.assert_sound().await;
             let captured = sandbox.count("trip_charge WHERE state = 'CAPTURED'").await;
-            assert_eq!(check.entries, captured);
+            let refunds = sandbox.count("trip_charge WHERE refunded = 1").await;
+            assert_eq!(sandbox.check().await.entries, captured + refunds);
+            if let Command::Refund = command {
+                assert_eq!(refunds, all.len() as i64);
+            }
             if let Command::Capture = command {
                 assert_eq!(captured, all.len() as i64);
             }

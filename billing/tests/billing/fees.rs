@@ -123,7 +123,7 @@ async fn every_line_goes_from_the_quote_to_the_receipt() {
     // 20 % of 1459 are 291.8 → 292; the airport's fee is the driver's, who has paid it.
     assert_eq!(minor(&receipt.driver_share), 1_459 - 292 + 250);
     assert_eq!(minor(&receipt.platform_share), 292 + 100);
-    assert!(sandbox.check().await.balanced);
+    sandbox.assert_sound().await;
 }
 
 #[tokio::test]
@@ -226,7 +226,7 @@ async fn a_fee_is_taken_instead_of_the_fare_and_the_rest_released() {
             Code::HoldNotOpen
         );
     }
-    assert!(sandbox.check().await.balanced);
+    sandbox.assert_sound().await;
 }
 
 #[tokio::test]
@@ -244,5 +244,5 @@ async fn a_fee_is_at_most_what_is_held() {
     let captured = sandbox.trips().capture_hold(request).await.unwrap();
     let receipt = captured.into_inner().receipt.unwrap();
     assert_eq!(minor(&receipt.total), held.total());
-    assert!(sandbox.check().await.balanced);
+    sandbox.assert_sound().await;
 }

@@ -23,5 +23,7 @@ mod schema;
 mod soundness;
 mod statements;
 mod support;
+mod telling;
 mod tips;
+mod told;
 mod upgrade;

@@ -329,6 +329,7 @@ async fn random_commands_are_answered_as_by_the_model() {
             let check = sandbox.check().await;
             assert!(check.balanced, "{check:?} {}", so_far());
             assert_eq!(check.entries, entries + model.entries, "{}", so_far());
+            assert_eq!(sandbox.untold().await, [], "{}", so_far());
             let sum: i64 = check
                 .totals
                 .iter()

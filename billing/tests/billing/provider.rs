@@ -26,7 +26,7 @@ use crate::support::{Held, Sandbox, euro, minor};
 
 /// What goes wrong with one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
+pub enum Fault {
     /// The request is lost.
     Before,
     /// The answer is lost.
@@ -40,7 +40,7 @@ enum Fault {
 }
 
 /// The sandbox, with faults where a test wants them.
-struct Faulty {
+pub struct Faulty {
     inner: sandbox::Sandbox,
     /// For the first call of each kind.
     faults: Mutex<HashMap<Kind, Fault>>,
@@ -103,10 +103,10 @@ impl Provider for Faulty {
 }
 
 /// Billing and somebody who tells the provider when asked to.
-struct Bank {
-    sandbox: Sandbox,
+pub struct Bank {
+    pub sandbox: Sandbox,
     provider: Arc<Faulty>,
-    teller: Teller,
+    pub teller: Teller,
 }
 
 fn patience() -> ProviderConfig {
@@ -118,7 +118,7 @@ fn patience() -> ProviderConfig {
 }
 
 impl Bank {
-    async fn new() -> Bank {
+    pub async fn new() -> Bank {
         Bank::with(Config::default(), SandboxConfig::default()).await
     }
 
@@ -141,12 +141,12 @@ impl Bank {
         }
     }
 
-    fn fault(&self, kind: Kind, fault: Fault) {
+    pub fn fault(&self, kind: Kind, fault: Fault) {
         self.provider.faults.lock().unwrap().insert(kind, fault);
     }
 
     /// Rounds until everything is at an end.
-    async fn settle(&self) {
+    pub async fn settle(&self) {
         eventually("every operation is at an end", async || {
             self.teller.round().await.unwrap();
             self.unfinished().await == 0
@@ -232,12 +232,12 @@ impl Bank {
         of.unwrap().state()
     }
 
-    async fn capture(&self, held: &Held) {
+    pub async fn capture(&self, held: &Held) {
         let capture = held.capture(&format!("{}:capture", held.trip));
         self.sandbox.trips().capture_hold(capture).await.unwrap();
     }
 
-    async fn refund(&self, held: &Held, minor_units: i64) {
+    pub async fn refund(&self, held: &Held, minor_units: i64) {
         let refund = held.refund(&Uuid::now_v7().to_string(), Some(minor_units));
         self.sandbox.trips().refund_trip(refund).await.unwrap();
     }

@@ -293,7 +293,7 @@ async fn one_key_for_many_trips_at_once_moves_one() {
             );
         }
         assert_eq!(sandbox.count("journal_entry").await, 1);
-        assert!(sandbox.check().await.balanced);
+        sandbox.assert_sound().await;
     }
 }
 

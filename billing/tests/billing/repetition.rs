@@ -59,7 +59,7 @@ async fn a_ride_is_charged_and_every_step_may_be_repeated() {
     }
     assert_eq!(sandbox.count("journal_entry").await, 1);
     assert_eq!(sandbox.count("posting").await, 4);
-    assert!(sandbox.check().await.balanced);
+    sandbox.assert_sound().await;
 }
 
 #[tokio::test]
@@ -227,7 +227,7 @@ async fn refusals_are_named() {
         ..held.void("v4")
     };
     assert_eq!(refusal(trips.void_hold(no_id).await), Code::InvalidRequest);
-    assert!(sandbox.check().await.balanced);
+    sandbox.assert_sound().await;
 }
 
 #[tokio::test]

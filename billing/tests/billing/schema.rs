@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jitney_billing::{
     Billing, Config, Needs,
-    hold::{HoldState, Outcome, PaymentMethod},
+    hold::{HoldState, Outcome, PaymentMethod, ProviderState},
     ledger::{Account, EntryKind},
     payout::PayoutState,
     provider, statements,
@@ -60,6 +60,10 @@ async fn lists_in_the_schema_are_the_lists_in_the_code() {
         sorted(HoldState::ALL.into_iter().map(HoldState::name))
     );
     assert_eq!(
+        allowed(&sandbox, "trip_charge_provider_state_is_known").await,
+        sorted(ProviderState::ALL.into_iter().map(ProviderState::name))
+    );
+    assert_eq!(
         allowed(&sandbox, "posting_account_is_known").await,
         sorted(Account::ALL.iter().map(|account| account.name()))
     );
@@ -113,6 +117,22 @@ async fn lists_in_the_schema_are_the_lists_in_the_code() {
                 .map(Outcome::name)
         )
     );
+}
+
+#[test]
+fn the_outbox_is_the_platforms() {
+    let bare = |text: &str| {
+        let lines = text.lines().map(str::trim);
+        lines
+            .filter(|line| !line.starts_with("--"))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    let migration = bare(include_str!("../../migrations/0011_outbox.sql"));
+    let tables = bare(jitney_platform::outbox::TABLES);
+    // The lease came with the providers.
+    let (tables, _) = tables.split_once("CREATE TABLE lease").unwrap();
+    assert!(migration.contains(tables.trim()), "{migration}");
 }
 
 #[tokio::test]

@@ -229,6 +229,7 @@ async fn history_cannot_be_rewritten_by_the_service() {
         "provider_operation",
         "provider_since",
         "provider_account",
+        "outbox_cursor",
     ] {
         let statement = format!("DELETE FROM {table}");
         let refused = sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
@@ -236,6 +237,11 @@ async fn history_cannot_be_rewritten_by_the_service() {
             .await;
         assert!(refused.is_err(), "{table}");
     }
+    // What was told may be forgotten, and is never told otherwise.
+    let refused = sqlx::raw_sql("UPDATE outbox SET type = 'REFUNDED'")
+        .execute(sandbox.pool())
+        .await;
+    assert!(refused.is_err());
     assert!(sandbox.check().await.balanced);
 }
 

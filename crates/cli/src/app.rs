@@ -131,6 +131,8 @@ impl App {
                 Ok(address)
             };
 
+        // Who tells others what they were not asked: it is given the way to them once they are built.
+        let mut teller = None;
         let billing = match billing_listener {
             Some(listener) => {
                 let needs = jitney_billing::Needs {
@@ -141,6 +143,7 @@ impl App {
                     .context("billing cannot start")?;
                 let service = GrpcService::guard(BILLING, billing.routes(), &platform);
                 addresses.billing = Some(port(listener, &service)?);
+                teller = Some(billing);
                 service.channel()
             }
             None => remote("services.billing", &config.services.billing)?,
@@ -192,6 +195,10 @@ impl App {
             }
             None => remote("services.trips", &config.services.trips)?,
         };
+
+        if let Some(billing) = teller {
+            billing.tell(trips.clone());
+        }
 
         let gateway = match gateway_listener {
             Some(listener) => {

@@ -208,6 +208,7 @@ fake! { TripsService {
     raise_sos(trips::RaiseSosRequest) -> trips::RaiseSosResponse;
     list_sos(trips::ListSosRequest) -> trips::ListSosResponse;
     acknowledge_sos(trips::AcknowledgeSosRequest) -> trips::AcknowledgeSosResponse;
+    apply_billing_event(trips::ApplyBillingEventRequest) -> trips::ApplyBillingEventResponse;
 }
 
 /// A stream that counts as open until it is dropped.

@@ -22,6 +22,7 @@ mod bookings;
 mod change;
 mod claims;
 pub mod fares;
+pub mod inbox;
 pub mod keys;
 pub mod list;
 pub mod quotes;
@@ -224,7 +225,8 @@ impl Store {
             .collect()
     }
 
-    /// Records what billing answered; whether that is news.
+    /// Records what billing answered, and in which version of the payment, if it said so; whether that is
+    /// news.
     ///
     /// # Errors
     /// The database's failures.
@@ -232,10 +234,12 @@ impl Store {
         &self,
         trip_id: TripId,
         payment: PaymentState,
+        payment_version: i64,
     ) -> Result<bool, Error> {
         let result = sqlx::query(statements::SET_PAYMENT_STATE)
             .bind(trip_id.0)
             .bind(payment.name())
+            .bind(payment_version)
             .execute(&self.pool)
             .await?;
         Ok(result.rows_affected() > 0)

@@ -11,6 +11,7 @@ mod finish;
 mod lists;
 mod offers;
 mod payment;
+mod payment_events;
 mod pins;
 mod races;
 mod recovery;

@@ -37,6 +37,7 @@ struct State {
     loses_captures: u32,
     quotes_live: Option<Duration>,
     asked: Option<QuoteFareRequest>,
+    said: (i64, PaymentState),
 }
 
 struct Held {
@@ -59,7 +60,11 @@ fn moment_of(pickup_at: Option<&prost_types::Timestamp>) -> DateTime<Utc> {
     named.map_or(now, |at| at.max(now))
 }
 
-fn hold(trip_id: &str, state: HoldState) -> Option<Hold> {
+fn hold(
+    trip_id: &str,
+    state: HoldState,
+    (version, payment_state): (i64, PaymentState),
+) -> Option<Hold> {
     let captured = if state == HoldState::Captured { 890 } else { 0 };
     Some(Hold {
         trip_id: trip_id.to_owned(),
@@ -69,6 +74,8 @@ fn hold(trip_id: &str, state: HoldState) -> Option<Hold> {
         expires_at: None,
         refunded: euros(0),
         payment_method: 1,
+        version,
+        payment_state: payment_state.into(),
     })
 }
 
@@ -119,6 +126,11 @@ impl FakeBilling {
     /// How many calls came while it was away.
     pub fn turned_away(&self) -> u32 {
         self.lock().turned_away
+    }
+
+    /// Says from now on that captures and releases made this version of the payment, and where it stands.
+    pub fn say(&self, version: i64, payment: PaymentState) {
+        self.lock().said = (version, payment);
     }
 
     /// Makes the next holds, and loses the answers.
@@ -280,7 +292,7 @@ played! { {
         if held.quote_id != request.quote_id {
             return Err(Code::IdempotencyKeyReused.status("another quote under the same key"));
         }
-        let hold = hold(&request.trip_id, held.state);
+        let hold = hold(&request.trip_id, held.state, Default::default());
         if state.loses_hold_answers > 0 {
             state.loses_hold_answers -= 1;
             return Err(Code::Unavailable.status("the answer is lost"));
@@ -311,7 +323,7 @@ played! { {
             HoldState::Captured => {}
             _ => return Err(Code::HoldNotOpen.status("the hold was released")),
         }
-        let hold = hold(&request.trip_id, HoldState::Captured);
+        let hold = hold(&request.trip_id, HoldState::Captured, state.said);
         Ok(Response::new(CaptureHoldResponse {
             hold,
             receipt: None,
@@ -333,7 +345,7 @@ played! { {
         }
         held.quote_id = request.quote_id;
         Ok(Response::new(ChangeHoldResponse {
-            hold: hold(&request.trip_id, HoldState::Held),
+            hold: hold(&request.trip_id, HoldState::Held, Default::default()),
         }))
     }
 
@@ -355,7 +367,7 @@ played! { {
         }
         held.state = HoldState::Voided;
         Ok(Response::new(VoidHoldResponse {
-            hold: hold(&request.trip_id, HoldState::Voided),
+            hold: hold(&request.trip_id, HoldState::Voided, state.said),
         }))
     }
 }

@@ -192,6 +192,11 @@ impl City {
         self.client(Role::Operator, "olga")
     }
 
+    /// Billing as it tells what happened to the money.
+    pub fn billing_tells(&self) -> Client {
+        self.client(Role::Service, "billing")
+    }
+
     /// A quote for the usual ride.
     pub async fn quote(&self, rider: &str) -> TripQuote {
         let answer = self

@@ -176,6 +176,15 @@ impl Till {
 
         let options = server.options().options([("search_path", "billing")]);
         let mut owner = PgConnection::connect_with(&options).await?;
+        // There is nobody to tell what happens here. As if another process told them.
+        sqlx::query(
+            "INSERT INTO lease (name, holder, expires_at)
+             VALUES ('outbox-trips', gen_random_uuid(), now() + interval '1 day')
+             ON CONFLICT (name) DO UPDATE
+                 SET holder = excluded.holder, expires_at = excluded.expires_at",
+        )
+        .execute(&mut owner)
+        .await?;
         let price = price(&mut owner, &one_by_one).await?;
         let script = server.script("capture.sql", &script_of(&price))?;
         let quotes = quotes(&mut owner, price.quote).await?;
@@ -284,7 +293,7 @@ impl Till {
              GROUP BY rider_id, currency
              ON CONFLICT (rider_id, currency) DO UPDATE SET held_minor = excluded.held_minor;
              ANALYZE trip_charge, rider_exposure, receipt, journal_entry, posting,
-                 account_balance, idempotency",
+                 account_balance, idempotency, outbox",
             trip = trip_of("n::text"),
             start = range.start,
             last = range.end - 1,
