@@ -96,6 +96,7 @@ impl News {
                 seats: event.seats.max(1),
                 shares: catalogue.shares(&event.product),
                 boarded_at: (leg == Leg::ToDropoff).then_some(since),
+                stops_left: event.stops_left,
             };
             Ok(What::Riding {
                 driver,
@@ -111,7 +112,7 @@ impl News {
             TripEventKind::OfferDeclined => offer_over(event, OfferEnd::Declined)?,
             TripEventKind::OfferEnded => offer_over(event, OfferEnd::Expired)?,
             TripEventKind::Assigned | TripEventKind::DriverArrived => riding(Leg::ToPickup)?,
-            TripEventKind::Started => riding(Leg::ToDropoff)?,
+            TripEventKind::Started | TripEventKind::ArrivedAtStop => riding(Leg::ToDropoff)?,
             TripEventKind::DestinationChanged => match event.state() {
                 TripState::Assigned | TripState::DriverArrived => riding(Leg::ToPickup)?,
                 TripState::InProgress => riding(Leg::ToDropoff)?,
@@ -130,7 +131,6 @@ impl News {
             TripEventKind::Unspecified
             | TripEventKind::Created
             | TripEventKind::Released
-            | TripEventKind::ArrivedAtStop
             | TripEventKind::Offered => What::Nothing,
         };
         Ok(Self {

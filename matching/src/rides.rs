@@ -49,6 +49,8 @@ pub struct Party {
     pub shares: bool,
     /// When they got in.
     pub boarded_at: Option<DateTime<Utc>>,
+    /// Stops between pick-up and drop-off that are still to be made.
+    pub stops_left: u32,
 }
 
 impl Default for Party {
@@ -58,6 +60,7 @@ impl Default for Party {
             seats: 1,
             shares: false,
             boarded_at: None,
+            stops_left: 0,
         }
     }
 }

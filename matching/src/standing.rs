@@ -65,10 +65,13 @@ impl Standing {
         self.on_shift && self.hold.is_none() && self.rides.is_empty()
     }
 
-    /// The one ride of a driver who might be offered another beside it.
+    /// The one ride of a driver who might be offered another beside it. It leads straight to its end: how
+    /// long the stops of another take nobody knows.
     pub fn only_ride(&self) -> Option<&Live> {
         let may = self.on_shift && self.hold.is_none() && self.rides.second().is_none();
-        self.rides.first().filter(|_| may)
+        self.rides
+            .first()
+            .filter(|live| may && live.party.stops_left == 0)
     }
 
     /// The rides.
@@ -260,6 +263,18 @@ mod tests {
         let shared = held.ride(live(2, 5, Leg::ToPickup), beside(1, true)).0;
         assert_eq!(shared.state(), DriverState::OnTrip);
         assert!(shared.only_ride().is_none() && !shared.is_idle());
+    }
+
+    #[test]
+    fn a_ride_with_stops_ahead_comes_alone() {
+        let mut live = live(1, 0, Leg::ToDropoff);
+        live.party.stops_left = 1;
+        let stopping = idle().ride(live, None).0;
+        assert_eq!(stopping.only_ride(), None);
+        assert_eq!(stopping.hold_for(offer(2), Some(trip(1))), None);
+        live.party.stops_left = 0;
+        let straight = stopping.ride(live, None).0;
+        assert!(straight.hold_for(offer(2), Some(trip(1))).is_some());
     }
 
     #[test]

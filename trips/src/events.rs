@@ -15,6 +15,7 @@ pub const AGGREGATE: &str = "trip";
 /// The event of a change; an assignment may have come `beside` another trip of the driver's.
 pub fn event(event_id: EventId, change: &Change, beside: Option<Beside>) -> TripEvent {
     let trip = &change.trip;
+    let stops_left = trip.stops.iter().filter(|stop| stop.arrived_at.is_none());
     TripEvent {
         event_id: event_id.into(),
         trip_id: trip.trip_id.into(),
@@ -44,6 +45,7 @@ pub fn event(event_id: EventId, change: &Change, beside: Option<Beside>) -> Trip
         shared: beside.is_some_and(|beside| beside.shared),
         fee: trip.fee.wire().into(),
         fare_quote_id: trip.price_quote_id.clone().unwrap_or_default(),
+        stops_left: u32::try_from(stops_left.count()).unwrap_or(u32::MAX),
     }
 }
 

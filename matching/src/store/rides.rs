@@ -238,12 +238,13 @@ async fn save_first(
         .bind(column(rides, |live| Some(seats(live))))
         .bind(column(rides, |live| Some(live.party.shares)))
         .bind(column(rides, |live| live.party.boarded_at))
+        .bind(column(rides, |live| Some(stops_left(live))))
         .execute(connection)
         .await?;
     Ok(())
 }
 
-/// A ride, as `$2` to `$11`.
+/// A ride, as `$2` to `$12`.
 fn bind<'q>(
     query: Query<'q, sqlx::Postgres, PgArguments>,
     live: &Live,
@@ -260,10 +261,15 @@ fn bind<'q>(
         .bind(seats(live))
         .bind(live.party.shares)
         .bind(live.party.boarded_at)
+        .bind(stops_left(live))
 }
 
 fn dropoff(live: &Live) -> Option<LatLon> {
     live.party.places.and_then(|places| places.dropoff)
+}
+
+fn stops_left(live: &Live) -> i32 {
+    i32::try_from(live.party.stops_left).unwrap_or(i32::MAX)
 }
 
 fn seats(live: &Live) -> i32 {

@@ -98,6 +98,7 @@ fn read_live(row: &PgRow, prefix: &str) -> Result<Option<Live>, sqlx::Error> {
     let dropoff = place("dropoff")?;
     let places = place("pickup")?.map(|pickup| Places { pickup, dropoff });
     let seats: Option<i32> = row.try_get(named("seats").as_str())?;
+    let stops_left: Option<i32> = row.try_get(named("stops_left").as_str())?;
     let shares: Option<bool> = row.try_get(named("shares").as_str())?;
     Ok(Some(Live {
         ride: Ride {
@@ -112,6 +113,9 @@ fn read_live(row: &PgRow, prefix: &str) -> Result<Option<Live>, sqlx::Error> {
                 .unwrap_or(1),
             shares: shares.unwrap_or(false),
             boarded_at: row.try_get(named("boarded_at").as_str())?,
+            stops_left: stops_left
+                .and_then(|stops| u32::try_from(stops).ok())
+                .unwrap_or(0),
         },
     }))
 }

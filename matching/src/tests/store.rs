@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use jitney_platform::testing::TestDatabase;
 use jitney_proto::{
     matching::v1::{self as wire, DriverState},
-    trips::v1::TripEventKind,
+    trips::v1::{TripEvent, TripEventKind},
 };
 use jitney_roads::LatLon;
 use sqlx::PgPool;
@@ -177,6 +177,39 @@ async fn events_told_together_are_as_told_one_by_one() {
     assert_eq!(town.state("carla").await, DriverState::OnTrip);
     assert_eq!(town.state("dora").await, DriverState::OnTrip);
     assert_eq!(town.state("anna").await, DriverState::Idle);
+}
+
+#[tokio::test]
+async fn the_stops_that_are_left_are_counted_down() {
+    let town = Town::new().await;
+    let pool = town.pool().await;
+    let _anna = town.driver_at("anna", 1, 0).await;
+    let left = async || {
+        sqlx::query_scalar::<_, i32>("SELECT stops_left FROM driver WHERE driver_id = 'anna'")
+            .fetch_one(&pool)
+            .await
+            .unwrap()
+    };
+    let kinds = [
+        (3, TripEventKind::Assigned, 2),
+        (4, TripEventKind::Started, 2),
+        (5, TripEventKind::ArrivedAtStop, 1),
+        (6, TripEventKind::ArrivedAtStop, 0),
+    ];
+    for (version, kind, stops_left) in kinds {
+        let event = town.event(1, version, kind, "anna");
+        assert!(
+            town.tell(TripEvent {
+                stops_left,
+                ..event
+            })
+            .await
+        );
+        assert_eq!(left().await, i32::try_from(stops_left).unwrap());
+    }
+    assert_eq!(town.state("anna").await, DriverState::OnTrip);
+    let town = town.restart(false).await;
+    assert_eq!(town.state("anna").await, DriverState::OnTrip);
 }
 
 #[tokio::test]

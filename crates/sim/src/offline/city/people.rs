@@ -320,6 +320,7 @@ impl City<'_> {
                 seats: 1,
                 shares: self.ground.catalogue.shares(self.product.as_str()),
                 boarded_at: (leg == Leg::ToDropoff).then(|| self.now()),
+                stops_left: 0,
             },
         };
         let what = What::Riding {
