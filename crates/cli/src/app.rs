@@ -121,6 +121,7 @@ impl App {
             shutdown: parts.shutdown,
             tasks: TaskTracker::new(),
         };
+        platform.keys.watch(&platform.tasks, &platform.shutdown);
         let mut port =
             |listener: TcpListener, service: &GrpcService| -> anyhow::Result<SocketAddr> {
                 let address = listener.local_addr()?;

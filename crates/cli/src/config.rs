@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context;
-use jitney_platform::{db::DatabaseConfig, telemetry::TelemetryConfig};
+use jitney_platform::{auth::AuthConfig, db::DatabaseConfig, telemetry::TelemetryConfig};
 use serde::{Deserialize, Serialize};
 
 /// The file that is read when none is named.
@@ -37,6 +37,8 @@ pub struct Config {
     pub listen: Listen,
     /// Where the other services are, for a service that runs on its own.
     pub services: Services,
+    /// Whose tokens are taken.
+    pub auth: AuthConfig,
     /// Connections and their time limits.
     pub database: DatabaseConfig,
     /// Traces and logs.
@@ -62,6 +64,7 @@ impl Default for Config {
             map: MapConfig::default(),
             listen: Listen::default(),
             services: Services::default(),
+            auth: AuthConfig::default(),
             database: DatabaseConfig::default(),
             telemetry: TelemetryConfig::default(),
             matching: jitney_matching::Config::default(),

@@ -41,7 +41,8 @@ impl Program {
     /// As [`App::build`]; also a map that cannot be read and a PostgreSQL that cannot be started.
     pub async fn start(config: &Config, which: Which) -> anyhow::Result<Self> {
         config.make_data_dir()?;
-        let keys = Arc::new(TokenKeys::load_or_create(&config.key_folder())?);
+        let keys = TokenKeys::load_or_create(&config.key_folder())?;
+        let keys = Arc::new(keys.trusting(&config.auth)?);
         let clock = Clock::system();
         let shutdown = CancellationToken::new();
         // The map and the database need nothing of each other.
