@@ -5,6 +5,8 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use crate::login;
+
 /// The gateway's configuration.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -34,6 +36,17 @@ pub struct Config {
     pub requests_per_second: u32,
     /// Requests one caller may make at once, before the rate counts.
     pub requests_burst: u32,
+    /// Requests a second that may come from one address over a longer time, whoever makes them; 0 sets
+    /// no limit. Above: 429. Many phones may share an address.
+    pub address_requests_per_second: u32,
+    /// Requests that may come from one address at once, before the rate counts.
+    pub address_requests_burst: u32,
+    /// Logins, and requests without a good token, that may come from one address in a minute; 0 sets no
+    /// limit. Above: 429.
+    pub address_refusals_per_minute: u32,
+    /// The proxies before the gateway, as addresses or networks (`10.0.0.0/8`). What they say in
+    /// `X-Forwarded-For` is believed; what anybody else says there is not.
+    pub trusted_proxies: Vec<String>,
     /// What `Retry-After` says when the gateway is full.
     #[serde(with = "humantime_serde")]
     pub retry_after: Duration,
@@ -61,6 +74,8 @@ pub struct Config {
     /// Web origins whose pages may call, for example `https://app.example.org`; `*` lets all. The
     /// token is never sent by a browser on its own, so `*` gives no page anybody's rights.
     pub cors_origins: Vec<String>,
+    /// The login for development. In production it is not served.
+    pub login: login::Config,
 }
 
 impl Default for Config {
@@ -77,6 +92,10 @@ impl Default for Config {
             streams_per_caller_max: 8,
             requests_per_second: 50,
             requests_burst: 100,
+            address_requests_per_second: 500,
+            address_requests_burst: 1000,
+            address_refusals_per_minute: 120,
+            trusted_proxies: Vec::new(),
             retry_after: Duration::from_secs(1),
             heartbeat: Duration::from_secs(15),
             stream_idle_max: Duration::from_secs(15 * 60),
@@ -86,6 +105,7 @@ impl Default for Config {
             stream_queue: 32,
             drain_max: Duration::from_secs(10),
             cors_origins: vec!["*".to_owned()],
+            login: login::Config::default(),
         }
     }
 }
@@ -131,7 +151,11 @@ impl Config {
             self.requests_per_second == 0 || self.requests_burst > 0,
             "gateway.requests_burst is zero"
         );
-        Ok(())
+        ensure!(
+            self.address_requests_per_second == 0 || self.address_requests_burst > 0,
+            "gateway.address_requests_burst is zero"
+        );
+        self.login.check()
     }
 }
 

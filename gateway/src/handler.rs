@@ -1,6 +1,6 @@
 //! The way of a request through the gateway.
 
-use std::{sync::Arc, time::Instant};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use anyhow::{Result, ensure};
 use axum::{
@@ -33,12 +33,14 @@ use tower_http::{
 use uuid::Uuid;
 
 use crate::{
+    address::{Peer, Proxies},
     auth::{Bearer, Gate},
     config::Config,
     document,
     health::Readiness,
     limit::{self, Limits},
-    problem::Problem,
+    login::{self, Login},
+    problem::{Form, Problem},
     route::{Binding, Body as BodyRule, Found, Routes, Shape},
     socket, stream,
     template::Path,
@@ -47,7 +49,17 @@ use crate::{
 };
 
 /// Paths that are no rpc's.
-pub const OWN_PATHS: &[&str] = &["/", "/v1", "/healthz", "/readyz"];
+pub const OWN_PATHS: &[&str] = &[
+    "/",
+    "/v1",
+    "/healthz",
+    "/readyz",
+    "/.well-known/jwks.json",
+    login::routes::PATHS[0],
+    login::routes::PATHS[1],
+    login::routes::PATHS[2],
+    login::routes::PATHS[3],
+];
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -62,6 +74,9 @@ pub struct Handler {
     pub upstream: Arc<Upstream>,
     pub readiness: Readiness,
     pub index: Value,
+    pub keys: Value,
+    pub login: Option<Arc<Login>>,
+    pub proxies: Proxies,
     pub cors: CorsLayer,
     pub shutdown: CancellationToken,
     pub tasks: TaskTracker,
@@ -70,7 +85,9 @@ pub struct Handler {
 /// The gateway's own paths, every rpc's, and what stands around all of them.
 pub fn router(handler: Arc<Handler>) -> Router {
     let cors = handler.cors.clone();
+    let login = handler.login.as_ref().map(login::routes::routes);
     Router::new()
+        .merge(login.unwrap_or_default())
         .route("/", get(index))
         .route("/v1", get(index))
         .route(
@@ -78,6 +95,7 @@ pub fn router(handler: Arc<Handler>) -> Router {
             get(async || Json(serde_json::json!({"live": true}))),
         )
         .route("/readyz", get(ready))
+        .route("/.well-known/jwks.json", get(keys))
         .method_not_allowed_fallback(own_path)
         .fallback(rpc)
         .with_state(handler.clone())
@@ -143,6 +161,11 @@ async fn index(State(handler): State<Arc<Handler>>) -> Json<Value> {
     Json(handler.index.clone())
 }
 
+async fn keys(State(handler): State<Arc<Handler>>) -> impl IntoResponse {
+    let kept = [(CACHE_CONTROL, "public, max-age=300")];
+    (kept, Json(handler.keys.clone()))
+}
+
 async fn ready(State(handler): State<Arc<Handler>>) -> impl IntoResponse {
     let (status, report) = handler
         .readiness
@@ -152,7 +175,12 @@ async fn ready(State(handler): State<Arc<Handler>>) -> impl IntoResponse {
 }
 
 async fn own_path(request: HttpRequest) -> Problem {
-    Problem::wrong_method(request.method(), &[Method::GET, Method::HEAD])
+    let served: &[Method] = match login::routes::PATHS.contains(&request.uri().path()) {
+        true => &[Method::POST],
+        false => &[Method::GET, Method::HEAD],
+    };
+    let form = Form::accepted(request.headers());
+    Problem::wrong_method(request.method(), served).written(form)
 }
 
 /// What is the same for every request: its id, the size of its head, a line in the log.
@@ -165,13 +193,14 @@ async fn around(
     let id = request_id(request.headers());
     request.headers_mut().insert(REQUEST_ID, id.clone());
     let method = request.method().clone();
+    let form = Form::accepted(request.headers());
     let mut response = match limit::check_head(
         request.uri(),
         request.headers(),
         handler.config.head_bytes_max,
     ) {
         Ok(()) => next.run(request).await,
-        Err(problem) => problem.into_response(),
+        Err(problem) => problem.written(form).into_response(),
     };
     response.headers_mut().insert(REQUEST_ID, id.clone());
     let status = response.status();
@@ -201,16 +230,27 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
 
 async fn rpc(State(handler): State<Arc<Handler>>, request: HttpRequest) -> Response<Body> {
     let (mut parts, body) = request.into_parts();
+    let form = Form::accepted(&parts.headers);
     let answer = handler.answer(&mut parts, body).await;
-    answer.unwrap_or_else(IntoResponse::into_response)
+    answer.unwrap_or_else(|problem| problem.written(form).into_response())
 }
 
 impl Handler {
+    /// Where a request comes from; not known where a server of somebody else's serves the router.
+    pub fn origin(&self, parts: &request::Parts) -> Option<IpAddr> {
+        let peer = parts.extensions.get::<Peer>()?;
+        Some(self.proxies.origin(*peer, &parts.headers))
+    }
+
     async fn answer(
         &self,
         parts: &mut request::Parts,
         body: Body,
     ) -> Result<Response<Body>, Problem> {
+        let origin = self.origin(parts);
+        if let Some(origin) = origin {
+            self.limits.address(origin)?;
+        }
         let uri = parts.uri.clone();
         let path = Path::cut(uri.path());
         let binding = match self.routes.find(&parts.method, &path) {
@@ -221,7 +261,15 @@ impl Handler {
             Found::Nothing => return Err(Problem::no_route(uri.path())),
         };
         telemetry::name_route(&parts.method, &binding.template.to_string());
-        let bearer = self.gate.admit(binding.rpc.path.as_str(), &parts.headers)?;
+        let admitted = self.gate.admit(binding.rpc.path.as_str(), &parts.headers);
+        let bearer = match (admitted, origin) {
+            (Err(refused), Some(origin)) if refused.code() == tonic::Code::Unauthenticated => {
+                // Whoever tries tokens is told so for a while, and then to wait.
+                self.limits.guess(origin)?;
+                return Err(refused.into());
+            }
+            (admitted, _) => admitted?,
+        };
         self.limits.request(&bearer.caller)?;
         match binding.rpc.shape {
             Shape::Unary => {

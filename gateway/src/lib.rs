@@ -20,11 +20,14 @@ use axum::Router;
 use jitney_platform::{Platform, auth::AccessRules, client::Channel};
 use tokio::net::TcpListener;
 
+pub mod address;
 pub mod auth;
 pub mod config;
 pub mod document;
 pub mod limit;
+pub mod login;
 pub mod problem;
+pub mod rate;
 pub mod route;
 pub mod socket;
 pub mod stream;
@@ -60,6 +63,8 @@ pub struct Needs {
     pub trips: Channel,
     /// Serves `jitney.billing.v1`.
     pub billing: Channel,
+    /// The login for development; `None` in production, where tokens come from elsewhere.
+    pub login: Option<Arc<login::Login>>,
 }
 
 /// The gateway, ready to serve. Cloning it gives the same gateway.
@@ -78,6 +83,7 @@ impl Gateway {
             matching,
             trips,
             billing,
+            login,
         } = needs;
         let pool = jitney_proto::descriptor_pool();
         let routes = Routes::from_descriptors(&pool)?;
@@ -109,6 +115,10 @@ impl Gateway {
             index: health::index(&routes, &gate),
             readiness: Readiness::of(upstream.clone()),
             limits: Limits::new(&config, platform.clock.clone()),
+            keys: platform.keys.public_set(),
+            login,
+            proxies: address::Proxies::read(&config.trusted_proxies)
+                .context("gateway.trusted_proxies")?,
             cors: handler::cors(&config).context("gateway.cors_origins")?,
             config: Arc::new(config),
             routes,

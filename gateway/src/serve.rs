@@ -30,7 +30,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::config::{Config, HEAD_BUFFER_BYTES};
+use crate::{
+    address::Peer,
+    config::{Config, HEAD_BUFFER_BYTES},
+};
 
 /// How often a silent HTTP/2 connection is asked whether it is still there, and how long it may take.
 const HTTP2_PING: Duration = Duration::from_secs(20);
@@ -51,10 +54,10 @@ pub async fn serve(
             () = shutdown.cancelled() => break,
             place = places.clone().acquire_owned() => place?,
         };
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             () = shutdown.cancelled() => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     sleep(ACCEPT_PAUSE).await;
@@ -64,7 +67,7 @@ pub async fn serve(
         };
         let (router, config, watcher) = (router.clone(), config.clone(), graceful.watcher());
         tokio::spawn(async move {
-            connection(stream, router, &config, watcher).await;
+            connection(stream, Peer(peer), router, &config, watcher).await;
             drop(place);
         });
     }
@@ -78,14 +81,21 @@ pub async fn serve(
     Ok(())
 }
 
-async fn connection(stream: TcpStream, router: Router, config: &Config, watcher: Watcher) {
+async fn connection(
+    stream: TcpStream,
+    peer: Peer,
+    router: Router,
+    config: &Config,
+    watcher: Watcher,
+) {
     // Events are small and want to leave at once; where that cannot be set they leave later.
     let _ = stream.set_nodelay(true);
     let asked = Arc::new(AtomicBool::new(false));
     let service = {
         let asked = asked.clone();
-        router.map_request(move |request: Request<Incoming>| {
+        router.map_request(move |mut request: Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
+            request.extensions_mut().insert(peer);
             request
         })
     };

@@ -1,11 +1,18 @@
 //! Puts the services together: the one place that knows them all. `Config → App::build → run` serves
 //! `jitney serve` and the tests alike.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context;
 use jitney_billing::Billing;
-use jitney_gateway::Gateway;
+use jitney_gateway::{
+    Gateway,
+    login::{self, Login},
+};
 use jitney_matching::Matching;
 use jitney_platform::{
     Platform,
@@ -20,7 +27,7 @@ use jitney_trips::Trips;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::Config;
+use crate::{Config, config::Mode};
 
 /// The proto services' full names, as clients call them.
 const MATCHING: &str = "jitney.matching.v1.MatchingService";
@@ -69,6 +76,8 @@ pub struct Parts {
     pub database: Database,
     /// The road map; only matching needs it.
     pub roads: Option<Arc<RoadNetwork>>,
+    /// Where the development login keeps its sessions; without it they end with the process.
+    pub sessions: Option<PathBuf>,
     /// Cancelled to stop the program.
     pub shutdown: CancellationToken,
 }
@@ -198,6 +207,7 @@ impl App {
             Some(listener) => {
                 addresses.gateway = Some(listener.local_addr()?);
                 let needs = jitney_gateway::Needs {
+                    login: login(config, &platform, parts.sessions.as_deref())?,
                     platform: platform.clone(),
                     matching,
                     trips,
@@ -260,6 +270,25 @@ async fn bind(which: Which, one: Which, address: &str) -> anyhow::Result<Option<
     }
     let what = format!("listen.{}", format!("{one:?}").to_lowercase());
     serve::bind(address, &what).await.map(Some)
+}
+
+/// The login, where there is one.
+fn login(
+    config: &Config,
+    platform: &Platform,
+    sessions: Option<&Path>,
+) -> anyhow::Result<Option<Arc<Login>>> {
+    if config.mode == Mode::Production {
+        return Ok(None);
+    }
+    let login = Login::open(
+        config.gateway.login.clone(),
+        platform.keys.clone(),
+        platform.clock.clone(),
+        sessions,
+        login::to_log(),
+    );
+    Ok(Some(Arc::new(login.context("the development login")?)))
 }
 
 fn remote(key: &str, uri: &str) -> anyhow::Result<Channel> {

@@ -18,6 +18,8 @@ const DEFAULT_FILE: &str = "jitney.toml";
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// What this is for. Production refuses to start with settings that are unsafe there.
+    pub mode: Mode,
     /// Where Jitney keeps what is its own: the development key, the embedded database, imported maps.
     pub data_dir: PathBuf,
     /// A PostgreSQL-compatible database. Absent: a private PostgreSQL is started in the data folder.
@@ -56,6 +58,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            mode: Mode::default(),
             data_dir: PathBuf::from(".jitney"),
             database_url: None,
             postgres_binaries: None,
@@ -73,6 +76,17 @@ impl Default for Config {
             gateway: jitney_gateway::Config::default(),
         }
     }
+}
+
+/// What a program is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// One machine and people who know each other: there is a login whose codes are in the log.
+    #[default]
+    Development,
+    /// A city.
+    Production,
 }
 
 /// The road map.
@@ -167,6 +181,11 @@ impl Config {
             config.database_url = Some(url.into());
         }
         Ok(config)
+    }
+
+    /// Where the sessions of the development login are kept.
+    pub fn sessions_file(&self) -> PathBuf {
+        self.data_dir.join("sessions.jsonl")
     }
 
     /// Where the development key is kept.

@@ -70,6 +70,7 @@ impl Program {
             keys: keys.clone(),
             database,
             roads: roads.clone(),
+            sessions: Some(config.sessions_file()),
             shutdown: shutdown.clone(),
         };
         let app = App::build(config, which, parts).await?;

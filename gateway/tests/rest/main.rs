@@ -3,6 +3,7 @@
 
 mod backend;
 mod limits;
+mod login;
 mod refusals;
 mod sandbox;
 mod sockets;
