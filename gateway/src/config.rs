@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::login;
+use crate::{login, transcode::Unknown};
 
 /// The gateway's configuration.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -17,6 +17,8 @@ pub struct Config {
     /// How long the head of a request, and then its body, may take to arrive. Then: 408.
     #[serde(with = "humantime_serde")]
     pub arrival_timeout: Duration,
+    /// What to do with JSON fields and query parameters that nobody declared: `refuse` or `ignore`.
+    pub unknown_fields: Unknown,
     /// The largest request body, bytes. Above: 413.
     pub body_bytes_max: usize,
     /// The largest request head (URL and headers), bytes, at most 65,536. Above: 431.
@@ -83,6 +85,7 @@ impl Default for Config {
         Config {
             call_timeout: Duration::from_secs(10),
             arrival_timeout: Duration::from_secs(10),
+            unknown_fields: Unknown::Refuse,
             body_bytes_max: 1 << 20,
             head_bytes_max: 16 << 10,
             answer_bytes_max: 16 << 20,

@@ -296,7 +296,7 @@ impl Handler {
                 };
                 Ok(stream::respond(messages, watch))
             }
-            Shape::Bidirectional => {
+            Shape::ClientStream | Shape::Bidirectional => {
                 if uri.query().is_some_and(|query| !query.is_empty()) {
                     let told = "a WebSocket takes no query: messages go in frames";
                     return Err(Code::InvalidRequest.status(told).into());
@@ -335,7 +335,10 @@ impl Handler {
         if let Some(field) = &binding.document {
             return Ok(document::respond(&answer, field)?);
         }
-        let json = transcode::to_json(&answer)?;
+        let json = match &binding.answer {
+            Some(field) => transcode::field_to_json(&answer, field)?,
+            None => transcode::to_json(&answer)?,
+        };
         let headers = [
             (CONTENT_TYPE, HeaderValue::from_static("application/json")),
             // Answers are the caller's own: no cache in between keeps them.
@@ -368,6 +371,7 @@ impl Handler {
                 headers: &parts.headers,
                 body: &body,
             },
+            self.config.unknown_fields,
         )?;
         Ok(self.request(parts, bearer, message))
     }

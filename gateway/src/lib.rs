@@ -26,11 +26,13 @@ pub mod config;
 pub mod document;
 pub mod limit;
 pub mod login;
+pub mod mask;
 pub mod problem;
 pub mod rate;
 pub mod route;
 pub mod socket;
 pub mod stream;
+pub mod strict;
 pub mod template;
 pub mod text;
 pub mod transcode;
@@ -43,6 +45,7 @@ mod sample;
 mod serve;
 
 pub use config::Config;
+pub use handler::OWN_PATHS;
 
 use auth::Gate;
 use handler::Handler;

@@ -90,6 +90,20 @@ impl Upstream {
         .map(tonic::Response::into_inner)
     }
 
+    /// Many up, and one down when the service has all it wants.
+    pub async fn client_stream(
+        &self,
+        rpc: &Rpc,
+        request: Request<impl Stream<Item = DynamicMessage> + Send + 'static>,
+    ) -> Result<DynamicMessage, Status> {
+        let mut client = self.client(rpc)?;
+        ready(&mut client).await?;
+        let answer = client
+            .client_streaming(request, rpc.path.clone(), Dynamic::of(rpc))
+            .await?;
+        Ok(answer.into_inner())
+    }
+
     /// Many each way. The service may answer only after the first message, so there is no time-out.
     pub async fn both_ways(
         &self,

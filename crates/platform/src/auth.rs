@@ -1,6 +1,7 @@
 //! Who is calling, and whether they may. Tokens are JWTs: our own are signed with Ed25519 and nothing
-//! else, those of other issuers with what their published keys are for. Which role may call which rpc is read from the API's descriptors, and what they do not allow is
-//! refused. Whether a thing is the caller's own is for the service to judge, which knows the thing.
+//! else, those of other issuers with what their published keys are for. Which role may call which rpc
+//! is read from the API's descriptors, and what they do not allow is refused. Whether a thing is the
+//! caller's own is for the service to judge, which knows the thing.
 
 use std::{fmt, str::FromStr, time::Duration};
 

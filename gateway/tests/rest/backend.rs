@@ -219,6 +219,26 @@ fn held<T>(stream: impl Stream<Item = T> + Send, open: Open) -> impl Stream<Item
 }
 
 fake! { MatchingService {
+    /// Counts positions; a driver without an id is refused.
+    async fn report_locations(
+        &self,
+        request: Request<Streaming<matching::ReportLocationsRequest>>,
+    ) -> Answer<matching::ReportLocationsResponse> {
+        let _open = self.opened();
+        self.note("ReportLocations", &request)?;
+        let mut messages = request.into_inner();
+        let mut accepted = 0;
+        while let Some(message) = messages.message().await? {
+            for driver in message.drivers {
+                if driver.driver_id.is_empty() {
+                    return Err(Code::InvalidRequest.bad_field("drivers", "has no id"));
+                }
+                accepted += driver.pings.len() as u64;
+            }
+        }
+        Ok(Response::new(matching::ReportLocationsResponse { accepted, refused: Vec::new() }))
+    }
+
     type StreamDriverStream = BoxStream<'static, Result<matching::StreamDriverResponse, Status>>;
     type RequestMatchStream = BoxStream<'static, Result<matching::RequestMatchResponse, Status>>;
     type WatchDriverStream = BoxStream<'static, Result<matching::WatchDriverResponse, Status>>;
@@ -342,7 +362,6 @@ fake! { MatchingService {
     cancel_match(matching::CancelMatchRequest) -> matching::CancelMatchResponse;
     apply_trip_event(matching::ApplyTripEventRequest) -> matching::ApplyTripEventResponse;
     compute_route(matching::ComputeRouteRequest) -> matching::ComputeRouteResponse;
-    report_locations(Streaming<matching::ReportLocationsRequest>) -> matching::ReportLocationsResponse;
     compute_matrix(matching::ComputeMatrixRequest) -> matching::ComputeMatrixResponse;
     traffic_snapshot(matching::TrafficSnapshotRequest) -> matching::TrafficSnapshotResponse;
     list_rounds(matching::ListRoundsRequest) -> matching::ListRoundsResponse;
