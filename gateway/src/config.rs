@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use jitney_platform::tls::TlsConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::{login, transcode::Unknown};
@@ -27,6 +28,9 @@ pub struct Config {
     pub answer_bytes_max: usize,
     /// Open connections, all callers together. Above, new ones wait to be accepted.
     pub connections_max: usize,
+    /// Open connections from one address; 0 sets no limit. Above, new ones are closed at once. Proxies
+    /// that are trusted may have any number.
+    pub connections_per_address_max: usize,
     /// Unary calls under way, all callers together. Above: 503 with `Retry-After`.
     pub calls_max: usize,
     /// Open event streams and WebSockets, all callers together. Above: 503 with `Retry-After`.
@@ -63,7 +67,7 @@ pub struct Config {
     /// How long a stream or a WebSocket may last before it is ended; the app resumes it.
     #[serde(with = "humantime_serde")]
     pub stream_lifetime_max: Duration,
-    /// How long a caller may leave a message unread before its stream is cut.
+    /// How long a caller may leave what is sent unread before its stream is cut, or its connection.
     #[serde(with = "humantime_serde")]
     pub unread_max: Duration,
     /// The largest WebSocket message a caller may send, bytes. Above: close code 1009.
@@ -76,6 +80,10 @@ pub struct Config {
     /// Web origins whose pages may call, for example `https://app.example.org`; `*` lets all. The
     /// token is never sent by a browser on its own, so `*` gives no page anybody's rights.
     pub cors_origins: Vec<String>,
+    /// The certificate of the gateway's port. Without one it speaks plain HTTP.
+    pub tls: TlsConfig,
+    /// Says that a proxy before the gateway speaks TLS, so that production may do without here.
+    pub behind_tls_proxy: bool,
     /// The login for development. In production it is not served.
     pub login: login::Config,
 }
@@ -90,6 +98,7 @@ impl Default for Config {
             head_bytes_max: 16 << 10,
             answer_bytes_max: 16 << 20,
             connections_max: 20_000,
+            connections_per_address_max: 2_000,
             calls_max: 1024,
             streams_max: 10_000,
             streams_per_caller_max: 8,
@@ -108,6 +117,8 @@ impl Default for Config {
             stream_queue: 32,
             drain_max: Duration::from_secs(10),
             cors_origins: vec!["*".to_owned()],
+            tls: TlsConfig::default(),
+            behind_tls_proxy: false,
             login: login::Config::default(),
         }
     }

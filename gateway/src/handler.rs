@@ -1,48 +1,38 @@
 //! The way of a request through the gateway.
 
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use anyhow::{Result, ensure};
 use axum::{
     Json, Router,
     body::Body,
     extract::{Request as HttpRequest, State},
     http::{
-        HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
-        header::{
-            AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, COOKIE, RETRY_AFTER,
-            SEC_WEBSOCKET_PROTOCOL, WWW_AUTHENTICATE,
-        },
+        HeaderValue, Method, Response, StatusCode,
+        header::{CACHE_CONTROL, CONTENT_TYPE},
         request,
     },
-    middleware::{self, Next},
     response::IntoResponse,
     routing::get,
 };
-use jitney_platform::telemetry;
+use jitney_platform::{serve::deadline, telemetry, tls::Tls};
 use jitney_proto::Code;
 use serde_json::Value;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, metadata::MetadataValue};
-use tower::ServiceBuilder;
-use tower_http::{
-    catch_panic::CatchPanicLayer,
-    cors::{AllowOrigin, Any, CorsLayer},
-    sensitive_headers::SetSensitiveRequestHeadersLayer,
-};
-use uuid::Uuid;
+use tower_http::cors::CorsLayer;
 
 use crate::{
     address::{Peer, Proxies},
     auth::{Bearer, Gate},
     config::Config,
-    document,
+    document, etag,
     health::Readiness,
     limit::{self, Limits},
     login::{self, Login},
     problem::{Form, Problem},
     route::{Binding, Body as BodyRule, Found, Routes, Shape},
     socket, stream,
+    surround::{self, REQUEST_ID},
     template::Path,
     transcode,
     upstream::Upstream,
@@ -61,10 +51,6 @@ pub const OWN_PATHS: &[&str] = &[
     login::routes::PATHS[3],
 ];
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-
 /// Everything a request may need.
 pub struct Handler {
     pub config: Arc<Config>,
@@ -75,6 +61,7 @@ pub struct Handler {
     pub readiness: Readiness,
     pub index: Value,
     pub keys: Value,
+    pub tls: Option<Arc<Tls>>,
     pub login: Option<Arc<Login>>,
     pub proxies: Proxies,
     pub cors: CorsLayer,
@@ -84,9 +71,8 @@ pub struct Handler {
 
 /// The gateway's own paths, every rpc's, and what stands around all of them.
 pub fn router(handler: Arc<Handler>) -> Router {
-    let cors = handler.cors.clone();
     let login = handler.login.as_ref().map(login::routes::routes);
-    Router::new()
+    let router = Router::new()
         .merge(login.unwrap_or_default())
         .route("/", get(index))
         .route("/v1", get(index))
@@ -98,63 +84,8 @@ pub fn router(handler: Arc<Handler>) -> Router {
         .route("/.well-known/jwks.json", get(keys))
         .method_not_allowed_fallback(own_path)
         .fallback(rpc)
-        .with_state(handler.clone())
-        .layer(
-            ServiceBuilder::new()
-                .layer(SetSensitiveRequestHeadersLayer::new([
-                    AUTHORIZATION,
-                    COOKIE,
-                    SEC_WEBSOCKET_PROTOCOL,
-                ]))
-                .layer(telemetry::http_span_layer())
-                .layer(middleware::from_fn_with_state(handler, around))
-                .layer(CatchPanicLayer::custom(
-                    |_: Box<dyn std::any::Any + Send>| {
-                        tracing::error!("a handler of the gateway panicked");
-                        Problem::from(Code::Internal.status("something went wrong")).into_response()
-                    },
-                ))
-                .layer(cors),
-        )
-}
-
-/// Which web pages may call, and what they may read.
-pub fn cors(config: &Config) -> Result<CorsLayer> {
-    let origins = if config.cors_origins.iter().any(|origin| origin == "*") {
-        AllowOrigin::from(Any)
-    } else {
-        let mut origins = Vec::new();
-        for origin in &config.cors_origins {
-            let bare = origin.split_once("://").is_some_and(|(scheme, host)| {
-                !scheme.is_empty() && !host.is_empty() && !host.contains('/')
-            });
-            ensure!(
-                bare,
-                "{origin:?} is not an origin like https://app.example.org"
-            );
-            origins.push(HeaderValue::from_str(origin)?);
-        }
-        AllowOrigin::list(origins)
-    };
-    Ok(CorsLayer::new()
-        .allow_origin(origins)
-        .allow_methods([
-            Method::GET,
-            Method::POST,
-            Method::PUT,
-            Method::PATCH,
-            Method::DELETE,
-        ])
-        .allow_headers([
-            AUTHORIZATION,
-            CONTENT_TYPE,
-            IDEMPOTENCY_KEY,
-            LAST_EVENT_ID,
-            REQUEST_ID,
-            HeaderName::from_static("traceparent"),
-            HeaderName::from_static("tracestate"),
-        ])
-        .expose_headers([REQUEST_ID, RETRY_AFTER, WWW_AUTHENTICATE]))
+        .with_state(handler.clone());
+    surround::around_all(router, handler)
 }
 
 async fn index(State(handler): State<Arc<Handler>>) -> Json<Value> {
@@ -181,51 +112,6 @@ async fn own_path(request: HttpRequest) -> Problem {
     };
     let form = Form::accepted(request.headers());
     Problem::wrong_method(request.method(), served).written(form)
-}
-
-/// What is the same for every request: its id, the size of its head, a line in the log.
-async fn around(
-    State(handler): State<Arc<Handler>>,
-    mut request: HttpRequest,
-    next: Next,
-) -> Response<Body> {
-    let start = Instant::now();
-    let id = request_id(request.headers());
-    request.headers_mut().insert(REQUEST_ID, id.clone());
-    let method = request.method().clone();
-    let form = Form::accepted(request.headers());
-    let mut response = match limit::check_head(
-        request.uri(),
-        request.headers(),
-        handler.config.head_bytes_max,
-    ) {
-        Ok(()) => next.run(request).await,
-        Err(problem) => problem.written(form).into_response(),
-    };
-    response.headers_mut().insert(REQUEST_ID, id.clone());
-    let status = response.status();
-    let request_id = id.to_str().unwrap_or_default();
-    let elapsed_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-    if status.is_server_error() {
-        // Callers tell us the id they were given; this line leads from it to the trace.
-        tracing::warn!(%method, status = status.as_u16(), request_id, elapsed_ms, "failed");
-    } else {
-        tracing::debug!(%method, status = status.as_u16(), request_id, elapsed_ms, "answered");
-    }
-    response
-}
-
-/// The caller's own id where it is fit for a log, else a new one.
-fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let fit = |value: &&HeaderValue| {
-        let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"-_.".contains(b);
-        (1..=128).contains(&value.len()) && value.as_bytes().iter().all(allowed)
-    };
-    match headers.get(REQUEST_ID).filter(fit) {
-        Some(id) => id.clone(),
-        None => HeaderValue::from_str(&Uuid::new_v4().to_string())
-            .unwrap_or(HeaderValue::from_static("none")),
-    }
 }
 
 async fn rpc(State(handler): State<Arc<Handler>>, request: HttpRequest) -> Response<Body> {
@@ -280,7 +166,7 @@ impl Handler {
                 let permit = self.limits.stream(&bearer.caller)?;
                 let request = self.message(&binding, &path, parts, body, &bearer).await?;
                 let form = stream::Form::accepted(&parts.headers);
-                let begin = self.config.call_timeout;
+                let begin = self.time_of(parts);
                 let messages = self
                     .upstream
                     .server_stream(&binding.rpc, request, begin)
@@ -319,6 +205,14 @@ impl Handler {
         }
     }
 
+    /// How long a call may take: as long as the caller waits, and no longer than is allowed.
+    fn time_of(&self, parts: &request::Parts) -> Duration {
+        let asked = deadline::timeout(&parts.headers);
+        asked.map_or(self.config.call_timeout, |asked| {
+            asked.min(self.config.call_timeout)
+        })
+    }
+
     async fn unary(
         &self,
         binding: &Binding,
@@ -330,7 +224,7 @@ impl Handler {
         let request = self.message(binding, path, parts, body, bearer).await?;
         let answer = self
             .upstream
-            .unary(&binding.rpc, request, self.config.call_timeout)
+            .unary(&binding.rpc, request, self.time_of(parts))
             .await?;
         if let Some(field) = &binding.document {
             return Ok(document::respond(&answer, field)?);
@@ -339,6 +233,9 @@ impl Handler {
             Some(field) => transcode::field_to_json(&answer, field)?,
             None => transcode::to_json(&answer)?,
         };
+        if let Some(seconds) = binding.rpc.cache_seconds {
+            return Ok(etag::respond(json, seconds, &parts.headers));
+        }
         let headers = [
             (CONTENT_TYPE, HeaderValue::from_static("application/json")),
             // Answers are the caller's own: no cache in between keeps them.

@@ -17,7 +17,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use anyhow::{Context, Result};
 use axum::Router;
-use jitney_platform::{Platform, auth::AccessRules, client::Channel};
+use jitney_platform::{Platform, auth::AccessRules, client::Channel, tls::Tls};
 use tokio::net::TcpListener;
 
 pub mod address;
@@ -38,11 +38,13 @@ pub mod text;
 pub mod transcode;
 pub mod upstream;
 
+mod etag;
 mod handler;
 mod health;
 #[cfg(test)]
 mod sample;
 mod serve;
+mod surround;
 
 pub use config::Config;
 pub use handler::OWN_PATHS;
@@ -119,10 +121,17 @@ impl Gateway {
             readiness: Readiness::of(upstream.clone()),
             limits: Limits::new(&config, platform.clock.clone()),
             keys: platform.keys.public_set(),
+            tls: {
+                let tls = Tls::open(&config.tls, &["h2", "http/1.1"]).context("gateway.tls")?;
+                if let Some(tls) = &tls {
+                    tls.watch(&platform.tasks, &platform.shutdown);
+                }
+                tls
+            },
             login,
             proxies: address::Proxies::read(&config.trusted_proxies)
                 .context("gateway.trusted_proxies")?,
-            cors: handler::cors(&config).context("gateway.cors_origins")?,
+            cors: surround::cors(&config).context("gateway.cors_origins")?,
             config: Arc::new(config),
             routes,
             gate,
@@ -144,12 +153,11 @@ impl Gateway {
     /// calls under way may end.
     pub async fn serve(&self, listener: TcpListener) -> Result<()> {
         let handler = &self.handler;
-        serve::serve(
-            listener,
-            self.router(),
-            handler.config.clone(),
-            handler.shutdown.clone(),
-        )
-        .await
+        let port = serve::Port {
+            config: handler.config.clone(),
+            tls: handler.tls.clone(),
+            proxies: handler.proxies.clone(),
+        };
+        serve::serve(listener, self.router(), port, handler.shutdown.clone()).await
     }
 }

@@ -11,7 +11,10 @@ use std::{
 
 use axum::{
     body::{Body, Bytes},
-    http::{HeaderMap, Uri, header::CONTENT_LENGTH},
+    http::{
+        HeaderMap, Uri,
+        header::{CONTENT_ENCODING, CONTENT_LENGTH},
+    },
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use jitney_platform::{auth::Caller, clock::Clock};
@@ -159,8 +162,13 @@ pub fn check_head(uri: &Uri, headers: &HeaderMap, bytes_max: usize) -> Result<()
     }
 }
 
-/// Reads a body that must be small (413) and come soon (408).
+/// Reads a body that must be small (413), unpacked, and come soon (408).
 pub async fn read_body(body: Body, headers: &HeaderMap, config: &Config) -> Result<Bytes, Problem> {
+    if let Some(encoding) = headers.get(CONTENT_ENCODING)
+        && encoding != "identity"
+    {
+        return Err(Problem::not_decoded());
+    }
     let announced = headers
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse().ok());
@@ -174,7 +182,10 @@ pub async fn read_body(body: Body, headers: &HeaderMap, config: &Config) -> Resu
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             Err(Problem::too_large(config.body_bytes_max))
         }
-        Ok(Err(_)) => Err(Code::InvalidRequest.status("the body broke off").into()),
+        Ok(Err(_)) => {
+            let told = "the body broke off, or is not in the encoding it says";
+            Err(Code::InvalidRequest.status(told).into())
+        }
     }
 }
 

@@ -17,7 +17,8 @@ use axum::{
     http::{
         HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
         header::{
-            ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE,
+            ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, UPGRADE,
+            WWW_AUTHENTICATE,
         },
     },
     response::IntoResponse,
@@ -123,6 +124,14 @@ impl Problem {
         let status = Code::InvalidRequest
             .status("the body must be JSON: send 'Content-Type: application/json'");
         Problem::from(status).answered(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+    }
+
+    /// The body is in an encoding that is not taken.
+    pub fn not_decoded() -> Problem {
+        let told = "a body comes as it is, or with 'Content-Encoding: gzip' or 'zstd'";
+        Problem::from(Code::InvalidRequest.status(told))
+            .answered(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+            .with_header(ACCEPT_ENCODING, "gzip, zstd")
     }
 
     /// A WebSocket route was asked for without an upgrade.

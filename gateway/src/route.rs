@@ -62,6 +62,8 @@ pub struct Rpc {
     pub resume_from: Option<FieldDescriptor>,
     /// The response field that names a place to resume from.
     pub resume_token: Option<FieldDescriptor>,
+    /// How long phones may use an answer without asking again.
+    pub cache_seconds: Option<u32>,
     /// The response's first oneof; the member that is set names the event.
     pub event: Option<OneofDescriptor>,
 }
@@ -297,6 +299,7 @@ impl Rpc {
             idempotency_key: text_field(&input, "idempotency_key"),
             resume_from: text_field(&input, "resume_token"),
             resume_token: text_field(&output, "resume_token"),
+            cache_seconds: cache_seconds(method),
             event,
             service,
             input,
@@ -435,6 +438,14 @@ fn mask_field(message: &MessageDescriptor) -> Option<FieldDescriptor> {
         kind.as_message()
             .is_some_and(|kind| kind.full_name() == "google.protobuf.FieldMask")
     })
+}
+
+/// The option of our own that says so.
+fn cache_seconds(method: &MethodDescriptor) -> Option<u32> {
+    let pool = method.parent_pool();
+    let option = pool.get_extension_by_name("jitney.common.v1.cache_seconds")?;
+    let seconds = method.options().get_extension(&option).as_u32();
+    seconds.filter(|seconds| *seconds > 0)
 }
 
 fn text_field(message: &MessageDescriptor, name: &str) -> Option<FieldDescriptor> {

@@ -46,8 +46,8 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
-    /// Reads the file, unless another process has it. Sessions that were closed are remembered for as long as their last access
-    /// token may be good.
+    /// Reads the file, unless another process has it. Sessions that were closed are remembered for as
+    /// long as their last access token may be good.
     pub(super) fn open(file: Option<&Path>, now: i64, access_s: i64) -> anyhow::Result<Sessions> {
         let mut sessions = Sessions {
             open: HashMap::new(),

@@ -30,6 +30,8 @@ pub struct Backend {
     pub seen: Arc<Mutex<Vec<String>>>,
     /// The `x-request-id` of the last request.
     pub request_id: Arc<Mutex<String>>,
+    /// What the service area is called.
+    pub map_name: Arc<Mutex<String>>,
     /// Streams that are being served.
     pub open: Arc<AtomicUsize>,
 }
@@ -219,6 +221,16 @@ fn held<T>(stream: impl Stream<Item = T> + Send, open: Open) -> impl Stream<Item
 }
 
 fake! { MatchingService {
+    async fn get_service_area(
+        &self,
+        request: Request<matching::GetServiceAreaRequest>,
+    ) -> Answer<matching::GetServiceAreaResponse> {
+        self.note("GetServiceArea", &request)?;
+        let map_name = self.map_name.lock().unwrap().clone();
+        let area = matching::GetServiceAreaResponse { map_name, ..Default::default() };
+        Ok(Response::new(area))
+    }
+
     /// Counts positions; a driver without an id is refused.
     async fn report_locations(
         &self,
@@ -372,7 +384,6 @@ fake! { MatchingService {
     measure_trip(matching::MeasureTripRequest) -> matching::MeasureTripResponse;
     demand_map(matching::DemandMapRequest) -> matching::DemandMapResponse;
     reload_map(matching::ReloadMapRequest) -> matching::ReloadMapResponse;
-    get_service_area(matching::GetServiceAreaRequest) -> matching::GetServiceAreaResponse;
 }
 
 fake! { BillingService {
