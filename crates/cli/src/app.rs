@@ -21,6 +21,7 @@ use jitney_platform::{
     clock::Clock,
     db::Database,
     serve::{self, GrpcService},
+    tls::Tls,
 };
 use jitney_roads::RoadNetwork;
 use jitney_trips::Trips;
@@ -91,6 +92,7 @@ struct Port {
 /// The services of one process, bound to their ports and not yet serving.
 pub struct App {
     platform: Platform,
+    tls: Option<Arc<Tls>>,
     ports: Vec<Port>,
     gateway: Option<(Gateway, TcpListener)>,
     addresses: Addresses,
@@ -131,6 +133,10 @@ impl App {
             tasks: TaskTracker::new(),
         };
         platform.keys.watch(&platform.tasks, &platform.shutdown);
+        let tls = Tls::open(&config.tls, &["h2"]).context("tls")?;
+        if let Some(tls) = &tls {
+            tls.watch(&platform.tasks, &platform.shutdown);
+        }
         let mut port =
             |listener: TcpListener, service: &GrpcService| -> anyhow::Result<SocketAddr> {
                 let address = listener.local_addr()?;
@@ -153,7 +159,7 @@ impl App {
                 addresses.billing = Some(port(listener, &service)?);
                 service.channel()
             }
-            None => remote("services.billing", &config.services.billing)?,
+            None => remote("services.billing", &config.services.billing, tls.as_ref())?,
         };
 
         let matching = match matching_listener {
@@ -176,7 +182,7 @@ impl App {
                 addresses.matching = Some(port(listener, &service)?);
                 service.channel()
             }
-            None => remote("services.matching", &config.services.matching)?,
+            None => remote("services.matching", &config.services.matching, tls.as_ref())?,
         };
 
         let trips = match trips_listener {
@@ -200,7 +206,7 @@ impl App {
                 addresses.trips = Some(port(listener, &service)?);
                 service.channel()
             }
-            None => remote("services.trips", &config.services.trips)?,
+            None => remote("services.trips", &config.services.trips, tls.as_ref())?,
         };
 
         let gateway = match gateway_listener {
@@ -219,6 +225,7 @@ impl App {
         };
         Ok(Self {
             platform,
+            tls,
             ports,
             gateway,
             addresses,
@@ -238,10 +245,11 @@ impl App {
     pub async fn run(self) -> anyhow::Result<()> {
         let mut serving = JoinSet::new();
         for Port { listener, service } in self.ports {
-            serving.spawn(serve::serve_grpc(
+            serving.spawn(serve::serve_grpc_with(
                 listener,
                 vec![service],
                 self.platform.clone(),
+                self.tls.clone(),
             ));
         }
         if let Some((gateway, listener)) = self.gateway {
@@ -291,6 +299,13 @@ fn login(
     Ok(Some(Arc::new(login.context("the development login")?)))
 }
 
-fn remote(key: &str, uri: &str) -> anyhow::Result<Channel> {
-    Channel::remote(uri).with_context(|| format!("{key} = {uri:?} is not a URL"))
+fn remote(key: &str, uri: &str, tls: Option<&Arc<Tls>>) -> anyhow::Result<Channel> {
+    let channel = match tls {
+        Some(tls) if uri.starts_with("https://") => Channel::remote_tls(uri, tls.clone()),
+        _ if uri.starts_with("https://") => {
+            anyhow::bail!("{key} = {uri:?} needs a certificate: set tls")
+        }
+        _ => Channel::remote(uri),
+    };
+    channel.with_context(|| format!("{key} = {uri:?} is not a URL"))
 }

@@ -8,7 +8,9 @@ use std::{
 };
 
 use anyhow::Context;
-use jitney_platform::{auth::AuthConfig, db::DatabaseConfig, telemetry::TelemetryConfig};
+use jitney_platform::{
+    auth::AuthConfig, db::DatabaseConfig, telemetry::TelemetryConfig, tls::TlsConfig,
+};
 use serde::{Deserialize, Serialize};
 
 /// The file that is read when none is named.
@@ -39,6 +41,8 @@ pub struct Config {
     pub listen: Listen,
     /// Where the other services are, for a service that runs on its own.
     pub services: Services,
+    /// The certificate of the gRPC ports and of the calls between services.
+    pub tls: TlsConfig,
     /// Whose tokens are taken.
     pub auth: AuthConfig,
     /// Connections and their time limits.
@@ -67,6 +71,7 @@ impl Default for Config {
             map: MapConfig::default(),
             listen: Listen::default(),
             services: Services::default(),
+            tls: TlsConfig::default(),
             auth: AuthConfig::default(),
             database: DatabaseConfig::default(),
             telemetry: TelemetryConfig::default(),
