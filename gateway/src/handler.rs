@@ -7,7 +7,7 @@ use axum::{
     body::Body,
     extract::{Request as HttpRequest, State},
     http::{
-        HeaderValue, Method, Response, StatusCode,
+        HeaderMap, HeaderValue, Method, Response, StatusCode,
         header::{CACHE_CONTROL, CONTENT_TYPE},
         request,
     },
@@ -18,14 +18,14 @@ use jitney_platform::{serve::deadline, telemetry, tls::Tls};
 use jitney_proto::Code;
 use serde_json::Value;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{Request, metadata::MetadataValue};
+use tonic::{Request, Status, metadata::MetadataValue};
 use tower_http::cors::CorsLayer;
 
 use crate::{
     address::{Peer, Proxies},
     auth::{Bearer, Gate},
     config::Config,
-    document, etag,
+    document, etag, grpc_web,
     health::Readiness,
     limit::{self, Limits},
     login::{self, Login},
@@ -115,6 +115,9 @@ async fn own_path(request: HttpRequest) -> Problem {
 }
 
 async fn rpc(State(handler): State<Arc<Handler>>, request: HttpRequest) -> Response<Body> {
+    if grpc_web::is_asked(request.method(), request.headers()) {
+        return grpc_web::answer(handler, request).await;
+    }
     let (mut parts, body) = request.into_parts();
     let form = Form::accepted(&parts.headers);
     let answer = handler.answer(&mut parts, body).await;
@@ -126,6 +129,25 @@ impl Handler {
     pub fn origin(&self, parts: &request::Parts) -> Option<IpAddr> {
         let peer = parts.extensions.get::<Peer>()?;
         Some(self.proxies.origin(*peer, &parts.headers))
+    }
+
+    /// Who asks, if they may. Whoever tries tokens is told so for a while, and then to wait.
+    pub fn admit(
+        &self,
+        rpc_path: &str,
+        headers: &HeaderMap,
+        origin: Option<IpAddr>,
+    ) -> Result<Bearer, Status> {
+        let refused = match self.gate.admit(rpc_path, headers) {
+            Ok(bearer) => return Ok(bearer),
+            Err(refused) => refused,
+        };
+        if let Some(origin) = origin
+            && refused.code() == tonic::Code::Unauthenticated
+        {
+            self.limits.guess(origin)?;
+        }
+        Err(refused)
     }
 
     async fn answer(
@@ -147,15 +169,7 @@ impl Handler {
             Found::Nothing => return Err(Problem::no_route(uri.path())),
         };
         telemetry::name_route(&parts.method, &binding.template.to_string());
-        let admitted = self.gate.admit(binding.rpc.path.as_str(), &parts.headers);
-        let bearer = match (admitted, origin) {
-            (Err(refused), Some(origin)) if refused.code() == tonic::Code::Unauthenticated => {
-                // Whoever tries tokens is told so for a while, and then to wait.
-                self.limits.guess(origin)?;
-                return Err(refused.into());
-            }
-            (admitted, _) => admitted?,
-        };
+        let bearer = self.admit(binding.rpc.path.as_str(), &parts.headers, origin)?;
         self.limits.request(&bearer.caller)?;
         match binding.rpc.shape {
             Shape::Unary => {
@@ -206,7 +220,7 @@ impl Handler {
     }
 
     /// How long a call may take: as long as the caller waits, and no longer than is allowed.
-    fn time_of(&self, parts: &request::Parts) -> Duration {
+    pub fn time_of(&self, parts: &request::Parts) -> Duration {
         let asked = deadline::timeout(&parts.headers);
         asked.map_or(self.config.call_timeout, |asked| {
             asked.min(self.config.call_timeout)

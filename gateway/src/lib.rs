@@ -39,6 +39,7 @@ pub mod transcode;
 pub mod upstream;
 
 mod etag;
+mod grpc_web;
 mod handler;
 mod health;
 #[cfg(test)]

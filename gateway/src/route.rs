@@ -118,6 +118,7 @@ pub enum Found<'a> {
 #[derive(Debug, Default)]
 pub struct Routes {
     bindings: Vec<Arc<Binding>>,
+    by_rpc: HashMap<String, Arc<Rpc>>,
     root: Node,
 }
 
@@ -151,6 +152,11 @@ impl Routes {
     /// Every route, in the order of the descriptors.
     pub fn all(&self) -> &[Arc<Binding>] {
         &self.bindings
+    }
+
+    /// The rpc with a gRPC path, if it has a route.
+    pub fn rpc(&self, path: &str) -> Option<&Arc<Rpc>> {
+        self.by_rpc.get(path)
     }
 
     /// Finds the route of a verb and a path. `HEAD` is served where `GET` is, save for streams.
@@ -229,6 +235,8 @@ impl Routes {
             );
         }
         by_method.insert(method, self.bindings.len());
+        self.by_rpc
+            .insert(binding.rpc.path.to_string(), binding.rpc.clone());
         self.bindings.push(Arc::new(binding));
         Ok(())
     }

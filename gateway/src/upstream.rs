@@ -118,11 +118,16 @@ impl Upstream {
         Ok(answer.into_inner())
     }
 
+    /// The channel that serves an rpc.
+    pub fn channel(&self, rpc: &Rpc) -> Result<Channel, Status> {
+        self.by_service
+            .get(&rpc.service)
+            .cloned()
+            .ok_or_else(|| Code::Unavailable.status(format!("nothing serves {}", rpc.service)))
+    }
+
     fn client(&self, rpc: &Rpc) -> Result<Grpc<Channel>, Status> {
-        let channel =
-            self.by_service.get(&rpc.service).cloned().ok_or_else(|| {
-                Code::Unavailable.status(format!("nothing serves {}", rpc.service))
-            })?;
+        let channel = self.channel(rpc)?;
         Ok(Grpc::new(channel).max_decoding_message_size(self.answer_bytes_max))
     }
 }

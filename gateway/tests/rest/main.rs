@@ -3,6 +3,7 @@
 
 mod backend;
 mod edges;
+mod grpc_web;
 mod limits;
 mod login;
 mod refusals;
