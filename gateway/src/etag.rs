@@ -1,7 +1,7 @@
 //! Answers that phones may keep: with an `ETag`, and not sent again to whoever has them.
 
 use axum::{
-    body::Body,
+    body::{Body, Bytes},
     http::{
         HeaderMap, HeaderValue, Response, StatusCode,
         header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY},
@@ -12,7 +12,8 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 
 /// An answer for the one who asked, good for some seconds. 304 where they have it already.
-pub fn respond(json: Vec<u8>, seconds: u32, asked: &HeaderMap) -> Response<Body> {
+pub fn respond(json: impl Into<Bytes>, seconds: u32, asked: &HeaderMap) -> Response<Body> {
+    let json: Bytes = json.into();
     let hash = Sha256::digest(&json);
     // Weak: the bytes differ by how they are packed.
     let tag = format!("W/\"{}\"", URL_SAFE_NO_PAD.encode(&hash[..16]));

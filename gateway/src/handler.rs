@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    body::Body,
+    body::{Body, Bytes},
     extract::{Request as HttpRequest, State},
     http::{
         HeaderMap, HeaderValue, Method, Response, StatusCode,
@@ -30,6 +30,7 @@ use crate::{
     limit::{self, Limits},
     login::{self, Login},
     problem::{Form, Problem},
+    reference,
     route::{Binding, Body as BodyRule, Found, Routes, Shape},
     socket, stream,
     surround::{self, REQUEST_ID},
@@ -49,6 +50,10 @@ pub const OWN_PATHS: &[&str] = &[
     login::routes::PATHS[1],
     login::routes::PATHS[2],
     login::routes::PATHS[3],
+    reference::PATHS[0],
+    reference::PATHS[1],
+    reference::PATHS[2],
+    reference::PATHS[3],
 ];
 
 /// Everything a request may need.
@@ -61,6 +66,7 @@ pub struct Handler {
     pub readiness: Readiness,
     pub index: Value,
     pub keys: Value,
+    pub openapi: Bytes,
     pub tls: Option<Arc<Tls>>,
     pub login: Option<Arc<Login>>,
     pub proxies: Proxies,
@@ -74,6 +80,7 @@ pub fn router(handler: Arc<Handler>) -> Router {
     let login = handler.login.as_ref().map(login::routes::routes);
     let router = Router::new()
         .merge(login.unwrap_or_default())
+        .merge(reference::routes())
         .route("/", get(index))
         .route("/v1", get(index))
         .route(

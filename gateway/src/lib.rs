@@ -27,6 +27,7 @@ pub mod document;
 pub mod limit;
 pub mod login;
 pub mod mask;
+pub mod openapi;
 pub mod problem;
 pub mod rate;
 pub mod route;
@@ -42,6 +43,7 @@ mod etag;
 mod grpc_web;
 mod handler;
 mod health;
+mod reference;
 #[cfg(test)]
 mod sample;
 mod serve;
@@ -116,11 +118,13 @@ impl Gateway {
             config.answer_bytes_max,
         )?);
         let rules = AccessRules::from_descriptors(&pool);
+        let openapi = openapi::document(&pool, &routes, &rules, login.is_some());
         let gate = Gate::new(platform.keys.clone(), rules, platform.clock.clone());
         let handler = Handler {
             index: health::index(&routes, &gate),
             readiness: Readiness::of(upstream.clone()),
             limits: Limits::new(&config, platform.clock.clone()),
+            openapi: openapi.to_string().into(),
             keys: platform.keys.public_set(),
             tls: {
                 let tls = Tls::open(&config.tls, &["h2", "http/1.1"]).context("gateway.tls")?;
