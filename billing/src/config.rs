@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     fare::MAX_MINOR,
     provider::config::ProviderConfig,
+    signing::SigningConfig,
     tariff::{self, Tariff, TariffError},
 };
 
@@ -46,6 +47,8 @@ pub struct Config {
     pub lapse_interval: Duration,
     /// How captures that wait are run together.
     pub batch: BatchConfig,
+    /// What quotes are signed with.
+    pub quote_signing: SigningConfig,
     /// Who moves the money.
     pub provider: ProviderConfig,
     /// Every tariff there is, in any order. The one in force is the newest whose `effective_from`
@@ -66,6 +69,7 @@ impl Default for Config {
             time_zone: None,
             lapse_interval: Duration::from_secs(30),
             batch: BatchConfig::default(),
+            quote_signing: SigningConfig::default(),
             provider: ProviderConfig::default(),
             tariffs: vec![tariff::built_in()],
         }
@@ -192,6 +196,12 @@ impl Config {
             self.lapse_interval,
             Duration::from_millis(10),
             DAY,
+        )?;
+        within(
+            "quote_signing.unsigned_for",
+            self.quote_signing.unsigned_for,
+            Duration::ZERO,
+            366 * DAY,
         )?;
         self.batch.validate()?;
         within(

@@ -87,6 +87,7 @@ fn refused(refusal: &Refusal) -> Status {
             Code::NotFound.status(message)
         }
         Refusal::QuoteExpired => Code::QuoteExpired.status(message),
+        Refusal::QuoteNotGenuine => Code::QuoteNotGenuine.status(message),
         Refusal::Declined => Code::PaymentDeclined.status(message),
         Refusal::AlreadyHeld => Code::AlreadyExists.status(message),
         Refusal::HoldNotOpen(hold) => {

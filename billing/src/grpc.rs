@@ -65,7 +65,7 @@ impl BillingService for Grpc {
             waiting_ms: asked.waiting_ms,
             tariff_version: Some(asked.tariff_version).filter(|version| !version.is_empty()),
         };
-        let (quote, expires_at) = self.0.quote(&asked).await?;
+        let (quote, expires_at, signature) = self.0.quote(&asked).await?;
         let quote = pb::FareQuote {
             quote_id: quote.id.into(),
             product: quote.product.into(),
@@ -82,6 +82,7 @@ impl BillingService for Grpc {
                 quote.currency,
             ),
             surge_percent: u32::try_from(quote.surge_percent).unwrap_or(u32::MAX),
+            signature,
         };
         Ok(Response::new(pb::QuoteFareResponse { quote: Some(quote) }))
     }

@@ -167,6 +167,8 @@ pub enum Outcome {
     AboveOwed,
     /// There is no such quote.
     NoQuote,
+    /// The quote is not as it was made, or was not made by us.
+    QuoteNotGenuine,
     /// The amount is not in the currency of the hold.
     OtherCurrency,
     /// The rider has holds that ran out and still count; release them and ask again.
@@ -177,7 +179,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Outcome; 15] = [
+    pub const ALL: [Outcome; 16] = [
         Outcome::Done,
         Outcome::AlreadyHeld,
         Outcome::QuoteExpired,
@@ -190,6 +192,7 @@ impl Outcome {
         Outcome::PayoutOpen,
         Outcome::AboveOwed,
         Outcome::NoQuote,
+        Outcome::QuoteNotGenuine,
         Outcome::OtherCurrency,
         Outcome::LapsedInTheWay,
         Outcome::Changed,
@@ -210,6 +213,7 @@ impl Outcome {
             Outcome::PayoutOpen => "PAYOUT_OPEN",
             Outcome::AboveOwed => "ABOVE_OWED",
             Outcome::NoQuote => "NO_QUOTE",
+            Outcome::QuoteNotGenuine => "QUOTE_NOT_GENUINE",
             Outcome::OtherCurrency => "OTHER_CURRENCY",
             Outcome::LapsedInTheWay => "LAPSED_IN_THE_WAY",
             Outcome::Changed => "CHANGED",
@@ -231,6 +235,7 @@ impl Outcome {
             | Outcome::PayoutOpen
             | Outcome::AboveOwed => true,
             Outcome::NoQuote
+            | Outcome::QuoteNotGenuine
             | Outcome::OtherCurrency
             | Outcome::LapsedInTheWay
             | Outcome::Changed => false,
@@ -264,6 +269,9 @@ pub enum Refusal {
     /// There is no such quote.
     #[error("there is no such quote")]
     NoQuote,
+    /// The quote is not as it was made, or was not made by us.
+    #[error("the quote is not genuine; ask for a new one")]
+    QuoteNotGenuine,
     /// The quote ran out.
     #[error("the quote has expired; ask for a new one")]
     QuoteExpired,

@@ -31,6 +31,7 @@ pub mod quote;
 pub mod receipt;
 pub mod reconcile;
 pub mod refund;
+pub mod signing;
 pub mod statement;
 pub mod store;
 pub mod surcharge;
@@ -56,6 +57,7 @@ use provider::{
     teller::Teller,
 };
 use quote::{Asked, Quote};
+use signing::QuoteKeys;
 use store::{HoldTerms, Store};
 
 /// The Postgres schema.
@@ -69,6 +71,15 @@ pub mod statements {
     jitney_platform::statements! {
         /// Keeps a tariff, or gives the hash of the one that is kept under its version.
         STORE_TARIFF = include_str!("sql/store_tariff.sql");
+        /// When a quote is made and when it ends.
+        TIME_QUOTE = "-- time_quote: when a quote is made and when it ends\n\
+            -- $1 validity in ms\n\
+            SELECT now(), now() + $1::bigint * interval '1 millisecond'";
+        /// A kept price.
+        GET_QUOTE = include_str!("sql/get_quote.sql");
+        /// Since when quotes are signed.
+        SIGNING_SINCE = "-- signing_since: since when quotes are signed here\n\
+            SELECT since FROM quote_signing";
         /// Keeps a price.
         ADD_QUOTE = include_str!("sql/add_quote.sql");
         /// Holds a quoted fare for a trip.
@@ -202,13 +213,15 @@ impl Billing {
         let Platform {
             clock,
             database,
+            keys,
             shutdown,
             tasks,
-            ..
         } = needs.platform;
         config.validate()?;
         tariff::in_force(&config.tariffs, clock.now())?;
-        let store = Store::open(&database).await?;
+        let lifetime_max = config.quote_validity + config.quote_ahead_max;
+        let quotes = QuoteKeys::open(&config.quote_signing, &keys, lifetime_max)?;
+        let store = Store::open(&database, quotes).await?;
         for tariff in &config.tariffs {
             let body = tariff::Body {
                 currency: config.currency,
@@ -253,12 +266,12 @@ impl Billing {
         &self.store
     }
 
-    /// Prices a ride under the tariff that is named, or in force when it begins, and keeps the price; until
-    /// when, is said beside it.
+    /// Prices a ride under the tariff that is named, or in force when it begins, signs the price and keeps it;
+    /// until when, and the signature, are said beside it.
     ///
     /// # Errors
     /// When the tariff has no such product, the fare is too large, or the database fails.
-    pub async fn quote(&self, asked: &Asked) -> Result<(Quote, DateTime<Utc>), Error> {
+    pub async fn quote(&self, asked: &Asked) -> Result<(Quote, DateTime<Utc>, String), Error> {
         let now = self.clock.now();
         let begins_at = asked.pickup_at.unwrap_or(now).max(now);
         let tariff = match &asked.tariff_version {
@@ -274,8 +287,8 @@ impl Billing {
         // A booked ride's price may be held when its time has come.
         let ahead = (begins_at - now).to_std().unwrap_or_default();
         let validity = ahead.min(self.config.quote_ahead_max) + self.config.quote_validity;
-        let expires_at = self.store.add_quote(&quote, validity).await?;
-        Ok((quote, expires_at))
+        let (expires_at, signature) = self.store.add_quote(&quote, validity).await?;
+        Ok((quote, expires_at, signature))
     }
 
     /// The clocks of the city: as configured, else as the night of the tariff in force goes by.

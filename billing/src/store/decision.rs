@@ -79,6 +79,7 @@ pub(super) fn settled(
         Outcome::QuoteExpired => Refusal::QuoteExpired,
         Outcome::Declined => Refusal::Declined,
         Outcome::NoQuote => Refusal::NoQuote,
+        Outcome::QuoteNotGenuine => Refusal::QuoteNotGenuine,
         Outcome::OtherCurrency => Refusal::OtherCurrency,
         Outcome::HoldNotOpen => {
             Refusal::HoldNotOpen(answer.hold.ok_or_else(Error::half_an_answer)?)

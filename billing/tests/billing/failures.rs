@@ -235,7 +235,8 @@ async fn a_wrong_clock_changes_nothing_about_what_runs_out() {
         sqlx::raw_sql(
             "UPDATE trip_charge SET created_at = now() - interval '1 h', expires_at = now()
              WHERE state = 'HELD';
-             UPDATE fare_quote SET created_at = now() - interval '1 h', expires_at = now()",
+             UPDATE fare_quote SET created_at = now() - interval '1 h', expires_at = now()
+             WHERE id NOT IN (SELECT quote_id FROM trip_charge)",
         )
         .execute(&mut superuser)
         .await

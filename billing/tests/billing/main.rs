@@ -20,6 +20,7 @@ mod races;
 mod refunds;
 mod repetition;
 mod schema;
+mod signed;
 mod soundness;
 mod statements;
 mod support;

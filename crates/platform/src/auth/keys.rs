@@ -13,6 +13,7 @@ use ed25519_dalek::{
     SigningKey,
     pkcs8::{EncodePrivateKey, EncodePublicKey, spki::der::pem::LineEnding},
 };
+use hmac::{Hmac, Mac as _};
 use jitney_proto::{Code, ids::is_name};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
 use serde::{Deserialize, Serialize};
@@ -46,6 +47,7 @@ pub struct TokenKeys {
     verifying: DecodingKey,
     validation: Validation,
     verified: Mutex<Verified>,
+    derivation: Hmac<Sha256>,
 }
 
 impl TokenKeys {
@@ -64,6 +66,13 @@ impl TokenKeys {
     /// Never: a fresh key can be encoded.
     pub fn generate() -> Self {
         Self::new(&keyfile::generate()).expect("a fresh key can be encoded")
+    }
+
+    /// A key for another purpose, made from this one: an HMAC-SHA256 of the purpose under the private key.
+    /// Whoever has it learns nothing of this one, nor of those for other purposes.
+    pub fn derive(&self, purpose: &str) -> [u8; 32] {
+        let mac = self.derivation.clone().chain_update(purpose);
+        mac.finalize().into_bytes().into()
     }
 
     fn new(key: &SigningKey) -> anyhow::Result<Self> {
@@ -85,6 +94,7 @@ impl TokenKeys {
             verifying: DecodingKey::from_ed_pem(public.as_bytes())?,
             validation,
             verified: Mutex::default(),
+            derivation: Hmac::new_from_slice(key.as_bytes())?,
         })
     }
 
@@ -246,6 +256,16 @@ mod tests {
             "iss": "jitney", "aud": "jitney", "sub": "anna", "role": "rider",
             "iat": 0, "exp": 9000, "jti": Uuid::nil(),
         })
+    }
+
+    #[test]
+    fn every_purpose_has_a_key_of_its_own() {
+        let key = keyfile::generate();
+        let [keys, again] = [&key, &key].map(|key| TokenKeys::new(key).unwrap());
+        assert_eq!(keys.derive("a"), again.derive("a"), "after a restart too");
+        assert_ne!(keys.derive("a"), keys.derive("b"));
+        assert_ne!(keys.derive("a"), TokenKeys::generate().derive("a"));
+        assert_ne!(keys.derive("a"), key.to_bytes());
     }
 
     #[test]

@@ -247,6 +247,7 @@ played! { {
             cancellation_fee: euros(500),
             no_show_fee: euros(600),
             surge_percent: request.surge_percent,
+            signature: String::new(),
         };
         Ok(Response::new(QuoteFareResponse { quote: Some(quote) }))
     }
