@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use driver_app::DriverApp;
 pub use phone::Phone;
-pub use process::Process;
+pub use process::{BillingProcess, Process};
 
 /// Places on the roads of the built-in city, as latitude and longitude.
 pub mod places {
