@@ -10,6 +10,7 @@ mod expiry;
 mod failures;
 mod fees;
 mod model;
+mod overlaps;
 mod payouts;
 mod promotions;
 mod provider;
