@@ -137,6 +137,8 @@ pub mod statements {
         PROVIDER_CHARGES = include_str!("sql/provider_charges.sql");
         /// What refunds ask of the provider.
         PROVIDER_REFUNDS = include_str!("sql/provider_refunds.sql");
+        /// What tips ask of the provider.
+        PROVIDER_TIPS = include_str!("sql/provider_tips.sql");
         /// What payouts ask of the provider.
         PROVIDER_PAYOUTS = include_str!("sql/provider_payouts.sql");
         /// Operations that are to be taken up.
@@ -145,6 +147,8 @@ pub mod statements {
         PROVIDER_TAKE_UP = include_str!("sql/provider_take_up.sql");
         /// Writes down what became of an operation.
         PROVIDER_SETTLE = include_str!("sql/provider_settle.sql");
+        /// Posts what an older version did not.
+        PROVIDER_POST = include_str!("sql/provider_post.sql");
         /// Open holds whose authorisation was declined.
         PROVIDER_LOST_HOLDS = include_str!("sql/provider_lost_holds.sql");
         /// Open payouts whose transfer is at an end.

@@ -178,14 +178,14 @@ fn ride(quote_id: String, client: usize, number: usize) -> Vec<Command> {
 async fn pay(mut client: Client, number: usize, load: Arc<Load>) -> Vec<Said> {
     let mut all = Vec::new();
     for ride_number in 0.. {
-        if load.is_over.load(Ordering::SeqCst) {
-            break;
-        }
-        let Ok(quote) = client.quote_fare(the_way()).await else {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            continue;
-        };
-        let quote = quote.into_inner().quote.unwrap();
+        let is_over = || load.is_over.load(Ordering::SeqCst);
+        let quote = eventually("a quote, or the end", || async {
+            match client.clone().quote_fare(the_way()).await {
+                _ if is_over() => Some(None),
+                answer => answer.ok().map(|answer| answer.into_inner().quote),
+            }
+        });
+        let Some(quote) = quote.await else { break };
         for command in ride(quote.quote_id, number, ride_number) {
             // Two at once: whoever asks twice is answered the same.
             let mut other = client.clone();

@@ -225,6 +225,20 @@ pub async fn trip_in(phone: &Phone, trip_id: &str, state: &str) -> Value {
     .await
 }
 
+/// Waits until the provider has taken what so many rides cost: two entries of each, and no other.
+pub async fn assert_paid_once(ops: &Phone, rides: usize) {
+    let is_there = || async {
+        let request = ops.request(reqwest::Method::GET, "/v1/ledger:check");
+        let ledger = ops.try_send(request).await.ok()?;
+        let entries: usize = ledger.body["entries"].as_str()?.parse().ok()?;
+        (entries >= 2 * rides).then_some(ledger.body)
+    };
+    let ledger = eventually("the provider has taken it", is_there).await;
+    let entries = &ledger["entries"];
+    assert_eq!(*entries, (2 * rides).to_string(), "{ledger}");
+    assert_eq!(ledger["balanced"], true, "{ledger}");
+}
+
 /// Waits until a trip has its receipt, and gives it. The program may be starting meanwhile.
 pub async fn receipt_of(phone: &Phone, trip_id: &str) -> Value {
     eventually("the receipt is there", || async {

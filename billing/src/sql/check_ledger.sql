@@ -91,6 +91,24 @@ tipped AS (
 thanked AS (
     SELECT trip_id, count(*) AS tips, sum(amount_minor) AS total FROM tip GROUP BY trip_id
 ),
+-- What was posted of a provider is what it did. What it did may be posted a moment later.
+provided AS (
+    SELECT count(*) AS n
+    FROM (
+        SELECT trip_id, kind, seq, currency, sum(amount_minor) AS minor
+        FROM posting
+        WHERE kind IN ('PROVIDER_CAPTURE', 'PROVIDER_REFUND') AND account = 'psp_clearing'
+        GROUP BY trip_id, kind, seq, currency
+    ) AS posted
+    FULL JOIN (
+        SELECT
+            subject_id AS trip_id, 'PROVIDER_' || kind AS kind, seq, currency,
+            CASE kind WHEN 'CAPTURE' THEN amount_minor ELSE -amount_minor END AS minor
+        FROM provider_operation
+        WHERE posted_at IS NOT NULL AND state = 'SUCCEEDED' AND kind IN ('CAPTURE', 'REFUND')
+    ) AS done USING (trip_id, kind, seq)
+    WHERE posted.minor IS DISTINCT FROM done.minor OR posted.currency <> done.currency
+),
 wrong_charges AS (
     SELECT count(DISTINCT trip_id) AS n
     FROM (SELECT * FROM trip_charge WHERE state = 'CAPTURED') AS charge
@@ -170,7 +188,7 @@ SELECT
     (SELECT count(*) FROM journal_entry) AS entries,
     (SELECT n FROM unbalanced) AS unbalanced_entries,
     (SELECT n FROM wrong_balances) AS wrong_balances,
-    (SELECT n FROM wrong_charges) AS wrong_charges,
+    (SELECT n FROM wrong_charges) + (SELECT n FROM provided) AS wrong_charges,
     (SELECT n FROM wrong_payouts) AS wrong_payouts,
     (SELECT n FROM wrong_credits) AS wrong_credits,
     (

@@ -14,6 +14,7 @@ mod overlaps;
 mod payouts;
 mod promotions;
 mod provider;
+mod provider_entries;
 mod provider_reconcile;
 mod provider_stripe;
 mod provider_stripe_server;
