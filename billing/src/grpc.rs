@@ -21,6 +21,7 @@ use crate::{
     receipt::{Receipt, View},
 };
 
+mod chargebacks;
 mod payouts;
 mod promotions;
 mod providers;
@@ -375,6 +376,13 @@ impl BillingService for Grpc {
         request: Request<pb::HandleProviderEventRequest>,
     ) -> Result<Response<pb::HandleProviderEventResponse>, Status> {
         self.hear(request).await
+    }
+
+    async fn record_chargeback(
+        &self,
+        request: Request<pb::RecordChargebackRequest>,
+    ) -> Result<Response<pb::RecordChargebackResponse>, Status> {
+        self.charged_back(request).await
     }
 
     async fn reconcile_provider(

@@ -311,6 +311,15 @@ pub enum Refusal {
     /// More is to be paid out than is owed: so many minor units.
     #[error("only {0} minor units are owed")]
     AboveOwed(i64),
+    /// More is said to be taken back than is left of what was charged: so many minor units.
+    #[error("only {0} minor units are left of what was charged")]
+    AboveCharged(i64),
+    /// The dispute is known with another trip or amount.
+    #[error("the dispute is known with another trip or amount")]
+    OtherDispute,
+    /// The dispute has ended otherwise.
+    #[error("the dispute has ended otherwise")]
+    DisputeEnded,
     /// There is no such payout.
     #[error("there is no such payout")]
     NoPayout,

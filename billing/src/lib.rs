@@ -13,6 +13,7 @@
 
 pub mod apportion;
 pub mod batch;
+pub mod chargeback;
 pub mod config;
 pub mod csv;
 pub mod document;
@@ -155,6 +156,13 @@ pub mod statements {
         PROVIDER_ENDED_PAYOUTS = include_str!("sql/provider_ended_payouts.sql");
         /// Under which names the provider knows somebody.
         PROVIDER_PUT_ACCOUNT = include_str!("sql/provider_put_account.sql");
+        /// What a provider's name for a payment is about.
+        PROVIDER_PAYMENT = "-- provider_payment: the trip that a provider's payment is for\n\
+            -- $1 provider, $2 its name for it\n\
+            SELECT subject_id FROM provider_operation\n\
+            WHERE provider = $1 AND kind = 'AUTHORIZE' AND reference = $2 LIMIT 1";
+        /// A payment was taken back, or given to us again.
+        RECORD_CHARGEBACK = include_str!("sql/record_chargeback.sql");
         /// What a provider told by itself, kept once.
         PROVIDER_HEAR = include_str!("sql/provider_hear.sql");
         /// Operations to compare with the provider's book.

@@ -29,6 +29,7 @@ use crate::{
 
 pub mod batch;
 mod changes;
+mod chargebacks;
 mod decision;
 mod movements;
 mod payouts;

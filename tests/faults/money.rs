@@ -45,9 +45,9 @@ use crate::support::{BillingProcess, eventually};
 /// How often each is killed.
 const ROUNDS: usize = 20;
 /// How many pay at once.
-const CLIENTS: usize = 12;
+const CLIENTS: usize = 8;
 /// How many commands are answered before the kill.
-const ANSWERS: usize = 40;
+const ANSWERS: usize = 30;
 
 type Client = BillingServiceClient<Channel>;
 

@@ -5,6 +5,7 @@ mod access;
 mod batches;
 mod cash;
 mod changed;
+mod chargebacks;
 mod everything;
 mod expiry;
 mod failures;

@@ -371,6 +371,7 @@ played! { {
     get_driver_statement_document(GetDriverStatementDocumentRequest) -> GetDriverStatementDocumentResponse;
     create_payout(CreatePayoutRequest) -> CreatePayoutResponse;
     finish_payout(FinishPayoutRequest) -> FinishPayoutResponse;
+    record_chargeback(RecordChargebackRequest) -> RecordChargebackResponse;
     fail_payout(FailPayoutRequest) -> FailPayoutResponse;
     list_payouts(ListPayoutsRequest) -> ListPayoutsResponse;
     grant_credit(GrantCreditRequest) -> GrantCreditResponse;
