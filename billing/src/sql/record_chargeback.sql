@@ -3,10 +3,15 @@
 --
 -- Answers one row. The dispute's name is the key: it is written down once, and ends once. Whoever hears of
 -- the end first writes both. Of two at once about a new dispute the later fails as a whole on
--- chargeback_pkey and, run again, finds the row. Locks: chargeback, or trip_charge; no balances, because
--- both accounts are the platform's.
-WITH known AS (
-    SELECT * FROM chargeback WHERE dispute_id = $1 FOR UPDATE
+-- chargeback_pkey and, run again, finds the row. Locks: trip_charge, always, then chargeback; no balances,
+-- because both accounts are the platform's.
+WITH locked AS MATERIALIZED (
+    SELECT trip_id FROM trip_charge WHERE trip_id = $2 FOR UPDATE
+),
+known AS (
+    SELECT * FROM chargeback
+    WHERE dispute_id = $1 AND (SELECT count(*) FROM locked) >= 0
+    FOR UPDATE
 ),
 charge AS (
     SELECT

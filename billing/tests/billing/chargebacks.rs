@@ -10,6 +10,7 @@ use tonic::{Response, Status};
 use uuid::Uuid;
 
 use crate::{
+    overlaps::deadlocks,
     provider::Bank,
     provider_entries::total,
     races::{CONNECTIONS, at_once},
@@ -169,7 +170,8 @@ async fn many_at_once_are_lost_once_and_never_more_than_was_charged() {
     });
     for answer in at_once(&sandbox, CONNECTIONS, calls).await {
         if let Err(refused) = answer {
-            assert_eq!(Code::of(&refused), Some(Code::RefundAboveCapture));
+            let code = Code::of(&refused);
+            assert_eq!(code, Some(Code::RefundAboveCapture), "{refused:?}");
         }
     }
     let kept = sandbox.count("chargeback WHERE state <> 'WON'").await;
@@ -183,6 +185,23 @@ async fn many_at_once_are_lost_once_and_never_more_than_was_charged() {
         .count("journal_entry WHERE kind = 'CHARGEBACK_WON'")
         .await;
     assert_eq!(won, sandbox.count("chargeback WHERE state = 'WON'").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_beginning_and_the_end_of_a_dispute_at_once_do_not_lock_each_other_out() {
+    let sandbox = Sandbox::new().await;
+    let ride = sandbox.captured("anna").await;
+    let calls = (0..CONNECTIONS).map(|number| {
+        let mut olga = sandbox.client(Role::Operator, "olga");
+        let state = [State::Open, State::Won][number % 2];
+        let request = dispute(&ride, "dp_1", 200, state);
+        async move { olga.record_chargeback(request).await.map(drop) }
+    });
+    for answer in at_once(&sandbox, CONNECTIONS, calls).await {
+        answer.unwrap();
+    }
+    assert_eq!(loss(&sandbox).await, 0);
+    assert_eq!(deadlocks(&sandbox, &[&sandbox.billing]).await, 0);
 }
 
 #[tokio::test]

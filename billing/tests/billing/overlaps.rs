@@ -35,7 +35,7 @@ async fn another(sandbox: &Sandbox, config: Config) -> (Billing, GrpcService) {
 
 /// How many deadlocks there were, once nobody is connected any more: what a connection has met is counted
 /// at the latest when it ends.
-async fn deadlocks(sandbox: &Sandbox, processes: &[&Billing]) -> i64 {
+pub async fn deadlocks(sandbox: &Sandbox, processes: &[&Billing]) -> i64 {
     for billing in processes {
         billing.store().pool().close().await;
     }
