@@ -64,6 +64,8 @@ codes! {
     RiderHasLiveTrip = "RIDER_HAS_LIVE_TRIP", FailedPrecondition;
     /// The quote ran out; ask for a new one.
     QuoteExpired = "QUOTE_EXPIRED", FailedPrecondition;
+    /// The quote is not as it was made, or was not made here.
+    QuoteNotGenuine = "QUOTE_NOT_GENUINE", FailedPrecondition;
     /// The payment was refused.
     PaymentDeclined = "PAYMENT_DECLINED", FailedPrecondition;
     /// The hold was released, or captured already.

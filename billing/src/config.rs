@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     fare::MAX_MINOR,
     provider::config::ProviderConfig,
+    signing::SigningConfig,
     tariff::{self, Tariff, TariffError},
 };
 
@@ -52,6 +53,8 @@ pub struct Config {
     pub batch: LineConfig,
     /// How trips is told where payments stand.
     pub relay: RelayConfig,
+    /// What quotes are signed with.
+    pub quote_signing: SigningConfig,
     /// Who moves the money.
     pub provider: ProviderConfig,
     /// Every tariff there is, in any order. The one in force is the newest whose `effective_from`
@@ -73,6 +76,7 @@ impl Default for Config {
             lapse_interval: Duration::from_secs(30),
             batch: LineConfig::default(),
             relay: RelayConfig::default(),
+            quote_signing: SigningConfig::default(),
             provider: ProviderConfig::default(),
             tariffs: vec![tariff::built_in()],
         }
@@ -158,6 +162,12 @@ impl Config {
             self.lapse_interval,
             Duration::from_millis(10),
             DAY,
+        )?;
+        within(
+            "quote_signing.unsigned_for",
+            self.quote_signing.unsigned_for,
+            Duration::ZERO,
+            366 * DAY,
         )?;
         self.batch.validate()?;
         within(

@@ -87,6 +87,7 @@ fn refused(refusal: &Refusal) -> Status {
             Code::NotFound.status(message)
         }
         Refusal::QuoteExpired => Code::QuoteExpired.status(message),
+        Refusal::QuoteNotGenuine => Code::QuoteNotGenuine.status(message),
         Refusal::Declined => Code::PaymentDeclined.status(message),
         Refusal::AlreadyHeld => Code::AlreadyExists.status(message),
         Refusal::HoldNotOpen(hold) => {
@@ -108,7 +109,12 @@ fn refused(refusal: &Refusal) -> Status {
             ],
         ),
         Refusal::TipTooHigh(_) | Refusal::TipTooLate => Code::TipRefused.status(message),
-        Refusal::PayoutOpen => Code::AlreadyExists.status(message),
+        Refusal::PayoutOpen | Refusal::OtherDispute | Refusal::DisputeEnded => {
+            Code::AlreadyExists.status(message)
+        }
+        Refusal::AboveCharged(left) => {
+            Code::RefundAboveCapture.status_with(message, [("left_minor_units", left.to_string())])
+        }
         Refusal::AboveOwed(owed) => {
             Code::PayoutAboveOwed.status_with(message, [("owed_minor_units", owed.to_string())])
         }

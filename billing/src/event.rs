@@ -69,6 +69,7 @@ fn message(
         captured: money(charge.captured),
         refunded: money(charge.refunded),
         tipped: money(charge.tipped),
+        charged_back: money(charge.charged_back),
         occurred_at: Some(timestamp(at)),
     })
 }

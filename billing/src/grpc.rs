@@ -22,6 +22,7 @@ use crate::{
     store::batch,
 };
 
+mod chargebacks;
 mod payouts;
 mod promotions;
 mod providers;
@@ -66,7 +67,7 @@ impl BillingService for Grpc {
             waiting_ms: asked.waiting_ms,
             tariff_version: Some(asked.tariff_version).filter(|version| !version.is_empty()),
         };
-        let (quote, expires_at) = self.0.quote(&asked).await?;
+        let (quote, expires_at, signature) = self.0.quote(&asked).await?;
         let quote = pb::FareQuote {
             quote_id: quote.id.into(),
             product: quote.product.into(),
@@ -83,6 +84,7 @@ impl BillingService for Grpc {
                 quote.currency,
             ),
             surge_percent: u32::try_from(quote.surge_percent).unwrap_or(u32::MAX),
+            signature,
         };
         Ok(Response::new(pb::QuoteFareResponse { quote: Some(quote) }))
     }
@@ -375,6 +377,13 @@ impl BillingService for Grpc {
         request: Request<pb::HandleProviderEventRequest>,
     ) -> Result<Response<pb::HandleProviderEventResponse>, Status> {
         self.hear(request).await
+    }
+
+    async fn record_chargeback(
+        &self,
+        request: Request<pb::RecordChargebackRequest>,
+    ) -> Result<Response<pb::RecordChargebackResponse>, Status> {
+        self.charged_back(request).await
     }
 
     async fn reconcile_provider(

@@ -95,6 +95,9 @@ pub struct Hold {
     /// What the tips add up to, minor units; not part of what was taken.
     #[serde(default)]
     pub tipped: i64,
+    /// What the rider had their bank take back, and was not given to us again.
+    #[serde(default)]
+    pub charged_back: i64,
     /// How it is paid.
     #[serde(default)]
     pub payment_method: PaymentMethod,
@@ -196,6 +199,8 @@ pub enum Outcome {
     AboveOwed,
     /// There is no such quote.
     NoQuote,
+    /// The quote is not as it was made, or was not made by us.
+    QuoteNotGenuine,
     /// The amount is not in the currency of the hold.
     OtherCurrency,
     /// The rider has holds that ran out and still count; release them and ask again.
@@ -206,7 +211,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Outcome; 15] = [
+    pub const ALL: [Outcome; 16] = [
         Outcome::Done,
         Outcome::AlreadyHeld,
         Outcome::QuoteExpired,
@@ -219,6 +224,7 @@ impl Outcome {
         Outcome::PayoutOpen,
         Outcome::AboveOwed,
         Outcome::NoQuote,
+        Outcome::QuoteNotGenuine,
         Outcome::OtherCurrency,
         Outcome::LapsedInTheWay,
         Outcome::Changed,
@@ -239,6 +245,7 @@ impl Outcome {
             Outcome::PayoutOpen => "PAYOUT_OPEN",
             Outcome::AboveOwed => "ABOVE_OWED",
             Outcome::NoQuote => "NO_QUOTE",
+            Outcome::QuoteNotGenuine => "QUOTE_NOT_GENUINE",
             Outcome::OtherCurrency => "OTHER_CURRENCY",
             Outcome::LapsedInTheWay => "LAPSED_IN_THE_WAY",
             Outcome::Changed => "CHANGED",
@@ -260,6 +267,7 @@ impl Outcome {
             | Outcome::PayoutOpen
             | Outcome::AboveOwed => true,
             Outcome::NoQuote
+            | Outcome::QuoteNotGenuine
             | Outcome::OtherCurrency
             | Outcome::LapsedInTheWay
             | Outcome::Changed => false,
@@ -293,6 +301,9 @@ pub enum Refusal {
     /// There is no such quote.
     #[error("there is no such quote")]
     NoQuote,
+    /// The quote is not as it was made, or was not made by us.
+    #[error("the quote is not genuine; ask for a new one")]
+    QuoteNotGenuine,
     /// The quote ran out.
     #[error("the quote has expired; ask for a new one")]
     QuoteExpired,
@@ -332,6 +343,15 @@ pub enum Refusal {
     /// More is to be paid out than is owed: so many minor units.
     #[error("only {0} minor units are owed")]
     AboveOwed(i64),
+    /// More is said to be taken back than is left of what was charged: so many minor units.
+    #[error("only {0} minor units are left of what was charged")]
+    AboveCharged(i64),
+    /// The dispute is known with another trip or amount.
+    #[error("the dispute is known with another trip or amount")]
+    OtherDispute,
+    /// The dispute has ended otherwise.
+    #[error("the dispute has ended otherwise")]
+    DisputeEnded,
     /// There is no such payout.
     #[error("there is no such payout")]
     NoPayout,

@@ -103,6 +103,14 @@ entry_kinds! {
     PayoutFailed = "PAYOUT_FAILED";
     /// A rider was given credit; about the credit.
     Credit = "CREDIT";
+    /// The provider took what a rider owed; about the trip.
+    ProviderCapture = "PROVIDER_CAPTURE";
+    /// The provider gave a rider back what they were owed; about the trip.
+    ProviderRefund = "PROVIDER_REFUND";
+    /// A rider had a payment taken back; about the trip.
+    Chargeback = "CHARGEBACK";
+    /// It was given to us after all; about the trip.
+    ChargebackWon = "CHARGEBACK_WON";
 }
 
 /// One side of an entry.

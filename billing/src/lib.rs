@@ -14,6 +14,7 @@
 
 pub mod apportion;
 pub mod batch;
+pub mod chargeback;
 pub mod config;
 pub mod csv;
 pub mod document;
@@ -33,6 +34,7 @@ pub mod quote;
 pub mod receipt;
 pub mod reconcile;
 pub mod refund;
+pub mod signing;
 pub mod statement;
 pub mod store;
 pub mod surcharge;
@@ -66,6 +68,7 @@ use provider::{
     teller::Teller,
 };
 use quote::{Asked, Quote};
+use signing::QuoteKeys;
 use store::{HoldTerms, Store};
 
 /// The Postgres schema.
@@ -85,6 +88,15 @@ pub mod statements {
     jitney_platform::statements! {
         /// Keeps a tariff, or gives the hash of the one that is kept under its version.
         STORE_TARIFF = include_str!("sql/store_tariff.sql");
+        /// When a quote is made and when it ends.
+        TIME_QUOTE = "-- time_quote: when a quote is made and when it ends\n\
+            -- $1 validity in ms\n\
+            SELECT now(), now() + $1::bigint * interval '1 millisecond'";
+        /// A kept price.
+        GET_QUOTE = include_str!("sql/get_quote.sql");
+        /// Since when quotes are signed.
+        SIGNING_SINCE = "-- signing_since: since when quotes are signed here\n\
+            SELECT since FROM quote_signing";
         /// Keeps a price.
         ADD_QUOTE = include_str!("sql/add_quote.sql");
         /// Holds a quoted fare for a trip.
@@ -142,6 +154,8 @@ pub mod statements {
         PROVIDER_CHARGES = include_str!("sql/provider_charges.sql");
         /// What refunds ask of the provider.
         PROVIDER_REFUNDS = include_str!("sql/provider_refunds.sql");
+        /// What tips ask of the provider.
+        PROVIDER_TIPS = include_str!("sql/provider_tips.sql");
         /// What payouts ask of the provider.
         PROVIDER_PAYOUTS = include_str!("sql/provider_payouts.sql");
         /// Operations that are to be taken up.
@@ -150,12 +164,21 @@ pub mod statements {
         PROVIDER_TAKE_UP = include_str!("sql/provider_take_up.sql");
         /// Writes down what became of an operation.
         PROVIDER_SETTLE = include_str!("sql/provider_settle.sql");
+        /// Posts what an older version did not.
+        PROVIDER_POST = include_str!("sql/provider_post.sql");
         /// Open holds whose authorisation was declined.
         PROVIDER_LOST_HOLDS = include_str!("sql/provider_lost_holds.sql");
         /// Open payouts whose transfer is at an end.
         PROVIDER_ENDED_PAYOUTS = include_str!("sql/provider_ended_payouts.sql");
         /// Under which names the provider knows somebody.
         PROVIDER_PUT_ACCOUNT = include_str!("sql/provider_put_account.sql");
+        /// What a provider's name for a payment is about.
+        PROVIDER_PAYMENT = "-- provider_payment: the trip that a provider's payment is for\n\
+            -- $1 provider, $2 its name for it\n\
+            SELECT subject_id FROM provider_operation\n\
+            WHERE provider = $1 AND kind = 'AUTHORIZE' AND reference = $2 LIMIT 1";
+        /// A payment was taken back, or given to us again.
+        RECORD_CHARGEBACK = include_str!("sql/record_chargeback.sql");
         /// What a provider told by itself, kept once.
         PROVIDER_HEAR = include_str!("sql/provider_hear.sql");
         /// Operations to compare with the provider's book.
@@ -219,13 +242,16 @@ impl Billing {
         let Platform {
             clock,
             database,
+            keys,
             shutdown,
             tasks,
             ..
         } = &platform;
         config.validate()?;
         tariff::in_force(&config.tariffs, clock.now())?;
-        let store = Store::open(database).await?;
+        let lifetime_max = config.quote_validity + config.quote_ahead_max;
+        let quotes = QuoteKeys::open(&config.quote_signing, keys, lifetime_max)?;
+        let store = Store::open(database, quotes).await?;
         for tariff in &config.tariffs {
             let body = tariff::Body {
                 currency: config.currency,
@@ -291,12 +317,12 @@ impl Billing {
         &self.store
     }
 
-    /// Prices a ride under the tariff that is named, or in force when it begins, and keeps the price; until
-    /// when, is said beside it.
+    /// Prices a ride under the tariff that is named, or in force when it begins, signs the price and keeps it;
+    /// until when, and the signature, are said beside it.
     ///
     /// # Errors
     /// When the tariff has no such product, the fare is too large, or the database fails.
-    pub async fn quote(&self, asked: &Asked) -> Result<(Quote, DateTime<Utc>), Error> {
+    pub async fn quote(&self, asked: &Asked) -> Result<(Quote, DateTime<Utc>, String), Error> {
         let now = self.platform.clock.now();
         let begins_at = asked.pickup_at.unwrap_or(now).max(now);
         let tariff = match &asked.tariff_version {
@@ -312,8 +338,8 @@ impl Billing {
         // A booked ride's price may be held when its time has come.
         let ahead = (begins_at - now).to_std().unwrap_or_default();
         let validity = ahead.min(self.config.quote_ahead_max) + self.config.quote_validity;
-        let expires_at = self.store.add_quote(&quote, validity).await?;
-        Ok((quote, expires_at))
+        let (expires_at, signature) = self.store.add_quote(&quote, validity).await?;
+        Ok((quote, expires_at, signature))
     }
 
     /// The clocks of the city: as configured, else as the night of the tariff in force goes by.

@@ -7,8 +7,10 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use jitney_proto::money::Money;
+use jitney_proto::{ids::TripId, money::Money};
 use uuid::Uuid;
+
+use crate::chargeback::ChargebackState;
 
 pub mod config;
 pub mod sandbox;
@@ -152,6 +154,23 @@ pub struct Event {
     pub kind: String,
     /// The trip or the payout, if it is about one of ours.
     pub subject: Option<Uuid>,
+    /// The dispute that it tells of.
+    pub dispute: Option<Dispute>,
+}
+
+/// What a provider tells of a payment that a rider had taken back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dispute {
+    /// The provider's name for it.
+    pub id: String,
+    /// The trip, where the provider says so.
+    pub trip: Option<TripId>,
+    /// The provider's name for the payment.
+    pub payment: String,
+    /// How much was taken back.
+    pub amount: Money,
+    /// Where it stands.
+    pub state: ChargebackState,
 }
 
 /// Why a message is not an event of the provider's.

@@ -1,7 +1,7 @@
 //! The statements, run. Every money command is one of them, outside any transaction of ours: it
 //! happened or it did not, and nobody who goes away half way can leave something open.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
@@ -21,25 +21,28 @@ use crate::{
     idempotency::{self, Key},
     ledger::{Account, AccountTotal, Capture, Means, Payment, Posting, Relief, Soundness},
     promotion::Terms,
-    quote::Quote,
     receipt::Receipt,
+    signing::QuoteKeys,
     statements,
     tariff::Body,
 };
 
 pub mod batch;
 mod changes;
+mod chargebacks;
 mod decision;
 mod movements;
 mod payouts;
 mod promotions;
 mod provider;
+mod quotes;
 mod refunds;
 mod tips;
 
 use decision::{Settled, settled};
 pub use movements::Listed;
 pub use provider::{Compared, Due, EndedPayout, Settlement};
+use quotes::QuoteRow;
 
 /// The role that connections act as; migration 2 says what it may do.
 const ROLE: &str = "jitney_billing";
@@ -54,6 +57,8 @@ pub const LAPSED_MAX: i64 = 200;
 pub struct Store {
     pool: PgPool,
     wake: Wake,
+    quotes: Arc<QuoteKeys>,
+    signing_since: DateTime<Utc>,
 }
 
 /// What holds are made under.
@@ -90,7 +95,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be reached, a migration fails, or the role cannot be taken; the
     /// message says which and what to do.
-    pub async fn open(database: &Database) -> anyhow::Result<Store> {
+    pub async fn open(database: &Database, quotes: QuoteKeys) -> anyhow::Result<Store> {
         let owner = database.open(SCHEMA, &crate::MIGRATOR).await?;
         let options = owner
             .connect_options()
@@ -103,9 +108,15 @@ impl Store {
         let pool = settings.connect_with(options).await.with_context(|| {
             format!("cannot act as database role {ROLE}; is the one who connects a member of it?")
         })?;
+        let signing_since = sqlx::query_scalar(statements::SIGNING_SINCE)
+            .fetch_one(&pool)
+            .await
+            .context("cannot find out since when quotes are signed")?;
         Ok(Store {
             pool,
             wake: Wake::new(),
+            quotes: Arc::new(quotes),
+            signing_since,
         })
     }
 
@@ -145,35 +156,6 @@ impl Store {
         }
     }
 
-    /// Keeps a quote for `validity` and says until when that is.
-    pub async fn add_quote(
-        &self,
-        quote: &Quote,
-        validity: Duration,
-    ) -> Result<DateTime<Utc>, Error> {
-        let (cancellation, no_show) = (&quote.cancellation_fee, &quote.no_show_fee);
-        let expires_at = sqlx::query_scalar(statements::ADD_QUOTE)
-            .bind(quote.id.0)
-            .bind(quote.product.as_str())
-            .bind(&quote.tariff_version)
-            .bind(quote.distance_meters)
-            .bind(quote.duration_ms)
-            .bind(quote.currency.as_str())
-            .bind(quote.lines.amounts().as_slice())
-            .bind(quote.total_minor)
-            .bind(quote.platform_share_basis_points)
-            .bind(milliseconds(validity))
-            .bind(i32::try_from(quote.surge_percent).unwrap_or(i32::MAX))
-            .bind(cancellation.cancellation_fee_minor)
-            .bind(cancellation.tax_minor)
-            .bind(no_show.no_show_fee_minor)
-            .bind(no_show.tax_minor)
-            .fetch_one(&self.pool)
-            .instrument(span("add_quote"))
-            .await?;
-        Ok(expires_at)
-    }
-
     /// Holds a quoted fare for a trip.
     pub async fn authorize(
         &self,
@@ -183,6 +165,9 @@ impl Store {
     ) -> Result<Hold, Error> {
         let hash = idempotency::hash_of_authorize(asked);
         for _ in 0..ATTEMPTS_MAX {
+            // One connection for both statements: to get it and to give it back are round trips.
+            let mut connection = self.pool.acquire().await?;
+            let genuine = self.genuine(&mut connection, asked.quote_id).await?;
             let decided = sqlx::query_as(statements::AUTHORIZE_HOLD)
                 .bind(key.as_str())
                 .bind(hash.as_slice())
@@ -193,9 +178,12 @@ impl Store {
                 .bind(terms.limit_minor)
                 .bind(milliseconds(terms.validity))
                 .bind(asked.payment_method.name())
-                .fetch_optional(&self.pool)
+                .bind(genuine.total_minor)
+                .bind(genuine.expires_at)
+                .fetch_optional(&mut *connection)
                 .instrument(span("authorize_hold"))
                 .await;
+            drop(connection);
             match settled(decided, &hash)? {
                 Settled::Answer(answer) => return answer.hold.ok_or_else(Error::half_an_answer),
                 Settled::Lapsed => {
@@ -220,7 +208,7 @@ impl Store {
                 promotion,
                 capture,
                 ..
-            } = planned(facts.get(&asked.trip_id.0), asked)?;
+            } = self.planned(facts.get(&asked.trip_id.0), asked)?;
             let (accounts, owners, amounts) = columns(&capture.postings);
             let decided = sqlx::query_as(statements::CAPTURE_HOLD)
                 .bind(key.as_str())
@@ -393,38 +381,47 @@ async fn facts(
         .collect())
 }
 
-/// Plans a capture from what is known of the charge.
-fn planned(facts: Option<&CaptureFacts>, asked: &CaptureOf) -> Result<Plan, Error> {
-    let authorised = facts.map_or(0, |facts| facts.authorised);
-    let whole = facts.map(|facts| facts.lines(asked.reason));
-    let whole = whole.transpose()?.unwrap_or_default();
-    let amount = match &asked.amount {
-        Some(amount) => amount.minor,
-        // A fee is at most what is held; a fare was held as it is.
-        None => whole.total()?.min(authorised),
-    };
-    let capture = match facts {
-        Some(facts) if (0..=authorised).contains(&amount) => {
-            let rider = facts
-                .rider_id
-                .parse()
-                .map_err(|_| unreadable("a rider's id"))?;
-            let share = facts.platform_share_basis_points;
-            let means = facts.means(asked.reason);
-            Capture::plan(&whole, share, amount, &means, &rider, &asked.driver_id)?
+impl Store {
+    /// Plans a capture from what is known of the charge.
+    fn planned(&self, facts: Option<&CaptureFacts>, asked: &CaptureOf) -> Result<Plan, Error> {
+        // What is over is answered as it was, whatever became of its quote.
+        if let Some(facts) = facts
+            && facts.is_held
+            && !self.is_genuine(&facts.quote)?
+        {
+            return Err(Refusal::QuoteNotGenuine.into());
         }
-        _ => Capture {
-            total_minor: amount,
-            ..Capture::default()
-        },
-    };
-    Ok(Plan {
-        authorised,
-        amount,
-        promotion: facts.and_then(|facts| facts.promotion_code.clone()),
-        in_cash: facts.is_some_and(|facts| facts.in_cash),
-        capture,
-    })
+        let authorised = facts.map_or(0, |facts| facts.authorised);
+        let whole = facts.map(|facts| facts.lines(asked.reason));
+        let whole = whole.transpose()?.unwrap_or_default();
+        let amount = match &asked.amount {
+            Some(amount) => amount.minor,
+            // A fee is at most what is held; a fare was held as it is.
+            None => whole.total()?.min(authorised),
+        };
+        let capture = match facts {
+            Some(facts) if (0..=authorised).contains(&amount) => {
+                let rider = facts
+                    .rider_id
+                    .parse()
+                    .map_err(|_| unreadable("a rider's id"))?;
+                let share = facts.quote.platform_share_basis_points;
+                let means = facts.means(asked.reason);
+                Capture::plan(&whole, share, amount, &means, &rider, &asked.driver_id)?
+            }
+            _ => Capture {
+                total_minor: amount,
+                ..Capture::default()
+            },
+        };
+        Ok(Plan {
+            authorised,
+            amount,
+            promotion: facts.and_then(|facts| facts.promotion_code.clone()),
+            in_cash: facts.is_some_and(|facts| facts.in_cash),
+            capture,
+        })
+    }
 }
 
 /// A row of `check_ledger`.
@@ -445,11 +442,9 @@ struct CaptureFacts {
     trip_id: Uuid,
     rider_id: String,
     authorised: i64,
-    platform_share_basis_points: i64,
-    cancellation_fee_minor: i64,
-    cancellation_tax_minor: i64,
-    no_show_fee_minor: i64,
-    no_show_tax_minor: i64,
+    is_held: bool,
+    #[sqlx(flatten)]
+    quote: QuoteRow,
     promotion_code: Option<String>,
     promotion_amount_minor: Option<i64>,
     promotion_percent: Option<i64>,
@@ -457,7 +452,6 @@ struct CaptureFacts {
     credit_minor: i64,
     in_cash: bool,
     dues_minor: i64,
-    lines: Vec<i64>,
 }
 
 impl CaptureFacts {
@@ -485,19 +479,9 @@ impl CaptureFacts {
     /// What is charged for that reason, whole.
     fn lines(&self, reason: Reason) -> Result<FareLines, Error> {
         match reason {
-            Reason::Fare => {
-                FareLines::of_amounts(&self.lines).ok_or_else(|| unreadable("a quote's lines"))
-            }
-            Reason::CancellationFee => Ok(FareLines {
-                cancellation_fee_minor: self.cancellation_fee_minor,
-                tax_minor: self.cancellation_tax_minor,
-                ..FareLines::default()
-            }),
-            Reason::NoShowFee => Ok(FareLines {
-                no_show_fee_minor: self.no_show_fee_minor,
-                tax_minor: self.no_show_tax_minor,
-                ..FareLines::default()
-            }),
+            Reason::Fare => self.quote.lines(),
+            Reason::CancellationFee => Ok(self.quote.cancellation_fee()),
+            Reason::NoShowFee => Ok(self.quote.no_show_fee()),
         }
     }
 }

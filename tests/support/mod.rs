@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use driver_app::DriverApp;
 pub use phone::Phone;
-pub use process::Process;
+pub use process::{BillingProcess, Process};
 
 /// Places on the roads of the built-in city, as latitude and longitude.
 pub mod places {
@@ -224,6 +224,20 @@ pub async fn trip_in(phone: &Phone, trip_id: &str, state: &str) -> Value {
         (trip["state"] == state).then_some(trip)
     })
     .await
+}
+
+/// Waits until the provider has taken what so many rides cost: two entries of each, and no other.
+pub async fn assert_paid_once(ops: &Phone, rides: usize) {
+    let is_there = || async {
+        let request = ops.request(reqwest::Method::GET, "/v1/ledger:check");
+        let ledger = ops.try_send(request).await.ok()?;
+        let entries: usize = ledger.body["entries"].as_str()?.parse().ok()?;
+        (entries >= 2 * rides).then_some(ledger.body)
+    };
+    let ledger = eventually("the provider has taken it", is_there).await;
+    let entries = &ledger["entries"];
+    assert_eq!(*entries, (2 * rides).to_string(), "{ledger}");
+    assert_eq!(ledger["balanced"], true, "{ledger}");
 }
 
 /// Waits until a trip has its receipt, and gives it. The program may be starting meanwhile.

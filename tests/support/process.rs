@@ -63,42 +63,18 @@ impl Process {
         gateway: Option<SocketAddr>,
         settings: &[(&str, &str)],
     ) -> Self {
-        let mut child = Self::command(data_dir)
+        let mut command = Self::command(data_dir);
+        command
             .args(["serve", "all"])
             .envs(settings.iter().copied())
-            .env("JITNEY_TELEMETRY__LOG_FORMAT", "json")
             .env(
                 "JITNEY_LISTEN__GATEWAY",
                 gateway.map_or("127.0.0.1:0".into(), |at| at.to_string()),
             )
             .env("JITNEY_LISTEN__MATCHING", "127.0.0.1:0")
             .env("JITNEY_LISTEN__TRIPS", "127.0.0.1:0")
-            .env("JITNEY_LISTEN__BILLING", "127.0.0.1:0")
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (found, address) = mpsc::channel();
-        let log = BufReader::new(child.stderr.take().unwrap());
-        std::thread::spawn(move || {
-            for line in log.lines().map_while(Result::ok) {
-                let text = line.as_str();
-                let record: Value = serde_json::from_str(text).unwrap_or_default();
-                if record["service"] == "gateway" {
-                    let address = record["address"].as_str().unwrap_or_default();
-                    let _ = found.send(address.parse().unwrap());
-                } else if record["level"] == "ERROR"
-                    || record["level"] == "WARN"
-                    || record.is_null()
-                {
-                    eprintln!("{text}");
-                }
-            }
-        });
-        let Ok(gateway) = address.recv_timeout(Duration::from_secs(60)) else {
-            let _ = child.kill();
-            panic!("`jitney serve all` did not say where its gateway is");
-        };
+            .env("JITNEY_LISTEN__BILLING", "127.0.0.1:0");
+        let (child, gateway) = start(command, "gateway");
         Self {
             child,
             data_dir: data_dir.to_owned(),
@@ -143,4 +119,67 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// `jitney serve billing` on somebody else's database.
+pub struct BillingProcess {
+    child: Child,
+    /// Where it takes calls.
+    pub address: SocketAddr,
+}
+
+impl BillingProcess {
+    /// Starts it on a free port, or on that one.
+    pub fn serve(data_dir: &Path, database_url: &str, address: Option<SocketAddr>) -> Self {
+        let mut command = Process::command(data_dir);
+        let address = address.map_or("127.0.0.1:0".into(), |at| at.to_string());
+        command
+            .args(["serve", "billing"])
+            .env("DATABASE_URL", database_url)
+            .env("JITNEY_LISTEN__BILLING", address);
+        let (child, address) = start(command, "billing");
+        Self { child, address }
+    }
+
+    /// SIGKILL: nothing gets to finish.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for BillingProcess {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts the program and waits until it says where a service is.
+fn start(mut command: Command, service: &'static str) -> (Child, SocketAddr) {
+    let mut child = command
+        .env("JITNEY_TELEMETRY__LOG_FORMAT", "json")
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (found, address) = mpsc::channel();
+    let log = BufReader::new(child.stderr.take().unwrap());
+    std::thread::spawn(move || {
+        for line in log.lines().map_while(Result::ok) {
+            let text = line.as_str();
+            let record: Value = serde_json::from_str(text).unwrap_or_default();
+            if record["service"] == service {
+                let address = record["address"].as_str().unwrap_or_default();
+                let _ = found.send(address.parse().unwrap());
+            } else if record["level"] == "ERROR" || record["level"] == "WARN" || record.is_null() {
+                eprintln!("{text}");
+            }
+        }
+    });
+    let Ok(address) = address.recv_timeout(Duration::from_secs(60)) else {
+        let _ = child.kill();
+        panic!("the program did not say where its {service} is");
+    };
+    (child, address)
 }

@@ -140,7 +140,8 @@ impl Error {
     /// What the other service's status means for a call of ours to `what`.
     pub fn of_call(what: &'static str, status: Status) -> Error {
         match Code::of(&status) {
-            Some(Code::QuoteExpired) => Error::QuoteExpired,
+            // Either way a new one is needed.
+            Some(Code::QuoteExpired | Code::QuoteNotGenuine) => Error::QuoteExpired,
             Some(Code::PaymentDeclined) => Error::PaymentDeclined,
             Some(
                 Code::InvalidRequest | Code::OutsideMap | Code::NoRoute | Code::UnknownProduct,

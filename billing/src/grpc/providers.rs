@@ -57,8 +57,8 @@ impl Grpc {
     ) -> Result<Response<pb::HandleProviderEventResponse>, Status> {
         let asked = request.into_inner();
         let now = self.0.platform.clock.now();
-        let event = self
-            .provider_in_use()?
+        let provider = self.provider_in_use()?;
+        let mut event = provider
             .event(&asked.payload, &asked.signature, now)
             .map_err(|error| match error {
                 EventError::NotExpected => Code::ProviderUnused.status(error.to_string()),
@@ -69,6 +69,10 @@ impl Grpc {
                     Code::InvalidRequest.bad_field("payload", error.to_string())
                 }
             })?;
+        // First: once the event is kept, it is not listened to again.
+        if let Some(dispute) = event.dispute.take() {
+            self.disputed(provider.name(), dispute).await?;
+        }
         let news = self.0.store.hear_provider(&event).await?;
         Ok(Response::new(pb::HandleProviderEventResponse { news }))
     }
@@ -149,7 +153,7 @@ fn difference(row: Row) -> pb::ProviderDifference {
 }
 
 /// A name of the provider's.
-fn name(field: &str, text: String) -> Result<String, Status> {
+pub(super) fn name(field: &str, text: String) -> Result<String, Status> {
     let bad = |problem: &str| Err(Code::InvalidRequest.bad_field(field, problem));
     if text.is_empty() {
         bad("is required")

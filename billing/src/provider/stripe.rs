@@ -7,11 +7,13 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
-use jitney_proto::money::Money;
+use jitney_proto::money::{Currency, Money};
 use serde_json::Value;
 
+use crate::chargeback::ChargebackState;
+
 use super::{
-    Event, EventError, Found, Kind, Listed, Operation, Outcome, Provider, ProviderAccount,
+    Dispute, Event, EventError, Found, Kind, Listed, Operation, Outcome, Provider, ProviderAccount,
     config::StripeConfig,
 };
 
@@ -279,8 +281,34 @@ impl Provider for Stripe {
             id: text(&event["id"]).ok_or(EventError::Unreadable)?,
             kind: text(&event["type"]).ok_or(EventError::Unreadable)?,
             subject: subject.and_then(|subject| subject.parse().ok()),
+            dispute: dispute(&event)?,
         })
     }
+}
+
+/// What an event tells of a dispute. An inquiry is none yet: nothing was taken back.
+fn dispute(event: &Value) -> Result<Option<Dispute>, EventError> {
+    let object = &event["data"]["object"];
+    let state = match (event["type"].as_str(), object["status"].as_str()) {
+        (Some("charge.dispute.created"), Some(status)) if !status.starts_with("warning_") => {
+            ChargebackState::Open
+        }
+        (Some("charge.dispute.closed"), Some("won")) => ChargebackState::Won,
+        (Some("charge.dispute.closed"), Some("lost")) => ChargebackState::Lost,
+        _ => return Ok(None),
+    };
+    let text = |field: &str| object[field].as_str().map(str::to_owned);
+    let amount = || {
+        let code = text("currency")?.to_ascii_uppercase();
+        told_amount(object["amount"].as_i64()?, code.parse().ok()?)
+    };
+    Ok(Some(Dispute {
+        id: text("id").ok_or(EventError::Unreadable)?,
+        trip: None,
+        payment: text("payment_intent").ok_or(EventError::Unreadable)?,
+        amount: amount().ok_or(EventError::Unreadable)?,
+        state,
+    }))
 }
 
 fn known(outcome: Option<Outcome>) -> Found {
@@ -401,9 +429,43 @@ fn amount(money: &Money) -> Option<String> {
     Some(amount.to_string())
 }
 
+/// An amount that Stripe counted; the reverse of [`amount`]. None when it is not above zero, or is no
+/// amount of ours.
+fn told_amount(count: i64, currency: Currency) -> Option<Money> {
+    let minor = match currency.as_str() {
+        "ISK" | "UGX" => count / 100,
+        "MGA" => count.checked_mul(100)?,
+        _ => count,
+    };
+    let money = Money::new(minor, currency);
+    (minor > 0 && amount(&money)? == count.to_string()).then_some(money)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn amounts_are_read_as_they_are_counted() {
+        for (minor, code) in [
+            (1234, "EUR"),
+            (1234, "JPY"),
+            (12_340, "KWD"),
+            (5, "ISK"),
+            (500, "MGA"),
+        ] {
+            let money = Money::new(minor, code.parse().unwrap());
+            let count = amount(&money).unwrap().parse().unwrap();
+            assert_eq!(told_amount(count, money.currency), Some(money));
+        }
+        for (count, code) in [(0, "EUR"), (-5, "EUR"), (501, "ISK"), (12_345, "KWD")] {
+            assert_eq!(
+                told_amount(count, code.parse().unwrap()),
+                None,
+                "{count} {code}"
+            );
+        }
+    }
 
     #[test]
     fn amounts_are_counted_as_stripe_does() {

@@ -104,6 +104,9 @@ impl Teller {
     /// When the database fails. What was begun is taken up again.
     pub async fn round(&self) -> Result<usize, Error> {
         self.store.plan_operations(self.provider.name()).await?;
+        self.store
+            .post_operations(self.provider.name(), BATCH_MAX)
+            .await?;
         let due = self
             .store
             .due_operations(self.provider.name(), BATCH_MAX)

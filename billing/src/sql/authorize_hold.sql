@@ -1,6 +1,6 @@
 -- authorize_hold: holds a quoted fare for a trip, once per key and once per trip
 -- $1 key, $2 request hash, $3 trip, $4 rider, $5 quote, $6 currency, $7 limit, $8 validity in ms,
--- $9 how it is paid
+-- $9 how it is paid, $10 what the quote comes to and $11 when it ends, as was found genuine, or null
 --
 -- Answers one row. Rows are locked in the order rider_exposure, trip_charge, idempotency. A
 -- duplicate that runs at the same time cannot see this one's rows and fails as a whole on the
@@ -14,8 +14,11 @@ judged AS (
         CASE
             WHEN charge.trip_id IS NOT NULL THEN 'ALREADY_HELD'
             WHEN quote.id IS NULL THEN 'NO_QUOTE'
+            WHEN quote.expires_at <= asked.at THEN 'QUOTE_EXPIRED'
+            WHEN quote.total_minor IS DISTINCT FROM $10::bigint
+                OR quote.expires_at IS DISTINCT FROM $11::timestamptz THEN 'QUOTE_NOT_GENUINE'
             -- A quote in another currency is left over from another configuration.
-            WHEN quote.expires_at <= asked.at OR quote.currency <> $6 THEN 'QUOTE_EXPIRED'
+            WHEN quote.currency <> $6 THEN 'QUOTE_EXPIRED'
             -- Cash is nobody's risk but the driver's: it uses no limit.
             WHEN quote.total_minor > $7 AND $9::text <> 'CASH' THEN 'DECLINED'
         END AS refusal
@@ -72,7 +75,7 @@ decided AS (
 kept AS (
     INSERT INTO idempotency (scope, key, request_hash, outcome, answer, created_at)
     SELECT 'authorize', $1, $2, outcome, answer, at
-    FROM decided WHERE outcome NOT IN ('NO_QUOTE', 'LAPSED_IN_THE_WAY')
+    FROM decided WHERE outcome NOT IN ('NO_QUOTE', 'QUOTE_NOT_GENUINE', 'LAPSED_IN_THE_WAY')
 )
 SELECT outcome, request_hash, answer FROM prior
 UNION ALL

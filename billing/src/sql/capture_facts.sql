@@ -1,9 +1,12 @@
 -- capture_facts: what of charges never changes and their capture is planned from
 -- $1 trips
 SELECT
-    charge.trip_id, charge.rider_id, charge.currency, charge.authorised, quote.platform_share_basis_points,
-    quote.cancellation_fee_minor, quote.cancellation_tax_minor, quote.no_show_fee_minor,
-    quote.no_show_tax_minor,
+    charge.trip_id, charge.rider_id, charge.authorised, charge.state = 'HELD' AS is_held,
+    quote.id AS quote_id, quote.product, quote.tariff_version, quote.distance_meters, quote.duration_ms,
+    quote.currency AS quote_currency, quote.total_minor, quote.platform_share_basis_points,
+    quote.surge_percent::bigint, quote.cancellation_fee_minor, quote.cancellation_tax_minor,
+    quote.no_show_fee_minor, quote.no_show_tax_minor, quote.created_at AS quoted_at,
+    quote.expires_at AS quote_expires_at, quote.signature,
     charge.payment_method = 'CASH' AS in_cash,
     coalesce(
         (

@@ -1,5 +1,5 @@
 -- change_hold: puts an open hold under another quote; what is held becomes its total
--- $1 key, $2 request hash, $3 trip, $4 quote
+-- $1 key, $2 request hash, $3 trip, $4 quote, $5 what it comes to, as was found genuine, or null
 --
 -- Answers one row, or none when there is no such charge. The limit is not asked: the ride is being
 -- driven, and somebody has to pay for it. Nor is the quote's expiry: it says until when a ride may be
@@ -18,6 +18,7 @@ judged AS (
         CASE
             WHEN locked.state <> 'HELD' OR locked.expires_at <= locked.at THEN 'HOLD_NOT_OPEN'
             WHEN quote.id IS NULL THEN 'NO_QUOTE'
+            WHEN quote.total_minor IS DISTINCT FROM $5::bigint THEN 'QUOTE_NOT_GENUINE'
             WHEN quote.currency <> locked.currency THEN 'OTHER_CURRENCY'
             ELSE 'DONE'
         END AS outcome

@@ -91,6 +91,52 @@ tipped AS (
 thanked AS (
     SELECT trip_id, count(*) AS tips, sum(amount_minor) AS total FROM tip GROUP BY trip_id
 ),
+-- What was posted of a provider is what it did. What it did may be posted a moment later.
+provided AS (
+    SELECT count(*) AS n
+    FROM (
+        SELECT trip_id, kind, seq, currency, sum(amount_minor) AS minor
+        FROM posting
+        WHERE kind IN ('PROVIDER_CAPTURE', 'PROVIDER_REFUND') AND account = 'psp_clearing'
+        GROUP BY trip_id, kind, seq, currency
+    ) AS posted
+    FULL JOIN (
+        SELECT
+            subject_id AS trip_id, 'PROVIDER_' || kind AS kind, seq, currency,
+            CASE kind WHEN 'CAPTURE' THEN amount_minor ELSE -amount_minor END AS minor
+        FROM provider_operation
+        WHERE posted_at IS NOT NULL AND state = 'SUCCEEDED' AND kind IN ('CAPTURE', 'REFUND')
+    ) AS done USING (trip_id, kind, seq)
+    WHERE posted.minor IS DISTINCT FROM done.minor OR posted.currency <> done.currency
+),
+-- Chargebacks are what was posted of them, and what their charges count.
+disputed AS (
+    SELECT count(*) AS n
+    FROM (
+        SELECT
+            trip_id, seq,
+            sum(amount_minor) FILTER (WHERE kind = 'CHARGEBACK') AS taken,
+            coalesce(sum(amount_minor) FILTER (WHERE kind = 'CHARGEBACK_WON'), 0) AS won
+        FROM posting
+        WHERE kind IN ('CHARGEBACK', 'CHARGEBACK_WON') AND account = 'chargeback_loss'
+        GROUP BY trip_id, seq
+    ) AS posted
+    FULL JOIN chargeback USING (trip_id, seq)
+    WHERE posted.taken IS DISTINCT FROM chargeback.amount_minor
+        OR posted.won <> CASE chargeback.state WHEN 'WON' THEN -chargeback.amount_minor ELSE 0 END
+),
+uncounted AS (
+    SELECT count(*) AS n
+    FROM trip_charge AS charge
+    FULL JOIN (
+        SELECT
+            trip_id, count(*) AS chargebacks,
+            coalesce(sum(amount_minor) FILTER (WHERE state <> 'WON'), 0) AS minor
+        FROM chargeback GROUP BY trip_id
+    ) AS of USING (trip_id)
+    WHERE charge.charged_back IS DISTINCT FROM coalesce(of.minor, 0)
+        OR charge.chargebacks IS DISTINCT FROM coalesce(of.chargebacks, 0)
+),
 wrong_charges AS (
     SELECT count(DISTINCT trip_id) AS n
     FROM (SELECT * FROM trip_charge WHERE state = 'CAPTURED') AS charge
@@ -170,7 +216,10 @@ SELECT
     (SELECT count(*) FROM journal_entry) AS entries,
     (SELECT n FROM unbalanced) AS unbalanced_entries,
     (SELECT n FROM wrong_balances) AS wrong_balances,
-    (SELECT n FROM wrong_charges) AS wrong_charges,
+    (SELECT sum(n) FROM (
+        SELECT n FROM wrong_charges UNION ALL SELECT n FROM provided
+        UNION ALL SELECT n FROM disputed UNION ALL SELECT n FROM uncounted
+    ) AS wrong)::bigint AS wrong_charges,
     (SELECT n FROM wrong_payouts) AS wrong_payouts,
     (SELECT n FROM wrong_credits) AS wrong_credits,
     (

@@ -1,17 +1,21 @@
--- provider_settle: writes down what became of an operation, and what that says of the charge it is about
+-- provider_settle: writes down what became of an operation, what that says of the charge it is about, and
+-- posts what it moved
 -- $1 subject, $2 kind, $3 seq, $4 the time it was taken up, $5 state, $6 the provider's name for it,
 -- $7 what went wrong, $8 after how many ms it is taken up again
 --
 -- Answers a row, with whether it is news of the charge; or none when it was taken up again meanwhile: that
 -- one finds out by itself. A charge that was to be taken and could not be stays so, whatever else is carried
--- out for it.
+-- out for it; numbers above 1000 are tips, which say nothing of the fare. What was taken from a rider is no
+-- longer owed, what was given back is. Behind `state = 'SENT'`, which lets an operation succeed once, stands
+-- journal_entry_pkey. Locks: the operation, the charge, then account_balance.
 WITH settled AS (
     UPDATE provider_operation
     SET state = $5, reference = coalesce($6, reference), last_error = $7, updated_at = now(),
-        next_attempt_at = now() + $8::bigint * interval '1 millisecond'
+        next_attempt_at = now() + $8::bigint * interval '1 millisecond',
+        posted_at = CASE WHEN $5 = 'SUCCEEDED' AND kind IN ('CAPTURE', 'REFUND') THEN now() END
     WHERE subject_id = $1 AND kind = $2 AND seq = $3 AND attempts = $4 AND state = 'SENT'
     RETURNING
-        subject_id, kind, attempts,
+        provider_operation.*,
         CASE
             WHEN state = 'UNKNOWN' THEN 'UNKNOWN'
             WHEN state = 'DECLINED' AND kind = 'CAPTURE' THEN 'DECLINED'
@@ -21,7 +25,8 @@ moved AS (
     UPDATE trip_charge AS charge
     SET provider_state = settled.provider_state, version = charge.version + 1
     FROM settled
-    WHERE settled.kind IN ('AUTHORIZE', 'CAPTURE') AND charge.trip_id = settled.subject_id
+    WHERE settled.kind IN ('AUTHORIZE', 'CAPTURE') AND settled.seq <= 1000
+        AND charge.trip_id = settled.subject_id
         AND charge.state <> 'VOIDED'
         AND charge.provider_state IS DISTINCT FROM settled.provider_state
         AND charge.provider_state IS DISTINCT FROM 'DECLINED'
@@ -39,5 +44,51 @@ announced AS (
         END,
         version, convert_to(row_to_json(moved)::text, 'UTF8')
     FROM moved
+),
+taken AS (
+    SELECT
+        subject_id, kind, seq, currency, owner_id,
+        CASE kind WHEN 'CAPTURE' THEN amount_minor ELSE -amount_minor END AS minor
+    -- Once the charge was locked.
+    FROM settled WHERE posted_at IS NOT NULL AND (SELECT count(*) FROM moved) >= 0
+),
+planned AS (
+    SELECT
+        taken.subject_id, 'PROVIDER_' || taken.kind AS kind, taken.seq, taken.currency,
+        side.account, side.owner_id, side.amount_minor, side.position
+    FROM taken
+    CROSS JOIN LATERAL (
+        VALUES
+            ('psp_clearing', NULL, taken.minor, 1),
+            ('rider_receivable', taken.owner_id, -taken.minor, 2)
+    ) AS side (account, owner_id, amount_minor, position)
+),
+entered AS (
+    INSERT INTO journal_entry (
+        trip_id, kind, seq, currency, postings, postings_sum_minor, posted_at
+    )
+    SELECT subject_id, kind, seq, currency, count(*), sum(amount_minor), clock_timestamp()
+    FROM planned GROUP BY subject_id, kind, seq, currency
+    RETURNING *
+),
+posted AS (
+    INSERT INTO posting (trip_id, kind, seq, position, account, owner_id, currency, amount_minor)
+    SELECT
+        entered.trip_id, entered.kind, entered.seq, planned.position, planned.account,
+        planned.owner_id, entered.currency, planned.amount_minor
+    FROM entered
+    JOIN planned
+        ON planned.subject_id = entered.trip_id AND planned.kind = entered.kind
+            AND planned.seq = entered.seq
+    RETURNING account, owner_id, currency, amount_minor
+),
+balanced AS (
+    INSERT INTO account_balance AS balance (owner_id, account, currency, balance_minor)
+    SELECT owner_id, account, currency, sum(amount_minor)
+    FROM posted WHERE owner_id IS NOT NULL
+    GROUP BY owner_id, account, currency
+    ORDER BY account, owner_id, currency
+    ON CONFLICT (owner_id, account, currency) DO UPDATE
+        SET balance_minor = balance.balance_minor + excluded.balance_minor
 )
 SELECT attempts, EXISTS (SELECT 1 FROM moved) AS is_told FROM settled

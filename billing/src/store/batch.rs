@@ -12,7 +12,7 @@ use tracing::Instrument;
 use super::{
     Captured, Error, Store,
     decision::{Decision, Settled, settled},
-    facts, planned, span,
+    facts, span,
 };
 use crate::{
     fare::FareLines,
@@ -62,7 +62,7 @@ impl Store {
                 continue;
             }
             let facts = facts.get(&asked.capture.trip_id.0);
-            match planned(facts, &asked.capture) {
+            match self.planned(facts, &asked.capture) {
                 // What takes more than the fare is asked for alone.
                 Ok(plan) if !plan.is_plain() => {}
                 Ok(plan) => batch.add(index, asked, &plan),

@@ -15,7 +15,8 @@ impl Store {
     /// Puts an open hold under another quote; what is held becomes its total.
     ///
     /// # Errors
-    /// When there is no such hold or quote, the hold is not open, or the key names another request.
+    /// When there is no such hold or quote, the quote is not as it was made, the hold is not open, or the key
+    /// names another request.
     pub async fn change_hold(
         &self,
         key: &Key,
@@ -24,12 +25,15 @@ impl Store {
     ) -> Result<Hold, Error> {
         let hash = idempotency::hash_of_change(&trip_id, &quote_id);
         for _ in 0..ATTEMPTS_MAX {
+            let mut connection = self.pool.acquire().await?;
+            let genuine = self.genuine(&mut connection, quote_id).await?;
             let decided = sqlx::query_as(statements::CHANGE_HOLD)
                 .bind(key.as_str())
                 .bind(hash.as_slice())
                 .bind(trip_id.0)
                 .bind(quote_id.0)
-                .fetch_optional(&self.pool)
+                .bind(genuine.total_minor)
+                .fetch_optional(&mut *connection)
                 .instrument(span("change_hold"))
                 .await;
             match settled(decided, &hash)? {

@@ -11,12 +11,13 @@ use crate::{
 
 /// Unique keys that refuse the later of two statements about the same thing. The later one had no
 /// effect; run again it sees what the earlier one did.
-const FENCES: [&str; 5] = [
+const FENCES: [&str; 6] = [
     "idempotency_pkey",
     "trip_charge_pkey",
     "journal_entry_pkey",
     "receipt_pkey",
     "payout_one_open_per_driver",
+    "chargeback_pkey",
 ];
 
 /// The row a money statement answers.
@@ -79,6 +80,7 @@ pub(super) fn settled(
         Outcome::QuoteExpired => Refusal::QuoteExpired,
         Outcome::Declined => Refusal::Declined,
         Outcome::NoQuote => Refusal::NoQuote,
+        Outcome::QuoteNotGenuine => Refusal::QuoteNotGenuine,
         Outcome::OtherCurrency => Refusal::OtherCurrency,
         Outcome::HoldNotOpen => {
             Refusal::HoldNotOpen(answer.hold.ok_or_else(Error::half_an_answer)?)

@@ -118,6 +118,7 @@ impl Store {
             for (name, statement) in [
                 ("provider_charges", statements::PROVIDER_CHARGES),
                 ("provider_refunds", statements::PROVIDER_REFUNDS),
+                ("provider_tips", statements::PROVIDER_TIPS),
             ] {
                 sqlx::query(statement)
                     .bind(provider)
@@ -187,7 +188,8 @@ impl Store {
         Ok(time)
     }
 
-    /// Writes down what became of an operation the `time`th time it was taken up; whether that is news.
+    /// Writes down what became of an operation the `time`th time it was taken up, and posts what it moved;
+    /// whether that is news.
     ///
     /// # Errors
     /// When the database fails.
@@ -213,6 +215,20 @@ impl Store {
             self.wake.poke();
         }
         Ok(settled.is_some())
+    }
+
+    /// Posts what operations moved that an older version settled, at most so many; how many.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn post_operations(&self, provider: &str, at_most: i64) -> Result<i64, Error> {
+        let posted = sqlx::query_scalar(statements::PROVIDER_POST)
+            .bind(provider)
+            .bind(at_most)
+            .fetch_one(&self.pool)
+            .instrument(span("provider_post"))
+            .await?;
+        Ok(posted)
     }
 
     /// Operations that were planned in a time, and those of some keys beside them; at most so many.

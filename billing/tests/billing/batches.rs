@@ -3,26 +3,20 @@
 use std::time::Duration;
 
 use jitney_billing::{
-    Billing, Config, Error, Needs,
+    Config, Error,
     hold::{CaptureOf, Reason, Refusal},
     idempotency::Key,
     ledger::Account,
     store::{Captured, Store, batch::Asked},
 };
-use jitney_platform::{auth::Role, db::DatabaseConfig, serve::GrpcService, testing::eventually};
-use jitney_proto::{
-    Code,
-    billing::v1::{self as pb, billing_service_client::BillingServiceClient},
-    ids::TripId,
-    money::Money,
-    time::timestamp,
-};
+use jitney_platform::{auth::Role, db::DatabaseConfig, testing::eventually};
+use jitney_proto::{Code, billing::v1 as pb, ids::TripId, money::Money, time::timestamp};
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use sqlx::PgConnection;
 use tokio::task::JoinHandle;
 use tonic::{Response, Status};
 
-use crate::support::{Held, Sandbox, authorize, euro, one_by_one, refusal};
+use crate::support::{Held, Sandbox, authorize, euro, refusal};
 
 /// One worker, who stays with a statement that is stuck.
 fn one_worker() -> Config {
@@ -206,7 +200,13 @@ async fn more_than_a_fare(sandbox: &Sandbox, run: usize, trip: &TripId) {
 
 #[tokio::test]
 async fn together_is_as_alone() {
-    let (alone, batched) = (Sandbox::new().await, Sandbox::new().await);
+    // Nothing is released behind the test's back, however long it takes.
+    let config = Config {
+        lapse_interval: Duration::from_secs(3_600),
+        ..Config::default()
+    };
+    let alone = Sandbox::with(config.clone()).await;
+    let batched = Sandbox::with(config).await;
     let mut runner = TestRunner::deterministic();
     let (mut asked_in_all, mut alone_in_all) = (0, 0);
     for run in 0..40 {
@@ -512,104 +512,4 @@ async fn who_has_gone_away_is_left_out_and_breaks_nothing() {
     let again = all[2].capture(&all[2].trip);
     sandbox.trips().capture_hold(again).await.unwrap();
     sandbox.assert_sound().await;
-}
-
-/// Another process on the same database.
-async fn another(sandbox: &Sandbox, config: Config) -> (Billing, GrpcService) {
-    let platform = jitney_platform::Platform::new(
-        sandbox.platform.clock.clone(),
-        sandbox.database.database(),
-        sandbox.platform.keys.clone(),
-    );
-    let needs = Needs {
-        platform: platform.clone(),
-    };
-    let billing = Billing::build(config, needs).await.unwrap();
-    let service = GrpcService::guard(Billing::NAME, billing.routes(), &platform);
-    (billing, service)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn overlapping_batches_do_not_lock_each_other_out() {
-    let config = Config {
-        hold_limit_minor: 100_000_000,
-        ..Config::default()
-    };
-    let sandbox = Sandbox::with(config.clone()).await;
-    let mut alone = one_by_one();
-    alone.hold_limit_minor = config.hold_limit_minor;
-    // Two processes that run captures together, and one that runs each alone.
-    let (second, third) = (
-        another(&sandbox, config).await,
-        another(&sandbox, alone).await,
-    );
-    let mut all = Vec::new();
-    for number in 0..160 {
-        let held = sandbox.held(["anna", "bob", "carl"][number % 3]).await;
-        all.push(held.capture(&held.trip));
-    }
-    let token = {
-        let (keys, clock) = (&sandbox.platform.keys, &sandbox.platform.clock);
-        let hour = Duration::from_secs(3_600);
-        keys.mint(
-            jitney_platform::auth::Role::Service,
-            "trips",
-            hour,
-            clock.now(),
-        )
-        .unwrap()
-    };
-    // Every client asks for all, each beginning elsewhere and going its own way round.
-    let mut clients = tokio::task::JoinSet::new();
-    for client in 0..32 {
-        let channel = match client % 3 {
-            0 => sandbox.service().channel(),
-            1 => second.1.channel(),
-            _ => third.1.channel(),
-        };
-        let mut requests = all.clone();
-        requests.rotate_left(client * 5);
-        if client % 2 == 0 {
-            requests.reverse();
-        }
-        let bearer = format!("Bearer {token}").parse().unwrap();
-        clients.spawn(async move {
-            let sign = move |mut request: tonic::Request<()>| {
-                let bearer: tonic::metadata::MetadataValue<_> = Clone::clone(&bearer);
-                request.metadata_mut().insert("authorization", bearer);
-                Ok(request)
-            };
-            let mut trips = BillingServiceClient::with_interceptor(channel, sign);
-            for (number, mut request) in requests.into_iter().enumerate() {
-                request.driver_id = ["ben", "bea"][request.trip_id.len() % 2].to_owned();
-                // Some under a key of their own, which comes too late or, once, first.
-                let is_other = number % 7 == client % 7;
-                if is_other {
-                    request.idempotency_key = format!("{client}-{number}");
-                }
-                match trips.capture_hold(request).await {
-                    Ok(_) => {}
-                    Err(status) => assert_eq!(Code::of(&status), Some(Code::HoldNotOpen)),
-                }
-            }
-        });
-    }
-    while let Some(client) = clients.join_next().await {
-        client.unwrap();
-    }
-    let check = sandbox.check().await;
-    assert!(check.balanced, "{check:?}");
-    assert_eq!(check.entries, 160);
-    for billing in [&sandbox.billing, &second.0, &third.0] {
-        // What a connection has met is counted at the latest when it ends.
-        billing.store().pool().close().await;
-    }
-    let mut watcher = sandbox.superuser().await;
-    let deadlocks: i64 = sqlx::query_scalar(
-        "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()",
-    )
-    .fetch_one(&mut watcher)
-    .await
-    .unwrap();
-    assert_eq!(deadlocks, 0);
 }

@@ -154,7 +154,8 @@ async fn callers_who_go_away_anywhere_leave_nothing_open() {
             sandbox.assert_sound().await;
             let captured = sandbox.count("trip_charge WHERE state = 'CAPTURED'").await;
             let refunds = sandbox.count("trip_charge WHERE refunded = 1").await;
-            assert_eq!(sandbox.check().await.entries, captured + refunds);
+            let entries = "journal_entry WHERE kind IN ('CAPTURE', 'REFUND')";
+            assert_eq!(sandbox.count(entries).await, captured + refunds);
             if let Command::Refund = command {
                 assert_eq!(refunds, all.len() as i64);
             }
@@ -251,7 +252,8 @@ async fn a_wrong_clock_changes_nothing_about_what_runs_out() {
         sqlx::raw_sql(
             "UPDATE trip_charge SET created_at = now() - interval '1 h', expires_at = now()
              WHERE state = 'HELD';
-             UPDATE fare_quote SET created_at = now() - interval '1 h', expires_at = now()",
+             UPDATE fare_quote SET created_at = now() - interval '1 h', expires_at = now()
+             WHERE id NOT IN (SELECT quote_id FROM trip_charge)",
         )
         .execute(&mut superuser)
         .await

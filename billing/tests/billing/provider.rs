@@ -122,7 +122,7 @@ impl Bank {
         Bank::with(Config::default(), SandboxConfig::default()).await
     }
 
-    async fn with(config: Config, faults: SandboxConfig) -> Bank {
+    pub async fn with(config: Config, faults: SandboxConfig) -> Bank {
         let sandbox = Sandbox::with(config).await;
         let store = sandbox.billing.store().clone();
         let provider = Arc::new(Faulty {
@@ -156,7 +156,7 @@ impl Bank {
         self.teller.round().await.unwrap();
     }
 
-    async fn unfinished(&self) -> i64 {
+    pub async fn unfinished(&self) -> i64 {
         sqlx::query_scalar(
             "SELECT count(*) FROM provider_operation WHERE state NOT IN ('SUCCEEDED', 'DECLINED')",
         )
@@ -166,7 +166,7 @@ impl Bank {
     }
 
     /// A round of a process that is killed while it waits for an answer.
-    async fn killed_round(&self) {
+    pub async fn killed_round(&self) {
         let teller = self.teller.clone();
         let round = tokio::spawn(async move { teller.round().await });
         self.provider.waits.notified().await;
@@ -187,7 +187,7 @@ impl Bank {
     }
 
     /// What the provider carried out about a trip or payout: kind and amount, in order.
-    async fn book(&self, subject: &str) -> Vec<(String, i64)> {
+    pub async fn book(&self, subject: &str) -> Vec<(String, i64)> {
         sqlx::query_as(
             "SELECT kind, amount_minor FROM provider_sandbox
              WHERE subject_id = $1 AND declined IS NULL ORDER BY made_at, key",
@@ -199,7 +199,7 @@ impl Bank {
     }
 
     /// Our operations about it: kind, amount and state, in order.
-    async fn operations(&self, subject: &str) -> Vec<(String, i64, String)> {
+    pub async fn operations(&self, subject: &str) -> Vec<(String, i64, String)> {
         sqlx::query_as(
             "SELECT kind, amount_minor, state FROM provider_operation
              WHERE subject_id = $1 ORDER BY step",
@@ -210,7 +210,7 @@ impl Bank {
         .unwrap()
     }
 
-    async fn payout(&self) -> pb::Payout {
+    pub async fn payout(&self) -> pb::Payout {
         let mut olga = self.sandbox.client(Role::Operator, "olga");
         let request = pb::CreatePayoutRequest {
             driver_id: "ben".to_owned(),
@@ -221,7 +221,7 @@ impl Bank {
         answer.payout.unwrap()
     }
 
-    async fn payout_state(&self, payout: &pb::Payout) -> pb::PayoutState {
+    pub async fn payout_state(&self, payout: &pb::Payout) -> pb::PayoutState {
         let mut olga = self.sandbox.client(Role::Operator, "olga");
         let request = pb::ListPayoutsRequest::default();
         let list = olga.list_payouts(request).await.unwrap().into_inner();
@@ -242,7 +242,7 @@ impl Bank {
         self.sandbox.trips().refund_trip(refund).await.unwrap();
     }
 
-    async fn void(&self, held: &Held) {
+    pub async fn void(&self, held: &Held) {
         let void = held.void(&format!("{}:void", held.trip));
         self.sandbox.trips().void_hold(void).await.unwrap();
     }
@@ -253,7 +253,7 @@ async fn states(bank: &Bank, subject: &str) -> Vec<String> {
     operations.into_iter().map(|(_, _, state)| state).collect()
 }
 
-fn rows(of: &[(&str, i64)]) -> Vec<(String, i64)> {
+pub fn rows(of: &[(&str, i64)]) -> Vec<(String, i64)> {
     of.iter()
         .map(|(kind, minor)| ((*kind).to_owned(), *minor))
         .collect()

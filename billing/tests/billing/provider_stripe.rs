@@ -345,6 +345,82 @@ async fn an_event_makes_us_ask_and_is_heard_once() {
 }
 
 #[tokio::test]
+async fn a_dispute_is_written_down_however_often_it_is_told() {
+    let bank = Bank::new().await;
+    let ride = bank.sandbox.held("anna").await;
+    bank.capture(&ride).await;
+    bank.settle().await;
+    let intent: String = sqlx::query_scalar(
+        "SELECT reference FROM provider_operation WHERE kind = 'AUTHORIZE' AND subject_id = $1",
+    )
+    .bind(ride.trip.parse::<Uuid>().unwrap())
+    .fetch_one(bank.sandbox.pool())
+    .await
+    .unwrap();
+    let now = bank.sandbox.platform.clock.now().timestamp();
+    let tell = async |event: &str, kind: &str, dispute: &str, status: &str, intent: &str| {
+        let payload = format!(
+            r#"{{"id": "{event}", "type": "charge.dispute.{kind}", "data": {{"object": {{"id": "{dispute}",
+            "amount": 300, "currency": "eur", "status": "{status}", "payment_intent": "{intent}"}}}}}}"#
+        );
+        let signature = signed(&payload, WEBHOOK_SECRET, now);
+        bank.hear(&payload, &signature).await
+    };
+    let loss = async || {
+        let check = bank.sandbox.check().await;
+        assert!(check.balanced, "{check:?}");
+        let mut totals = check.totals.iter();
+        let loss = totals.find(|total| total.account == "chargeback_loss");
+        loss.map_or(0, |of| of.total.as_ref().unwrap().minor_units)
+    };
+    // An inquiry takes nothing.
+    let asked = tell(
+        "evt_0",
+        "created",
+        "dp_0",
+        "warning_needs_response",
+        &intent,
+    )
+    .await;
+    assert_eq!((asked, loss().await), (Ok(true), 0));
+    let told = tell("evt_1", "created", "dp_1", "needs_response", &intent).await;
+    assert_eq!((told, loss().await), (Ok(true), 300));
+    let told = tell("evt_1", "created", "dp_1", "needs_response", &intent).await;
+    assert_eq!((told, loss().await), (Ok(false), 300));
+    let told = tell("evt_2", "created", "dp_1", "under_review", &intent).await;
+    assert_eq!(
+        (told, loss().await),
+        (Ok(true), 300),
+        "another event, the same dispute"
+    );
+    let told = tell("evt_3", "closed", "dp_1", "won", &intent).await;
+    assert_eq!((told, loss().await), (Ok(true), 0));
+    let told = tell("evt_4", "closed", "dp_2", "lost", &intent).await;
+    assert_eq!((told, loss().await), (Ok(true), 300));
+    // Heard, and left to people.
+    let told = tell(
+        "evt_5",
+        "created",
+        "dp_3",
+        "needs_response",
+        "pi_of_another_shop",
+    )
+    .await;
+    assert_eq!((told, loss().await), (Ok(true), 300));
+
+    // Cut off between both: the event is told again, and the dispute is there once.
+    let forgotten = sqlx::query("DELETE FROM provider_event WHERE event_id = 'evt_4'")
+        .execute(&mut bank.sandbox.superuser().await)
+        .await
+        .unwrap();
+    assert_eq!(forgotten.rows_affected(), 1);
+    let told = tell("evt_4", "closed", "dp_2", "lost", &intent).await;
+    assert_eq!((told, loss().await), (Ok(true), 300));
+    let told = tell("evt_6", "created", "dp_4", "needs_response", "").await;
+    assert_eq!(told, Ok(true));
+}
+
+#[tokio::test]
 async fn every_operation_is_asked_for_to_compare_the_books() {
     let bank = Bank::new().await;
     let ride = bank.sandbox.captured("anna").await;

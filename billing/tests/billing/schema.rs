@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jitney_billing::{
     Billing, Config, Needs,
+    chargeback::ChargebackState,
     hold::{HoldState, Outcome, PaymentMethod, ProviderState},
     ledger::{Account, EntryKind},
     payout::PayoutState,
@@ -84,6 +85,10 @@ async fn lists_in_the_schema_are_the_lists_in_the_code() {
             sorted(PaymentMethod::ALL.into_iter().map(PaymentMethod::name))
         );
     }
+    assert_eq!(
+        allowed(&sandbox, "chargeback_state_is_known").await,
+        sorted(ChargebackState::ALL.into_iter().map(ChargebackState::name))
+    );
     assert_eq!(
         allowed(&sandbox, "payout_state_is_known").await,
         sorted(PayoutState::ALL.into_iter().map(PayoutState::name))

@@ -432,6 +432,7 @@ fake! { BillingService {
         -> billing::GetDriverStatementDocumentResponse;
     create_payout(billing::CreatePayoutRequest) -> billing::CreatePayoutResponse;
     finish_payout(billing::FinishPayoutRequest) -> billing::FinishPayoutResponse;
+    record_chargeback(billing::RecordChargebackRequest) -> billing::RecordChargebackResponse;
     fail_payout(billing::FailPayoutRequest) -> billing::FailPayoutResponse;
     list_payouts(billing::ListPayoutsRequest) -> billing::ListPayoutsResponse;
     grant_credit(billing::GrantCreditRequest) -> billing::GrantCreditResponse;

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 
-use crate::provider::EventError;
+use crate::{provider::EventError, signing::bytes_of_hex};
 
 /// How long ago, or how far ahead, an event may have been signed, seconds.
 const TOLERANCE_SECONDS: i64 = 5 * 60;
@@ -42,16 +42,6 @@ pub(super) fn verify(
         return Err(EventError::Stale);
     }
     Ok(())
-}
-
-fn bytes_of_hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u32>> = text.chars().map(|digit| digit.to_digit(16)).collect();
-    let digits = digits?;
-    let pairs = digits.chunks(2).map(|pair| match pair {
-        [high, low] => u8::try_from(high * 16 + low).ok(),
-        _ => None,
-    });
-    pairs.collect()
 }
 
 #[cfg(test)]

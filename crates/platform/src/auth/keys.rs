@@ -15,6 +15,7 @@ use ed25519_dalek::{
     SigningKey,
     pkcs8::{EncodePrivateKey, EncodePublicKey, spki::der::pem::LineEnding},
 };
+use hmac::{Hmac, Mac as _};
 use jitney_proto::{Code, ids::is_name};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, crypto};
 use serde::Serialize;
@@ -59,6 +60,7 @@ pub struct TokenKeys {
     clock_skew: i64,
     verified: Mutex<Verified>,
     ended: Mutex<HashMap<String, i64>>,
+    derivation: Hmac<Sha256>,
 }
 
 impl TokenKeys {
@@ -77,6 +79,13 @@ impl TokenKeys {
     /// Never: a fresh key can be encoded.
     pub fn generate() -> Self {
         Self::new(&keyfile::generate()).expect("a fresh key can be encoded")
+    }
+
+    /// A key for another purpose, made from this one: an HMAC-SHA256 of the purpose under the private key.
+    /// Whoever has it learns nothing of this one, nor of those for other purposes.
+    pub fn derive(&self, purpose: &str) -> [u8; 32] {
+        let mac = self.derivation.clone().chain_update(purpose);
+        mac.finalize().into_bytes().into()
     }
 
     fn new(key: &SigningKey) -> anyhow::Result<Self> {
@@ -98,6 +107,7 @@ impl TokenKeys {
             clock_skew: seconds(CLOCK_SKEW),
             verified: Mutex::default(),
             ended: Mutex::default(),
+            derivation: Hmac::new_from_slice(key.as_bytes())?,
         })
     }
 

@@ -96,7 +96,9 @@ pub(super) fn wait_until_free(cluster: &Path, patience: Duration) -> anyhow::Res
     let mut told = false;
     while let Some(pid) = postmaster(cluster) {
         let process = Pid::from_raw(i32::try_from(pid).unwrap_or(i32::MAX));
-        if kill(process, None) == Err(Errno::ESRCH) || !runs_on(pid, cluster) {
+        let is_gone = kill(process, None) == Err(Errno::ESRCH) || !runs_on(pid, cluster);
+        // Those that worked for it end a moment later when it was killed. Until then they write.
+        if is_gone && !is_worked_on(cluster) {
             // A stale pid file. PostgreSQL would refuse to start if another program had the number
             // by now, as happens in containers, where numbers start over.
             match fs::remove_file(cluster.join("postmaster.pid")) {
@@ -106,7 +108,7 @@ pub(super) fn wait_until_free(cluster: &Path, patience: Duration) -> anyhow::Res
                 _ => return Ok(()),
             }
         }
-        if !told {
+        if !is_gone && !told {
             told = true;
             tracing::info!(pid, "waiting for the previous PostgreSQL to end");
             // It may be gone by now, which is as well.
@@ -132,6 +134,18 @@ fn runs_on(pid: u32, cluster: &Path) -> bool {
     }
 }
 
+/// Whether any process works in the data folder, as those that a server starts do. Where that cannot be
+/// seen, none does.
+fn is_worked_on(cluster: &Path) -> bool {
+    let Ok(cluster) = fs::canonicalize(cluster) else {
+        return false;
+    };
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut folders =
+        processes.filter_map(|process| fs::read_link(process.path().join("cwd")).ok());
+    folders.any(|folder| folder == cluster)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,6 +160,27 @@ mod tests {
             wait_until_free(dir.path(), Duration::ZERO).unwrap();
             assert!(!pid_file.exists());
         }
+    }
+
+    #[test]
+    fn whoever_still_works_for_a_killed_server_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let pid_file = dir.path().join("postmaster.pid");
+        fs::write(&pid_file, format!("{}\n/somewhere\n", 0x3fff_ffff)).unwrap();
+        let mut backend = Command::new("sleep")
+            .arg("600")
+            .current_dir(dir.path())
+            .spawn()
+            .unwrap();
+        let refused = wait_until_free(dir.path(), Duration::ZERO);
+        backend.kill().unwrap();
+        backend.wait().unwrap();
+        if Path::new("/proc/self").exists() {
+            assert!(refused.is_err());
+            assert!(fs::read_dir(dir.path()).unwrap().next().is_some());
+        }
+        wait_until_free(dir.path(), Duration::ZERO).unwrap();
+        assert!(!pid_file.exists());
     }
 
     #[test]

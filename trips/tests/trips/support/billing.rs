@@ -259,6 +259,7 @@ played! { {
             cancellation_fee: euros(500),
             no_show_fee: euros(600),
             surge_percent: request.surge_percent,
+            signature: String::new(),
         };
         Ok(Response::new(QuoteFareResponse { quote: Some(quote) }))
     }
@@ -382,6 +383,7 @@ played! { {
     get_driver_statement_document(GetDriverStatementDocumentRequest) -> GetDriverStatementDocumentResponse;
     create_payout(CreatePayoutRequest) -> CreatePayoutResponse;
     finish_payout(FinishPayoutRequest) -> FinishPayoutResponse;
+    record_chargeback(RecordChargebackRequest) -> RecordChargebackResponse;
     fail_payout(FailPayoutRequest) -> FailPayoutResponse;
     list_payouts(ListPayoutsRequest) -> ListPayoutsResponse;
     grant_credit(GrantCreditRequest) -> GrantCreditResponse;
