@@ -2,7 +2,7 @@
 
 use jitney_billing::{
     Config,
-    provider::{Kind, config::SandboxConfig, sandbox::sign},
+    provider::{Kind, Operation, config::SandboxConfig, sandbox::sign},
 };
 use jitney_proto::{
     Code,
@@ -194,6 +194,63 @@ async fn what_an_older_version_settled_is_posted_once() {
     assert_eq!(store.post_operations("sandbox", 2).await.unwrap(), 0);
     assert_eq!(bank.sandbox.balance(anna()).await, 0);
     assert_eq!(total(&bank.sandbox, "psp_clearing").await, owed);
+}
+
+#[tokio::test]
+async fn what_was_taken_in_two_parts_is_given_back_from_both() {
+    let bank = Bank::new().await;
+    let ride = bank.sandbox.held("anna").await;
+    bank.settle().await;
+    // It became longer on the way: the rest is taken by itself.
+    let longer = bank.sandbox.quote(9_000).await;
+    let fare = minor(&longer.total);
+    let change = pb::ChangeHoldRequest {
+        trip_id: ride.trip.clone(),
+        quote_id: longer.quote_id,
+        idempotency_key: "longer".to_owned(),
+    };
+    bank.sandbox.trips().change_hold(change).await.unwrap();
+    bank.capture(&ride).await;
+    bank.settle().await;
+    let first = ride.total();
+    assert!(first < fare);
+    // Across the border of both parts, and then the rest.
+    for part in [first - 10, 30, fare - first - 20] {
+        bank.refund(&ride, part).await;
+        let store = bank.sandbox.billing.store();
+        store.plan_operations("sandbox").await.unwrap();
+        // Each from the authorisation that it was taken under.
+        for due in store.due_operations("sandbox", 10).await.unwrap() {
+            let Operation {
+                seq, authorization, ..
+            } = due.operation;
+            let authorization = authorization.unwrap();
+            assert_eq!(authorization.ends_with(":authorize:2"), seq > 1000, "{seq}");
+        }
+        bank.settle().await;
+        assert_eq!(bank.sandbox.balance(anna()).await, 0);
+    }
+    let refunds: Vec<(i32, i64, String)> = sqlx::query_as(
+        "SELECT op.seq, op.amount_minor, ground.key FROM provider_operation AS op
+         JOIN provider_operation AS ground ON ground.kind = 'CAPTURE' AND ground.subject_id = op.subject_id
+             AND ground.seq = CASE WHEN op.seq > 1000 THEN 2 ELSE 1 END
+         WHERE op.kind = 'REFUND' AND op.state = 'SUCCEEDED' ORDER BY op.seq",
+    )
+    .fetch_all(bank.sandbox.pool())
+    .await
+    .unwrap();
+    let (one, two) = (
+        format!("{}:capture", ride.trip),
+        format!("{}:capture:2", ride.trip),
+    );
+    let expected = [
+        (1, first - 10, one.clone()),
+        (2, 10, one),
+        (1002, 20, two.clone()),
+        (1003, fare - first - 20, two),
+    ];
+    assert_eq!(refunds, expected);
+    assert_eq!(total(&bank.sandbox, "psp_clearing").await, 0);
 }
 
 #[tokio::test]
