@@ -197,7 +197,8 @@ fn secret(setting: &str, file: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(Sha256::digest(text).to_vec())
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes as hex digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -78,6 +78,8 @@ pub struct SandboxConfig {
     pub delay: Duration,
     /// How many of a hundred answers it loses: of these half before and half after it did as it was asked.
     pub lose_answer_percent: u8,
+    /// How many of a hundred events (webhooks) it sends twice. It sends one about everything it did or declined.
+    pub duplicate_webhook_percent: u8,
 }
 
 impl Default for ProviderConfig {
@@ -129,6 +131,10 @@ impl ProviderConfig {
                 "provider.sandbox.lose_answer_percent",
                 self.sandbox.lose_answer_percent,
             ),
+            (
+                "provider.sandbox.duplicate_webhook_percent",
+                self.sandbox.duplicate_webhook_percent,
+            ),
         ] {
             if value > 100 {
                 return Err(ConfigError::Percent { field, value });
@@ -179,6 +185,10 @@ mod tests {
         refuse(
             |c| c.sandbox.decline_percent = 101,
             "sandbox.decline_percent",
+        );
+        refuse(
+            |c| c.sandbox.duplicate_webhook_percent = 101,
+            "sandbox.duplicate_webhook_percent",
         );
         assert!(toml::from_str::<ProviderConfig>("kind = 'barter'").is_err());
     }

@@ -1,20 +1,33 @@
 //! A provider that is played: it keeps a book of its own, declines, is slow and loses answers as it is
 //! told, and moves no money. What goes wrong is drawn from a seed, so that it goes wrong again the same.
+//!
+//! It tells of everything it did by an event, as providers do by webhooks, and of some twice. Events may also be
+//! handed in from outside, to try that way out: [`sign`] says how they are signed.
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use jitney_platform::clock::Clock;
+use jitney_proto::{
+    ids::TripId,
+    money::{Currency, Money},
+};
+use serde::{Deserialize, Deserializer, de::Error as _};
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use super::{
-    Event, EventError, Found, Kind, Listed, Operation, Outcome, Provider, config::SandboxConfig,
+    Dispute, Event, EventError, Found, Kind, Listed, Operation, Outcome, Provider,
+    config::SandboxConfig, stripe::signature,
 };
-use crate::{Error, store::Store};
+use crate::{Error, chargeback::ChargebackState, fare::MAX_MINOR, store::Store};
 
 /// The sandbox.
 pub struct Sandbox {
@@ -23,6 +36,8 @@ pub struct Sandbox {
     config: SandboxConfig,
     /// How often each key was asked for, where answers get lost: not every time at the same place.
     asked: Mutex<HashMap<String, u32>>,
+    /// How many events it sent.
+    sent: AtomicU64,
 }
 
 /// Where an answer gets lost.
@@ -42,6 +57,31 @@ impl Sandbox {
             clock,
             config,
             asked: Mutex::default(),
+            sent: AtomicU64::new(0),
+        }
+    }
+
+    /// How many events it sent by itself, those that it sent twice counted twice.
+    pub fn events_sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Tells that something was done or declined; of some things twice, as the network does.
+    async fn tell(&self, operation: &Operation) {
+        let event = Event {
+            id: format!("evt_{}", operation.key),
+            kind: format!("operation.{}", operation.kind.name().to_lowercase()),
+            subject: Some(operation.subject),
+            dispute: None,
+        };
+        let twice = self.draw(&["webhook", &operation.key], 100)
+            < self.config.duplicate_webhook_percent.into();
+        for _ in 0..=u8::from(twice) {
+            self.sent.fetch_add(1, Ordering::Relaxed);
+            // Nobody hears of one that is lost; what it is about is found by asking.
+            if let Err(error) = self.store.hear_provider(&event).await {
+                tracing::debug!(%error, event = event.id, "an event of the sandbox is lost");
+            }
         }
     }
 
@@ -97,6 +137,9 @@ impl Provider for Sandbox {
             && self.draw(&["decline", &operation.key], 100) < self.config.decline_percent.into();
         let declined = declines.then_some("the sandbox declines it");
         let outcome = self.store.sandbox_do(operation, declined).await;
+        if outcome.is_ok() {
+            self.tell(operation).await;
+        }
         if lost == Some(Lost::After) {
             return Outcome::unknown("the sandbox lost the answer");
         }
@@ -118,7 +161,63 @@ impl Provider for Sandbox {
         listed.map(Some).map_err(|error| error.to_string())
     }
 
-    fn event(&self, _: &[u8], _: &str, _: DateTime<Utc>) -> Result<Event, EventError> {
-        Err(EventError::NotExpected)
+    fn event(
+        &self,
+        payload: &[u8],
+        signature: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Event, EventError> {
+        let secret = secret(self.config.seed);
+        signature::verify(secret.as_bytes(), payload, signature, now)?;
+        let event: Told = serde_json::from_slice(payload).map_err(|_| EventError::Unreadable)?;
+        Ok(Event {
+            id: event.id,
+            kind: event.r#type,
+            subject: event.subject_id,
+            dispute: event.dispute.map(|of| Dispute {
+                id: of.id,
+                trip: event.subject_id.map(TripId),
+                payment: String::new(),
+                amount: Money::new(of.amount_minor, of.currency),
+                state: of.state,
+            }),
+        })
     }
+}
+
+/// An event that is handed in.
+#[derive(Deserialize)]
+struct Told {
+    id: String,
+    r#type: String,
+    subject_id: Option<Uuid>,
+    dispute: Option<ToldDispute>,
+}
+
+/// What it says of a dispute about the trip.
+#[derive(Deserialize)]
+struct ToldDispute {
+    id: String,
+    #[serde(deserialize_with = "above_zero")]
+    amount_minor: i64,
+    currency: Currency,
+    state: ChargebackState,
+}
+
+fn above_zero<'de, D: Deserializer<'de>>(input: D) -> Result<i64, D::Error> {
+    let number = i64::deserialize(input)?;
+    let is_amount = (1..=MAX_MINOR).contains(&number);
+    is_amount
+        .then_some(number)
+        .ok_or_else(|| D::Error::custom("is no amount"))
+}
+
+/// What events of the sandbox with that seed are signed with. Nobody is to be kept out: no money moves.
+fn secret(seed: u64) -> String {
+    format!("sandbox-{seed}")
+}
+
+/// The signature of an event of the sandbox with that seed, in the manner of `Stripe-Signature`.
+pub fn sign(seed: u64, payload: &[u8], at: DateTime<Utc>) -> String {
+    signature::sign(secret(seed).as_bytes(), payload, at)
 }

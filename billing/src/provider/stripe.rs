@@ -18,7 +18,7 @@ use super::{
 };
 
 mod http;
-mod signature;
+pub(super) mod signature;
 
 use http::{Http, Secret};
 

@@ -13,7 +13,8 @@ SELECT
             WHEN op.kind IN ('CAPTURE', 'VOID') THEN ground.state = 'DECLINED'
             WHEN op.kind = 'REFUND' THEN EXISTS (
                 SELECT 1 FROM provider_operation AS taken
-                WHERE taken.subject_id = op.subject_id AND taken.kind = 'CAPTURE' AND taken.seq = 1
+                WHERE taken.subject_id = op.subject_id AND taken.kind = 'CAPTURE'
+                    AND taken.seq = CASE WHEN op.seq > 1000 THEN 2 ELSE 1 END
                     AND taken.state = 'DECLINED'
             )
             WHEN op.kind = 'TRANSFER' THEN op.state = 'PENDING' AND NOT EXISTS (
@@ -26,7 +27,12 @@ SELECT
 FROM provider_operation AS op
 LEFT JOIN provider_operation AS ground
     ON ground.subject_id = op.subject_id AND ground.kind = 'AUTHORIZE'
-        AND ground.seq = CASE WHEN op.kind IN ('CAPTURE', 'VOID') THEN op.seq ELSE 1 END
+        AND ground.seq = CASE
+            WHEN op.kind IN ('CAPTURE', 'VOID') THEN op.seq
+            -- From the second part of what was taken.
+            WHEN op.kind = 'REFUND' AND op.seq > 1000 THEN 2
+            ELSE 1
+        END
 LEFT JOIN provider_account AS known
     ON known.owner_id = op.owner_id
         AND known.role = CASE op.kind WHEN 'TRANSFER' THEN 'DRIVER' ELSE 'RIDER' END

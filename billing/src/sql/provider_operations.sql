@@ -36,6 +36,11 @@ FROM wanted
 JOIN provider_operation AS op USING (subject_id, kind, seq)
 LEFT JOIN provider_operation AS ground
     ON ground.subject_id = op.subject_id AND ground.kind = 'AUTHORIZE'
-        AND ground.seq = CASE WHEN op.kind IN ('CAPTURE', 'VOID') THEN op.seq ELSE 1 END
+        AND ground.seq = CASE
+            WHEN op.kind IN ('CAPTURE', 'VOID') THEN op.seq
+            -- From the second part of what was taken.
+            WHEN op.kind = 'REFUND' AND op.seq > 1000 THEN 2
+            ELSE 1
+        END
 ORDER BY op.created_at, op.subject_id, op.step
 LIMIT $6

@@ -41,7 +41,7 @@ pub enum Fault {
 
 /// The sandbox, with faults where a test wants them.
 pub struct Faulty {
-    inner: sandbox::Sandbox,
+    pub inner: sandbox::Sandbox,
     /// For the first call of each kind.
     faults: Mutex<HashMap<Kind, Fault>>,
     /// The keys it was asked under, each time.
@@ -105,7 +105,7 @@ impl Provider for Faulty {
 /// Billing and somebody who tells the provider when asked to.
 pub struct Bank {
     pub sandbox: Sandbox,
-    provider: Arc<Faulty>,
+    pub provider: Arc<Faulty>,
     pub teller: Teller,
 }
 

@@ -71,7 +71,7 @@ impl Sandbox {
     pub async fn with_provider(config: Config) -> Sandbox {
         let database = TestDatabase::new().await;
         let platform = database.platform();
-        Sandbox::on(database, platform, config).await
+        Sandbox::build(database, platform, config).await
     }
 
     /// Billing with these bounds on its connections.
@@ -84,8 +84,13 @@ impl Sandbox {
         Sandbox::on(database, platform, config).await
     }
 
-    /// Billing with these surroundings.
-    pub async fn on(database: TestDatabase, platform: Platform, config: Config) -> Sandbox {
+    /// Billing with these surroundings, without a payment provider.
+    pub async fn on(database: TestDatabase, platform: Platform, mut config: Config) -> Sandbox {
+        config.provider.kind = ProviderKind::None;
+        Sandbox::build(database, platform, config).await
+    }
+
+    async fn build(database: TestDatabase, platform: Platform, config: Config) -> Sandbox {
         let needs = Needs {
             platform: platform.clone(),
         };

@@ -5,13 +5,16 @@ use chrono::{DateTime, Utc};
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 
-use crate::{provider::EventError, signing::bytes_of_hex};
+use crate::{
+    provider::EventError,
+    signing::{bytes_of_hex, hex},
+};
 
 /// How long ago, or how far ahead, an event may have been signed, seconds.
 const TOLERANCE_SECONDS: i64 = 5 * 60;
 
 /// Whether `payload` was signed with `secret` at about `now`.
-pub(super) fn verify(
+pub(in crate::provider) fn verify(
     secret: &[u8],
     payload: &[u8],
     header: &str,
@@ -42,6 +45,17 @@ pub(super) fn verify(
         return Err(EventError::Stale);
     }
     Ok(())
+}
+
+/// Signs `payload` as at that time.
+pub(in crate::provider) fn sign(secret: &[u8], payload: &[u8], at: DateTime<Utc>) -> String {
+    let at = at.timestamp();
+    let signed = format!("{at}.");
+    let code = Hmac::<Sha256>::new_from_slice(secret)
+        .map(|mac| mac.chain_update(signed).chain_update(payload))
+        .map(|mac| mac.finalize().into_bytes())
+        .unwrap_or_default();
+    format!("t={at},v1={}", hex(&code))
 }
 
 #[cfg(test)]
