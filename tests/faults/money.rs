@@ -364,7 +364,7 @@ impl Place {
                 Answer::Hold(_) => {}
             }
         }
-        assert!(captured.len() > ROUNDS * 10, "{}", captured.len());
+        assert!(captured.len() > ROUNDS * 4, "{}", captured.len());
         let options = self.postgres.as_ref().unwrap().options();
         let options = options.options([("search_path", "billing")]);
         let mut books = PgConnection::connect_with(&options).await.unwrap();
