@@ -336,7 +336,12 @@ async fn services_know_each_other_by_their_certificates() {
     assert!(seen.starts_with("GetTrip rider:anna"), "{seen}");
     // Somebody of another authority, nobody, and a server under another name.
     let theirs = Authority::new();
+    // It trusts our servers, and has a certificate of its own making.
+    let mut stranger = theirs.issue("stranger");
+    stranger.authority = Some(ours.dir.path().join("ca.pem"));
+    let stranger = Tls::open(&stranger, &["h2"]).unwrap().unwrap();
     for (server, client) in [
+        (mutual(&ours, "localhost"), Some(stranger)),
         (mutual(&ours, "localhost"), Some(mutual(&theirs, "gateway"))),
         (mutual(&ours, "localhost"), None),
         (mutual(&ours, "billing.internal"), Some(gateway.clone())),
