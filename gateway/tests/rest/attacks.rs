@@ -246,13 +246,14 @@ async fn slow_heads_and_bodies_are_given_up() {
             // A byte now and then keeps nobody waiting for ever.
             let mut answer = Vec::new();
             let mut buffer = [0; 1024];
+            let mut drops = tokio::time::interval(Duration::from_millis(50));
             loop {
                 tokio::select! {
                     read = socket.read(&mut buffer) => match read {
                         Ok(0) | Err(_) => return answer,
                         Ok(count) => answer.extend_from_slice(&buffer[..count]),
                     },
-                    () = tokio::time::sleep(Duration::from_millis(50)) => {
+                    _ = drops.tick() => {
                         if !first.is_empty() && socket.write_all(b"x").await.is_err() {
                             return answer;
                         }

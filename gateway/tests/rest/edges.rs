@@ -316,3 +316,38 @@ async fn the_port_speaks_tls() {
     let socket = TcpStream::connect(sandbox.address).await.unwrap();
     assert!(phone.connect("other.example.org", socket).await.is_err());
 }
+
+#[tokio::test]
+async fn services_know_each_other_by_their_certificates() {
+    let mutual = |authority: &Authority, name: &str| {
+        let mut config = authority.issue(name);
+        config.authority = Some(authority.dir.path().join("ca.pem"));
+        Tls::open(&config, &["h2"]).unwrap().unwrap()
+    };
+    let ours = Authority::new();
+    let gateway = mutual(&ours, "gateway");
+    let ask = async |sandbox: Sandbox| {
+        let answer = sandbox.rider("GET", "/v1/trips/t").send().await.unwrap();
+        (answer.status().as_u16(), sandbox.seen())
+    };
+    let (status, seen) =
+        ask(Sandbox::secured(mutual(&ours, "localhost"), Some(gateway.clone())).await).await;
+    assert_eq!(status, 200);
+    assert!(seen.starts_with("GetTrip rider:anna"), "{seen}");
+    // Somebody of another authority, nobody, and a server under another name.
+    let theirs = Authority::new();
+    // It trusts our servers, and has a certificate of its own making.
+    let mut stranger = theirs.issue("stranger");
+    stranger.authority = Some(ours.dir.path().join("ca.pem"));
+    let stranger = Tls::open(&stranger, &["h2"]).unwrap().unwrap();
+    for (server, client) in [
+        (mutual(&ours, "localhost"), Some(stranger)),
+        (mutual(&ours, "localhost"), Some(mutual(&theirs, "gateway"))),
+        (mutual(&ours, "localhost"), None),
+        (mutual(&ours, "billing.internal"), Some(gateway.clone())),
+        (mutual(&theirs, "localhost"), Some(gateway)),
+    ] {
+        let (status, seen) = ask(Sandbox::secured(server, client).await).await;
+        assert_eq!((status, seen.as_str()), (503, ""));
+    }
+}

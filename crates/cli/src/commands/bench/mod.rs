@@ -29,7 +29,8 @@ pub struct Args {
     /// The map: an extract, a map file or a DIMACS graph; without it, the map of the configuration.
     #[arg(long)]
     map: Option<PathBuf>,
-    /// Idle drivers, for the gateway idle clients; several numbers for several figures. Each subject has its own default.
+    /// Idle drivers (for the gateway: idle clients); several numbers for several figures. Each subject
+    /// has its own default.
     #[arg(long, value_delimiter = ',')]
     drivers: Vec<usize>,
     /// Requests in a round.
