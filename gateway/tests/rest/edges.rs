@@ -211,39 +211,6 @@ async fn a_connection_that_is_not_read_is_cut() {
         .expect("the connection is cut");
 }
 
-#[tokio::test]
-async fn an_address_has_so_many_connections() {
-    let config = Config {
-        connections_per_address_max: 3,
-        ..Config::default()
-    };
-    let sandbox = Sandbox::with(config).await;
-    let mut open = Vec::new();
-    for _ in 0..3 {
-        let mut socket = TcpStream::connect(sandbox.address).await.unwrap();
-        socket
-            .write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
-            .await
-            .unwrap();
-        assert_eq!(socket.read_u8().await.unwrap(), b'H');
-        open.push(socket);
-    }
-    let mut fourth = TcpStream::connect(sandbox.address).await.unwrap();
-    let _ = fourth
-        .write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await;
-    assert!(fourth.read_u8().await.is_err(), "it is closed");
-    drop(open);
-    jitney_platform::testing::eventually("there is room again", async || {
-        let mut socket = TcpStream::connect(sandbox.address).await.unwrap();
-        let _ = socket
-            .write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
-            .await;
-        socket.read_u8().await.is_ok()
-    })
-    .await;
-}
-
 /// An authority in a folder, and certificates of it.
 struct Authority {
     dir: tempfile::TempDir,
