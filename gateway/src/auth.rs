@@ -78,6 +78,11 @@ impl Bearer {
             request.metadata_mut().insert("authorization", value);
         }
     }
+
+    /// Puts the caller's own token into the headers of a call.
+    pub fn forward_in(&self, headers: &mut HeaderMap) {
+        headers.insert(AUTHORIZATION, self.forwarded.clone());
+    }
 }
 
 impl fmt::Debug for Bearer {

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use jitney_platform::tls::TlsConfig;
 use serde::{Deserialize, Serialize};
+
+use crate::{login, transcode::Unknown};
 
 /// The gateway's configuration.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -15,6 +18,8 @@ pub struct Config {
     /// How long the head of a request, and then its body, may take to arrive. Then: 408.
     #[serde(with = "humantime_serde")]
     pub arrival_timeout: Duration,
+    /// What to do with JSON fields and query parameters that nobody declared: `refuse` or `ignore`.
+    pub unknown_fields: Unknown,
     /// The largest request body, bytes. Above: 413.
     pub body_bytes_max: usize,
     /// The largest request head (URL and headers), bytes, at most 65,536. Above: 431.
@@ -23,6 +28,9 @@ pub struct Config {
     pub answer_bytes_max: usize,
     /// Open connections, all callers together. Above, new ones wait to be accepted.
     pub connections_max: usize,
+    /// Open connections from one address; 0 sets no limit. Above, new ones are closed at once. Proxies
+    /// that are trusted may have any number.
+    pub connections_per_address_max: usize,
     /// Unary calls under way, all callers together. Above: 503 with `Retry-After`.
     pub calls_max: usize,
     /// Open event streams and WebSockets, all callers together. Above: 503 with `Retry-After`.
@@ -34,6 +42,17 @@ pub struct Config {
     pub requests_per_second: u32,
     /// Requests one caller may make at once, before the rate counts.
     pub requests_burst: u32,
+    /// Requests a second that may come from one address over a longer time, whoever makes them; 0 sets
+    /// no limit. Above: 429. Many phones may share an address.
+    pub address_requests_per_second: u32,
+    /// Requests that may come from one address at once, before the rate counts.
+    pub address_requests_burst: u32,
+    /// Logins, and requests without a good token, that may come from one address in a minute; 0 sets no
+    /// limit. Above: 429.
+    pub address_refusals_per_minute: u32,
+    /// The proxies before the gateway, as addresses or networks (`10.0.0.0/8`). What they say in
+    /// `X-Forwarded-For` is believed; what anybody else says there is not.
+    pub trusted_proxies: Vec<String>,
     /// What `Retry-After` says when the gateway is full.
     #[serde(with = "humantime_serde")]
     pub retry_after: Duration,
@@ -48,7 +67,7 @@ pub struct Config {
     /// How long a stream or a WebSocket may last before it is ended; the app resumes it.
     #[serde(with = "humantime_serde")]
     pub stream_lifetime_max: Duration,
-    /// How long a caller may leave a message unread before its stream is cut.
+    /// How long a caller may leave what is sent unread before its stream is cut, or its connection.
     #[serde(with = "humantime_serde")]
     pub unread_max: Duration,
     /// The largest WebSocket message a caller may send, bytes. Above: close code 1009.
@@ -61,6 +80,12 @@ pub struct Config {
     /// Web origins whose pages may call, for example `https://app.example.org`; `*` lets all. The
     /// token is never sent by a browser on its own, so `*` gives no page anybody's rights.
     pub cors_origins: Vec<String>,
+    /// The certificate of the gateway's port. Without one it speaks plain HTTP.
+    pub tls: TlsConfig,
+    /// Says that a proxy before the gateway speaks TLS, so that production may do without here.
+    pub behind_tls_proxy: bool,
+    /// The login for development. In production it is not served.
+    pub login: login::Config,
 }
 
 impl Default for Config {
@@ -68,15 +93,21 @@ impl Default for Config {
         Config {
             call_timeout: Duration::from_secs(10),
             arrival_timeout: Duration::from_secs(10),
+            unknown_fields: Unknown::Refuse,
             body_bytes_max: 1 << 20,
             head_bytes_max: 16 << 10,
             answer_bytes_max: 16 << 20,
             connections_max: 20_000,
+            connections_per_address_max: 2_000,
             calls_max: 1024,
             streams_max: 10_000,
             streams_per_caller_max: 8,
             requests_per_second: 50,
             requests_burst: 100,
+            address_requests_per_second: 500,
+            address_requests_burst: 1000,
+            address_refusals_per_minute: 120,
+            trusted_proxies: Vec::new(),
             retry_after: Duration::from_secs(1),
             heartbeat: Duration::from_secs(15),
             stream_idle_max: Duration::from_secs(15 * 60),
@@ -86,6 +117,9 @@ impl Default for Config {
             stream_queue: 32,
             drain_max: Duration::from_secs(10),
             cors_origins: vec!["*".to_owned()],
+            tls: TlsConfig::default(),
+            behind_tls_proxy: false,
+            login: login::Config::default(),
         }
     }
 }
@@ -131,7 +165,11 @@ impl Config {
             self.requests_per_second == 0 || self.requests_burst > 0,
             "gateway.requests_burst is zero"
         );
-        Ok(())
+        ensure!(
+            self.address_requests_per_second == 0 || self.address_requests_burst > 0,
+            "gateway.address_requests_burst is zero"
+        );
+        self.login.check()
     }
 }
 

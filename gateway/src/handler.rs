@@ -1,57 +1,60 @@
 //! The way of a request through the gateway.
 
-use std::{sync::Arc, time::Instant};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use anyhow::{Result, ensure};
 use axum::{
     Json, Router,
-    body::Body,
+    body::{Body, Bytes},
     extract::{Request as HttpRequest, State},
     http::{
-        HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
-        header::{
-            AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, COOKIE, RETRY_AFTER,
-            SEC_WEBSOCKET_PROTOCOL, WWW_AUTHENTICATE,
-        },
+        HeaderMap, HeaderValue, Method, Response, StatusCode,
+        header::{CACHE_CONTROL, CONTENT_TYPE},
         request,
     },
-    middleware::{self, Next},
     response::IntoResponse,
     routing::get,
 };
-use jitney_platform::telemetry;
+use jitney_platform::{serve::deadline, telemetry, tls::Tls};
 use jitney_proto::Code;
 use serde_json::Value;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{Request, metadata::MetadataValue};
-use tower::ServiceBuilder;
-use tower_http::{
-    catch_panic::CatchPanicLayer,
-    cors::{AllowOrigin, Any, CorsLayer},
-    sensitive_headers::SetSensitiveRequestHeadersLayer,
-};
-use uuid::Uuid;
+use tonic::{Request, Status, metadata::MetadataValue};
+use tower_http::cors::CorsLayer;
 
 use crate::{
+    address::{Peer, Proxies},
     auth::{Bearer, Gate},
     config::Config,
-    document,
+    document, etag, grpc_web,
     health::Readiness,
     limit::{self, Limits},
-    problem::Problem,
+    login::{self, Login},
+    problem::{Form, Problem},
+    reference,
     route::{Binding, Body as BodyRule, Found, Routes, Shape},
     socket, stream,
+    surround::{self, REQUEST_ID},
     template::Path,
     transcode,
     upstream::Upstream,
 };
 
 /// Paths that are no rpc's.
-pub const OWN_PATHS: &[&str] = &["/", "/v1", "/healthz", "/readyz"];
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+pub const OWN_PATHS: &[&str] = &[
+    "/",
+    "/v1",
+    "/healthz",
+    "/readyz",
+    "/.well-known/jwks.json",
+    login::routes::PATHS[0],
+    login::routes::PATHS[1],
+    login::routes::PATHS[2],
+    login::routes::PATHS[3],
+    reference::PATHS[0],
+    reference::PATHS[1],
+    reference::PATHS[2],
+    reference::PATHS[3],
+];
 
 /// Everything a request may need.
 pub struct Handler {
@@ -62,6 +65,11 @@ pub struct Handler {
     pub upstream: Arc<Upstream>,
     pub readiness: Readiness,
     pub index: Value,
+    pub keys: Value,
+    pub openapi: Bytes,
+    pub tls: Option<Arc<Tls>>,
+    pub login: Option<Arc<Login>>,
+    pub proxies: Proxies,
     pub cors: CorsLayer,
     pub shutdown: CancellationToken,
     pub tasks: TaskTracker,
@@ -69,8 +77,10 @@ pub struct Handler {
 
 /// The gateway's own paths, every rpc's, and what stands around all of them.
 pub fn router(handler: Arc<Handler>) -> Router {
-    let cors = handler.cors.clone();
-    Router::new()
+    let login = handler.login.as_ref().map(login::routes::routes);
+    let router = Router::new()
+        .merge(login.unwrap_or_default())
+        .merge(reference::routes())
         .route("/", get(index))
         .route("/v1", get(index))
         .route(
@@ -78,69 +88,20 @@ pub fn router(handler: Arc<Handler>) -> Router {
             get(async || Json(serde_json::json!({"live": true}))),
         )
         .route("/readyz", get(ready))
+        .route("/.well-known/jwks.json", get(keys))
         .method_not_allowed_fallback(own_path)
         .fallback(rpc)
-        .with_state(handler.clone())
-        .layer(
-            ServiceBuilder::new()
-                .layer(SetSensitiveRequestHeadersLayer::new([
-                    AUTHORIZATION,
-                    COOKIE,
-                    SEC_WEBSOCKET_PROTOCOL,
-                ]))
-                .layer(telemetry::http_span_layer())
-                .layer(middleware::from_fn_with_state(handler, around))
-                .layer(CatchPanicLayer::custom(
-                    |_: Box<dyn std::any::Any + Send>| {
-                        tracing::error!("a handler of the gateway panicked");
-                        Problem::from(Code::Internal.status("something went wrong")).into_response()
-                    },
-                ))
-                .layer(cors),
-        )
-}
-
-/// Which web pages may call, and what they may read.
-pub fn cors(config: &Config) -> Result<CorsLayer> {
-    let origins = if config.cors_origins.iter().any(|origin| origin == "*") {
-        AllowOrigin::from(Any)
-    } else {
-        let mut origins = Vec::new();
-        for origin in &config.cors_origins {
-            let bare = origin.split_once("://").is_some_and(|(scheme, host)| {
-                !scheme.is_empty() && !host.is_empty() && !host.contains('/')
-            });
-            ensure!(
-                bare,
-                "{origin:?} is not an origin like https://app.example.org"
-            );
-            origins.push(HeaderValue::from_str(origin)?);
-        }
-        AllowOrigin::list(origins)
-    };
-    Ok(CorsLayer::new()
-        .allow_origin(origins)
-        .allow_methods([
-            Method::GET,
-            Method::POST,
-            Method::PUT,
-            Method::PATCH,
-            Method::DELETE,
-        ])
-        .allow_headers([
-            AUTHORIZATION,
-            CONTENT_TYPE,
-            IDEMPOTENCY_KEY,
-            LAST_EVENT_ID,
-            REQUEST_ID,
-            HeaderName::from_static("traceparent"),
-            HeaderName::from_static("tracestate"),
-        ])
-        .expose_headers([REQUEST_ID, RETRY_AFTER, WWW_AUTHENTICATE]))
+        .with_state(handler.clone());
+    surround::around_all(router, handler)
 }
 
 async fn index(State(handler): State<Arc<Handler>>) -> Json<Value> {
     Json(handler.index.clone())
+}
+
+async fn keys(State(handler): State<Arc<Handler>>) -> impl IntoResponse {
+    let kept = [(CACHE_CONTROL, "public, max-age=300")];
+    (kept, Json(handler.keys.clone()))
 }
 
 async fn ready(State(handler): State<Arc<Handler>>) -> impl IntoResponse {
@@ -152,65 +113,59 @@ async fn ready(State(handler): State<Arc<Handler>>) -> impl IntoResponse {
 }
 
 async fn own_path(request: HttpRequest) -> Problem {
-    Problem::wrong_method(request.method(), &[Method::GET, Method::HEAD])
-}
-
-/// What is the same for every request: its id, the size of its head, a line in the log.
-async fn around(
-    State(handler): State<Arc<Handler>>,
-    mut request: HttpRequest,
-    next: Next,
-) -> Response<Body> {
-    let start = Instant::now();
-    let id = request_id(request.headers());
-    request.headers_mut().insert(REQUEST_ID, id.clone());
-    let method = request.method().clone();
-    let mut response = match limit::check_head(
-        request.uri(),
-        request.headers(),
-        handler.config.head_bytes_max,
-    ) {
-        Ok(()) => next.run(request).await,
-        Err(problem) => problem.into_response(),
+    let served: &[Method] = match login::routes::PATHS.contains(&request.uri().path()) {
+        true => &[Method::POST],
+        false => &[Method::GET, Method::HEAD],
     };
-    response.headers_mut().insert(REQUEST_ID, id.clone());
-    let status = response.status();
-    let request_id = id.to_str().unwrap_or_default();
-    let elapsed_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-    if status.is_server_error() {
-        // Callers tell us the id they were given; this line leads from it to the trace.
-        tracing::warn!(%method, status = status.as_u16(), request_id, elapsed_ms, "failed");
-    } else {
-        tracing::debug!(%method, status = status.as_u16(), request_id, elapsed_ms, "answered");
-    }
-    response
-}
-
-/// The caller's own id where it is fit for a log, else a new one.
-fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let fit = |value: &&HeaderValue| {
-        let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"-_.".contains(b);
-        (1..=128).contains(&value.len()) && value.as_bytes().iter().all(allowed)
-    };
-    match headers.get(REQUEST_ID).filter(fit) {
-        Some(id) => id.clone(),
-        None => HeaderValue::from_str(&Uuid::new_v4().to_string())
-            .unwrap_or(HeaderValue::from_static("none")),
-    }
+    let form = Form::accepted(request.headers());
+    Problem::wrong_method(request.method(), served).written(form)
 }
 
 async fn rpc(State(handler): State<Arc<Handler>>, request: HttpRequest) -> Response<Body> {
+    if grpc_web::is_asked(request.method(), request.headers()) {
+        return grpc_web::answer(handler, request).await;
+    }
     let (mut parts, body) = request.into_parts();
+    let form = Form::accepted(&parts.headers);
     let answer = handler.answer(&mut parts, body).await;
-    answer.unwrap_or_else(IntoResponse::into_response)
+    answer.unwrap_or_else(|problem| problem.written(form).into_response())
 }
 
 impl Handler {
+    /// Where a request comes from; not known where a server of somebody else's serves the router.
+    pub fn origin(&self, parts: &request::Parts) -> Option<IpAddr> {
+        let peer = parts.extensions.get::<Peer>()?;
+        Some(self.proxies.origin(*peer, &parts.headers))
+    }
+
+    /// Who asks, if they may. Whoever tries tokens is told so for a while, and then to wait.
+    pub fn admit(
+        &self,
+        rpc_path: &str,
+        headers: &HeaderMap,
+        origin: Option<IpAddr>,
+    ) -> Result<Bearer, Status> {
+        let refused = match self.gate.admit(rpc_path, headers) {
+            Ok(bearer) => return Ok(bearer),
+            Err(refused) => refused,
+        };
+        if let Some(origin) = origin
+            && refused.code() == tonic::Code::Unauthenticated
+        {
+            self.limits.guess(origin)?;
+        }
+        Err(refused)
+    }
+
     async fn answer(
         &self,
         parts: &mut request::Parts,
         body: Body,
     ) -> Result<Response<Body>, Problem> {
+        let origin = self.origin(parts);
+        if let Some(origin) = origin {
+            self.limits.address(origin)?;
+        }
         let uri = parts.uri.clone();
         let path = Path::cut(uri.path());
         let binding = match self.routes.find(&parts.method, &path) {
@@ -221,7 +176,7 @@ impl Handler {
             Found::Nothing => return Err(Problem::no_route(uri.path())),
         };
         telemetry::name_route(&parts.method, &binding.template.to_string());
-        let bearer = self.gate.admit(binding.rpc.path.as_str(), &parts.headers)?;
+        let bearer = self.admit(binding.rpc.path.as_str(), &parts.headers, origin)?;
         self.limits.request(&bearer.caller)?;
         match binding.rpc.shape {
             Shape::Unary => {
@@ -232,7 +187,7 @@ impl Handler {
                 let permit = self.limits.stream(&bearer.caller)?;
                 let request = self.message(&binding, &path, parts, body, &bearer).await?;
                 let form = stream::Form::accepted(&parts.headers);
-                let begin = self.config.call_timeout;
+                let begin = self.time_of(parts);
                 let messages = self
                     .upstream
                     .server_stream(&binding.rpc, request, begin)
@@ -248,7 +203,7 @@ impl Handler {
                 };
                 Ok(stream::respond(messages, watch))
             }
-            Shape::Bidirectional => {
+            Shape::ClientStream | Shape::Bidirectional => {
                 if uri.query().is_some_and(|query| !query.is_empty()) {
                     let told = "a WebSocket takes no query: messages go in frames";
                     return Err(Code::InvalidRequest.status(told).into());
@@ -271,6 +226,14 @@ impl Handler {
         }
     }
 
+    /// How long a call may take: as long as the caller waits, and no longer than is allowed.
+    pub fn time_of(&self, parts: &request::Parts) -> Duration {
+        let asked = deadline::timeout(&parts.headers);
+        asked.map_or(self.config.call_timeout, |asked| {
+            asked.min(self.config.call_timeout)
+        })
+    }
+
     async fn unary(
         &self,
         binding: &Binding,
@@ -282,12 +245,18 @@ impl Handler {
         let request = self.message(binding, path, parts, body, bearer).await?;
         let answer = self
             .upstream
-            .unary(&binding.rpc, request, self.config.call_timeout)
+            .unary(&binding.rpc, request, self.time_of(parts))
             .await?;
         if let Some(field) = &binding.document {
             return Ok(document::respond(&answer, field)?);
         }
-        let json = transcode::to_json(&answer)?;
+        let json = match &binding.answer {
+            Some(field) => transcode::field_to_json(&answer, field)?,
+            None => transcode::to_json(&answer)?,
+        };
+        if let Some(seconds) = binding.rpc.cache_seconds {
+            return Ok(etag::respond(json, seconds, &parts.headers));
+        }
         let headers = [
             (CONTENT_TYPE, HeaderValue::from_static("application/json")),
             // Answers are the caller's own: no cache in between keeps them.
@@ -320,6 +289,7 @@ impl Handler {
                 headers: &parts.headers,
                 body: &body,
             },
+            self.config.unknown_fields,
         )?;
         Ok(self.request(parts, bearer, message))
     }

@@ -109,7 +109,7 @@ pub fn index(routes: &Routes, gate: &Gate) -> Value {
             let form = match binding.rpc.shape {
                 Shape::Unary => "json",
                 Shape::ServerStream => "events",
-                Shape::Bidirectional => "websocket",
+                Shape::ClientStream | Shape::Bidirectional => "websocket",
             };
             json!({
                 "method": binding.method.as_str(),

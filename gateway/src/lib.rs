@@ -17,29 +17,40 @@ use std::{collections::HashMap, sync::Arc};
 
 use anyhow::{Context, Result};
 use axum::Router;
-use jitney_platform::{Platform, auth::AccessRules, client::Channel};
+use jitney_platform::{Platform, auth::AccessRules, client::Channel, tls::Tls};
 use tokio::net::TcpListener;
 
+pub mod address;
 pub mod auth;
 pub mod config;
 pub mod document;
 pub mod limit;
+pub mod login;
+pub mod mask;
+pub mod openapi;
 pub mod problem;
+pub mod rate;
 pub mod route;
 pub mod socket;
 pub mod stream;
+pub mod strict;
 pub mod template;
 pub mod text;
 pub mod transcode;
 pub mod upstream;
 
+mod etag;
+mod grpc_web;
 mod handler;
 mod health;
+mod reference;
 #[cfg(test)]
 mod sample;
 mod serve;
+mod surround;
 
 pub use config::Config;
+pub use handler::OWN_PATHS;
 
 use auth::Gate;
 use handler::Handler;
@@ -60,6 +71,8 @@ pub struct Needs {
     pub trips: Channel,
     /// Serves `jitney.billing.v1`.
     pub billing: Channel,
+    /// The login for development; `None` in production, where tokens come from elsewhere.
+    pub login: Option<Arc<login::Login>>,
 }
 
 /// The gateway, ready to serve. Cloning it gives the same gateway.
@@ -78,6 +91,7 @@ impl Gateway {
             matching,
             trips,
             billing,
+            login,
         } = needs;
         let pool = jitney_proto::descriptor_pool();
         let routes = Routes::from_descriptors(&pool)?;
@@ -104,12 +118,25 @@ impl Gateway {
             config.answer_bytes_max,
         )?);
         let rules = AccessRules::from_descriptors(&pool);
+        let openapi = openapi::document(&pool, &routes, &rules, login.is_some());
         let gate = Gate::new(platform.keys.clone(), rules, platform.clock.clone());
         let handler = Handler {
             index: health::index(&routes, &gate),
             readiness: Readiness::of(upstream.clone()),
             limits: Limits::new(&config, platform.clock.clone()),
-            cors: handler::cors(&config).context("gateway.cors_origins")?,
+            openapi: openapi.to_string().into(),
+            keys: platform.keys.public_set(),
+            tls: {
+                let tls = Tls::open(&config.tls, &["h2", "http/1.1"]).context("gateway.tls")?;
+                if let Some(tls) = &tls {
+                    tls.watch(&platform.tasks, &platform.shutdown);
+                }
+                tls
+            },
+            login,
+            proxies: address::Proxies::read(&config.trusted_proxies)
+                .context("gateway.trusted_proxies")?,
+            cors: surround::cors(&config).context("gateway.cors_origins")?,
             config: Arc::new(config),
             routes,
             gate,
@@ -131,12 +158,11 @@ impl Gateway {
     /// calls under way may end.
     pub async fn serve(&self, listener: TcpListener) -> Result<()> {
         let handler = &self.handler;
-        serve::serve(
-            listener,
-            self.router(),
-            handler.config.clone(),
-            handler.shutdown.clone(),
-        )
-        .await
+        let port = serve::Port {
+            config: handler.config.clone(),
+            tls: handler.tls.clone(),
+            proxies: handler.proxies.clone(),
+        };
+        serve::serve(listener, self.router(), port, handler.shutdown.clone()).await
     }
 }

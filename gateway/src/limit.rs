@@ -4,36 +4,41 @@
 use std::{
     collections::HashMap,
     fmt,
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use axum::{
     body::{Body, Bytes},
-    http::{HeaderMap, Uri, header::CONTENT_LENGTH},
+    http::{
+        HeaderMap, Uri,
+        header::{CONTENT_ENCODING, CONTENT_LENGTH},
+    },
 };
-use chrono::{DateTime, TimeDelta, Utc};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use jitney_platform::{auth::Caller, clock::Clock};
 use jitney_proto::Code;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
-use crate::{config::Config, problem::Problem};
-
-/// How many callers are remembered before those that stand at rest are forgotten.
-const CALLERS_KEPT: usize = 10_000;
+use crate::{
+    config::Config,
+    problem::Problem,
+    rate::{self, Network, Rate},
+};
 
 /// The counts behind the bounds.
 #[derive(Clone)]
 pub struct Limits {
     calls: Arc<Semaphore>,
     streams: Arc<Semaphore>,
-    callers: Arc<Mutex<Callers>>,
+    open: Arc<Mutex<HashMap<Caller, usize>>>,
     per_caller: usize,
-    rate: Option<Rate>,
+    callers: Arc<Rate<Caller>>,
+    addresses: Arc<Rate<Network>>,
+    strangers: Arc<Rate<Network>>,
     retry_after: Duration,
-    clock: Clock,
 }
 
 /// Room for one unary call; given back when dropped.
@@ -45,72 +50,51 @@ pub struct CallPermit {
 /// Room for one stream; given back when dropped.
 pub struct StreamPermit {
     caller: Caller,
-    callers: Arc<Mutex<Callers>>,
+    open: Arc<Mutex<HashMap<Caller, usize>>>,
     _place: OwnedSemaphorePermit,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Rate {
-    /// Time one request takes up.
-    each: TimeDelta,
-    /// How far ahead of the time a caller's requests may run.
-    ahead_max: TimeDelta,
-}
-
-#[derive(Default)]
-struct Callers {
-    known: HashMap<Caller, Usage>,
-    forget_above: usize,
-}
-
-#[derive(Default)]
-struct Usage {
-    streams: usize,
-    /// When all requests so far would have been made at the steady rate.
-    due: DateTime<Utc>,
 }
 
 impl Limits {
     /// Bounds as configured.
     pub fn new(config: &Config, clock: Clock) -> Limits {
-        let rate = (config.requests_per_second > 0).then(|| {
-            let each =
-                TimeDelta::nanoseconds(1_000_000_000 / i64::from(config.requests_per_second));
-            let burst = i32::try_from(config.requests_burst).unwrap_or(i32::MAX);
-            Rate {
-                each,
-                ahead_max: each.checked_mul(burst).unwrap_or(TimeDelta::MAX),
-            }
-        });
+        let callers = rate::quota(config.requests_per_second, config.requests_burst);
+        let addresses = rate::quota(
+            config.address_requests_per_second,
+            config.address_requests_burst,
+        );
+        let strangers = rate::per_minute(config.address_refusals_per_minute);
         Limits {
             calls: Arc::new(Semaphore::new(config.calls_max)),
             streams: Arc::new(Semaphore::new(config.streams_max)),
-            callers: Arc::default(),
+            open: Arc::default(),
             per_caller: config.streams_per_caller_max,
-            rate,
+            callers: Arc::new(Rate::new(callers, clock.clone())),
+            addresses: Arc::new(Rate::new(addresses, clock.clone())),
+            strangers: Arc::new(Rate::new(strangers, clock)),
             retry_after: config.retry_after,
-            clock,
         }
     }
 
     /// Counts a request of a caller; refused (429) when they make too many.
     pub fn request(&self, caller: &Caller) -> Result<(), Status> {
-        let Some(rate) = self.rate else { return Ok(()) };
-        let now = self.clock.now();
-        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
-        let usage = callers.usage(caller, now);
-        let due = usage
-            .due
-            .max(now)
-            .checked_add_signed(rate.each)
-            .unwrap_or(now);
-        let over = due - now - rate.ahead_max;
-        if over <= TimeDelta::zero() {
-            usage.due = due;
-            return Ok(());
-        }
-        let wait = over.to_std().unwrap_or_default();
-        Err(Code::Overloaded.retry_after("you are asking too often; slow down", wait))
+        let told = "you are asking too often; slow down";
+        let counted = self.callers.count(caller);
+        counted.map_err(|wait| Code::Overloaded.retry_after(told, wait))
+    }
+
+    /// Counts a request from an address, whoever it is; refused (429) when there are too many.
+    pub fn address(&self, address: IpAddr) -> Result<(), Status> {
+        let told = "too many requests come from your address; slow down";
+        let counted = self.addresses.count(&address.into());
+        counted.map_err(|wait| Code::Overloaded.retry_after(told, wait))
+    }
+
+    /// Counts a guess from an address: a token that is not good, a login. Refused (429) when there are
+    /// too many.
+    pub fn guess(&self, address: IpAddr) -> Result<(), Status> {
+        let told = "too many logins or bad tokens come from your address; wait";
+        let counted = self.strangers.count(&address.into());
+        counted.map_err(|wait| Code::Overloaded.retry_after(told, wait))
     }
 
     /// Room for a unary call, or 503.
@@ -129,39 +113,29 @@ impl Limits {
                 self.retry_after,
             ));
         };
-        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
-        let usage = callers.usage(caller, self.clock.now());
-        if usage.streams >= self.per_caller {
-            let told = format!("you have {} streams open; close one", usage.streams);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let streams = open.entry(caller.clone()).or_default();
+        if *streams >= self.per_caller {
+            let told = format!("you have {streams} streams open; close one");
             return Err(Code::Overloaded.retry_after(told, self.retry_after).into());
         }
-        usage.streams += 1;
-        let callers = self.callers.clone();
+        *streams += 1;
         Ok(StreamPermit {
             caller: caller.clone(),
-            callers,
+            open: self.open.clone(),
             _place: place,
         })
     }
 }
 
-impl Callers {
-    fn usage(&mut self, caller: &Caller, now: DateTime<Utc>) -> &mut Usage {
-        if self.known.len() > self.forget_above.max(CALLERS_KEPT) {
-            self.known
-                .retain(|_, usage| usage.streams > 0 || usage.due > now);
-            // Looked through again only when it has grown by as much: the cost stays even.
-            self.forget_above = 2 * self.known.len();
-        }
-        self.known.entry(caller.clone()).or_default()
-    }
-}
-
 impl Drop for StreamPermit {
     fn drop(&mut self) {
-        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(usage) = callers.known.get_mut(&self.caller) {
-            usage.streams = usage.streams.saturating_sub(1);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(streams) = open.get_mut(&self.caller) {
+            *streams -= 1;
+            if *streams == 0 {
+                open.remove(&self.caller);
+            }
         }
     }
 }
@@ -188,8 +162,13 @@ pub fn check_head(uri: &Uri, headers: &HeaderMap, bytes_max: usize) -> Result<()
     }
 }
 
-/// Reads a body that must be small (413) and come soon (408).
+/// Reads a body that must be small (413), unpacked, and come soon (408).
 pub async fn read_body(body: Body, headers: &HeaderMap, config: &Config) -> Result<Bytes, Problem> {
+    if let Some(encoding) = headers.get(CONTENT_ENCODING)
+        && encoding != "identity"
+    {
+        return Err(Problem::not_decoded());
+    }
     let announced = headers
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse().ok());
@@ -203,7 +182,10 @@ pub async fn read_body(body: Body, headers: &HeaderMap, config: &Config) -> Resu
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             Err(Problem::too_large(config.body_bytes_max))
         }
-        Ok(Err(_)) => Err(Code::InvalidRequest.status("the body broke off").into()),
+        Ok(Err(_)) => {
+            let told = "the body broke off, or is not in the encoding it says";
+            Err(Code::InvalidRequest.status(told).into())
+        }
     }
 }
 

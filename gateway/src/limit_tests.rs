@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use chrono::DateTime;
 use jitney_platform::{auth::Role, clock::ManualClock};
 
 use super::*;
@@ -82,20 +83,38 @@ fn room_is_given_back() {
 }
 
 #[test]
-fn callers_at_rest_are_forgotten() {
-    let (limits, hand) = limits(Config::default());
+fn callers_without_streams_are_forgotten() {
+    let (limits, _hand) = limits(Config::default());
     let streaming = limits.stream(&caller("streaming")).unwrap();
-    for n in 0..4 * CALLERS_KEPT {
-        limits.request(&caller(&n.to_string())).unwrap();
-        hand.advance(Duration::from_secs(1));
-    }
-    let known = limits.callers.lock().unwrap().known.len();
-    assert!(known <= 2 * CALLERS_KEPT, "{known}");
-    assert_eq!(
-        limits.callers.lock().unwrap().known[&caller("streaming")].streams,
-        1
-    );
+    drop(limits.stream(&caller("gone")).unwrap());
+    assert_eq!(limits.open.lock().unwrap().len(), 1);
     drop(streaming);
+    assert!(limits.open.lock().unwrap().is_empty());
+}
+
+#[test]
+fn an_address_is_bounded_whoever_asks() {
+    let config = Config {
+        address_requests_per_second: 10,
+        address_requests_burst: 2,
+        address_refusals_per_minute: 3,
+        ..Config::default()
+    };
+    let (limits, hand) = limits(config);
+    let [here, there] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse::<IpAddr>().unwrap());
+    limits.address(here).unwrap();
+    limits.address(here).unwrap();
+    let refused = Problem::from(limits.address(here).unwrap_err());
+    assert_eq!(refused.http().as_u16(), 429);
+    limits.address(there).unwrap();
+    for _ in 0..3 {
+        limits.guess(here).unwrap();
+    }
+    assert!(limits.guess(here).is_err());
+    limits.guess(there).unwrap();
+    hand.advance(Duration::from_secs(20));
+    limits.guess(here).unwrap();
+    assert!(limits.guess(here).is_err());
 }
 
 #[tokio::test]

@@ -16,7 +16,10 @@ use axum::{
     body::Body,
     http::{
         HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
-        header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE},
+        header::{
+            ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, UPGRADE,
+            WWW_AUTHENTICATE,
+        },
     },
     response::IntoResponse,
 };
@@ -24,6 +27,8 @@ use jitney_proto::{Code, code::ERROR_DOMAIN, code::http_status};
 use serde_json::{Value, json};
 use tonic::Status;
 use tonic_types::StatusExt;
+
+const PROBLEM_JSON: &str = "application/problem+json";
 
 /// When to come back to a service that is away and does not say when.
 const RETRY_DEFAULT: Duration = Duration::from_secs(1);
@@ -34,6 +39,35 @@ pub struct Problem {
     status: Box<Status>,
     http: StatusCode,
     headers: HeaderMap,
+    form: Form,
+}
+
+/// How an error is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// As `google.rpc.Status`.
+    #[default]
+    Status,
+    /// As `application/problem+json` (RFC 9457), where the caller asks for it.
+    Problem,
+}
+
+impl Form {
+    /// What the caller accepts.
+    pub fn accepted(headers: &HeaderMap) -> Form {
+        let kinds = headers
+            .get_all(ACCEPT)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
+        let asked = kinds.flat_map(|value| value.split(',')).any(|kind| {
+            let mut parts = kind.split(';').map(str::trim);
+            let is_it = parts
+                .next()
+                .is_some_and(|kind| kind.eq_ignore_ascii_case(PROBLEM_JSON));
+            is_it && !parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
+        });
+        if asked { Form::Problem } else { Form::Status }
+    }
 }
 
 impl Problem {
@@ -92,6 +126,14 @@ impl Problem {
         Problem::from(status).answered(StatusCode::UNSUPPORTED_MEDIA_TYPE)
     }
 
+    /// The body is in an encoding that is not taken.
+    pub fn not_decoded() -> Problem {
+        let told = "a body comes as it is, or with 'Content-Encoding: gzip' or 'zstd'";
+        Problem::from(Code::InvalidRequest.status(told))
+            .answered(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+            .with_header(ACCEPT_ENCODING, "gzip, zstd")
+    }
+
     /// A WebSocket route was asked for without an upgrade.
     pub fn upgrade_required() -> Problem {
         let status = Code::InvalidRequest.status(
@@ -133,6 +175,26 @@ impl Problem {
         })
     }
 
+    /// The same problem, written in another form.
+    pub fn written(mut self, form: Form) -> Problem {
+        self.form = form;
+        self
+    }
+
+    /// The form of RFC 9457. `type` names the reason, `code` and `details` are those of the status.
+    pub fn problem_json(&self) -> Value {
+        let reason = Code::of(&self.status).map_or("UNKNOWN", Code::reason);
+        json!({
+            "type": format!("urn:jitney:problem:{reason}"),
+            "title": self.http.canonical_reason().unwrap_or("Error"),
+            "status": self.http.as_u16(),
+            "detail": self.status.message(),
+            "reason": reason,
+            "code": self.status.code() as i32,
+            "details": details(&self.status),
+        })
+    }
+
     fn with_header(mut self, name: HeaderName, value: &str) -> Problem {
         if let Ok(value) = HeaderValue::from_str(value) {
             self.headers.insert(name, value);
@@ -159,6 +221,7 @@ impl From<Status> for Problem {
             status: Box::new(status),
             http,
             headers: HeaderMap::new(),
+            form: Form::default(),
         };
         if let Some(wait) = wait {
             // The header knows whole seconds only; a client must not come back too early.
@@ -174,12 +237,20 @@ impl From<Status> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response<Body> {
-        let mut response = Response::new(Body::from(self.json().to_string()));
+        let (json, kind) = match self.form {
+            Form::Status => (self.json(), "application/json"),
+            Form::Problem => (self.problem_json(), PROBLEM_JSON),
+        };
+        let mut response = Response::new(Body::from(json.to_string()));
         *response.status_mut() = self.http;
         *response.headers_mut() = self.headers;
         response
             .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        // An error is about this request at this moment: nobody keeps it for another.
+        response
+            .headers_mut()
+            .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
     }
 }

@@ -28,8 +28,17 @@ pub enum Shape {
     Unary,
     /// One message up, many down: server-sent events or JSON lines.
     ServerStream,
+    /// Many up, one message down: a WebSocket.
+    ClientStream,
     /// Many each way: a WebSocket.
     Bidirectional,
+}
+
+impl Shape {
+    /// Whether it is served as a WebSocket.
+    pub fn is_socket(self) -> bool {
+        matches!(self, Shape::ClientStream | Shape::Bidirectional)
+    }
 }
 
 /// An rpc that can be reached over HTTP.
@@ -53,6 +62,8 @@ pub struct Rpc {
     pub resume_from: Option<FieldDescriptor>,
     /// The response field that names a place to resume from.
     pub resume_token: Option<FieldDescriptor>,
+    /// How long phones may use an answer without asking again.
+    pub cache_seconds: Option<u32>,
     /// The response's first oneof; the member that is set names the event.
     pub event: Option<OneofDescriptor>,
 }
@@ -64,7 +75,7 @@ pub enum Body {
     None,
     /// The whole message.
     Whole,
-    /// One field, which is a message.
+    /// One field.
     Field(FieldDescriptor),
 }
 
@@ -81,9 +92,16 @@ pub struct Binding {
     pub variables: Vec<Vec<FieldDescriptor>>,
     /// Where the body goes.
     pub body: Body,
-    /// The field that holds the file which is the answer; without one the answer is the message as JSON.
+    /// The request's field that says what a change is about, where a PATCH leaves it to the body.
+    pub mask: Option<FieldDescriptor>,
+    /// The field that holds the file which is the answer.
     pub document: Option<FieldDescriptor>,
+    /// The field that is the answer as JSON; without one and without a document it is the whole message.
+    pub answer: Option<FieldDescriptor>,
 }
+
+/// The method of a rule for every method.
+pub const ANY_METHOD: &str = "*";
 
 /// What was found for a verb and a path.
 #[derive(Debug)]
@@ -100,6 +118,7 @@ pub enum Found<'a> {
 #[derive(Debug, Default)]
 pub struct Routes {
     bindings: Vec<Arc<Binding>>,
+    by_rpc: HashMap<String, Arc<Rpc>>,
     root: Node,
 }
 
@@ -135,6 +154,11 @@ impl Routes {
         &self.bindings
     }
 
+    /// The rpc with a gRPC path, if it has a route.
+    pub fn rpc(&self, path: &str) -> Option<&Arc<Rpc>> {
+        self.by_rpc.get(path)
+    }
+
     /// Finds the route of a verb and a path. `HEAD` is served where `GET` is, save for streams.
     pub fn find(&self, method: &Method, path: &Path<'_>) -> Found<'_> {
         let mut ends = Vec::new();
@@ -145,7 +169,8 @@ impl Routes {
             method.as_str()
         };
         for &by_method in &ends {
-            if let Some(binding) = by_method.get(asked).and_then(|&at| self.bindings.get(at))
+            let named = by_method.get(asked).or_else(|| by_method.get(ANY_METHOD));
+            if let Some(binding) = named.and_then(|&at| self.bindings.get(at))
                 && (method != Method::HEAD || binding.rpc.shape == Shape::Unary)
             {
                 return Found::Route(binding);
@@ -210,6 +235,8 @@ impl Routes {
             );
         }
         by_method.insert(method, self.bindings.len());
+        self.by_rpc
+            .insert(binding.rpc.path.to_string(), binding.rpc.clone());
         self.bindings.push(Arc::new(binding));
         Ok(())
     }
@@ -256,7 +283,7 @@ impl Rpc {
             (false, false) => Shape::Unary,
             (false, true) => Shape::ServerStream,
             (true, true) => Shape::Bidirectional,
-            (true, false) => bail!("a stream of requests with one answer has no form over HTTP"),
+            (true, false) => Shape::ClientStream,
         };
         let service = method.parent_service().full_name().to_owned();
         let path = format!("/{service}/{}", method.name());
@@ -280,6 +307,7 @@ impl Rpc {
             idempotency_key: text_field(&input, "idempotency_key"),
             resume_from: text_field(&input, "resume_token"),
             resume_token: text_field(&output, "resume_token"),
+            cache_seconds: cache_seconds(method),
             event,
             service,
             input,
@@ -300,7 +328,7 @@ impl Binding {
         let (method, template) = verbs
             .into_iter()
             .find_map(|(name, method)| text(rule, name).map(|template| (method, template)))
-            .context("names none of get, put, post, delete, patch")?;
+            .map_or_else(|| custom(rule), Ok)?;
         let template = Template::parse(&template)?;
         let variables = template
             .variables
@@ -312,20 +340,30 @@ impl Binding {
             Some("*") => Body::Whole,
             Some(name) => Body::Field(body_field(&rpc.input, name)?),
         };
-        let document = text(rule, "response_body")
-            .map(|name| document_field(&rpc.output, &name))
+        let answer = text(rule, "response_body")
+            .map(|name| {
+                let field = rpc.output.get_field_by_name(&name);
+                field.with_context(|| format!("{} has no field {name:?}", rpc.output.full_name()))
+            })
             .transpose()?;
         ensure!(
-            document.is_none() || rpc.shape == Shape::Unary,
-            "a file is the answer of a call, not of a stream"
+            answer.is_none() || rpc.shape == Shape::Unary,
+            "one field is the answer of a call, not of a stream"
         );
+        let (document, answer) = match answer {
+            Some(field) if is_document(&field) => (Some(field), None),
+            other => (None, other),
+        };
+        let mask = (method == Method::PATCH && body != Body::None)
+            .then(|| mask_field(&rpc.input))
+            .flatten();
         if matches!(method, Method::GET | Method::DELETE) {
             ensure!(body == Body::None, "{method} takes no body");
         }
-        if rpc.shape == Shape::Bidirectional {
+        if rpc.shape.is_socket() {
             ensure!(
                 method == Method::GET && variables.is_empty(),
-                "a stream both ways is a WebSocket: GET and a path without variables"
+                "a stream of requests is a WebSocket: GET and a path without variables"
             );
         }
         Ok(Binding {
@@ -334,7 +372,9 @@ impl Binding {
             template,
             variables,
             body,
+            mask,
             document,
+            answer,
         })
     }
 }
@@ -372,31 +412,48 @@ fn scalar_path(message: &MessageDescriptor, names: &[String]) -> Result<Vec<Fiel
     Ok(fields)
 }
 
-fn body_field(message: &MessageDescriptor, name: &str) -> Result<FieldDescriptor> {
-    let field = message
-        .get_field_by_name(name)
-        .with_context(|| format!("body: {} has no field {name:?}", message.full_name()))?;
-    ensure!(
-        matches!(field.kind(), Kind::Message(_)) && !field.is_list() && !field.is_map(),
-        "body: {name:?} is not a message"
-    );
-    Ok(field)
+/// A rule with a method of its own name; `*` is for every method.
+fn custom(rule: &DynamicMessage) -> Result<(Method, String)> {
+    let custom = rule
+        .get_field_by_name("custom")
+        .filter(|_| rule.has_field_by_name("custom"));
+    let custom = custom.as_deref().and_then(Value::as_message);
+    let custom = custom.context("names none of get, put, post, delete, patch, custom")?;
+    let method = text(custom, "kind").context("custom: no kind")?;
+    let path = text(custom, "path").context("custom: no path")?;
+    let method = Method::from_bytes(method.as_bytes());
+    Ok((method.context("custom: the kind is no HTTP method")?, path))
 }
 
-/// The field of a response that holds the file which is the whole answer.
-fn document_field(message: &MessageDescriptor, name: &str) -> Result<FieldDescriptor> {
-    let field = message.get_field_by_name(name);
-    let field = field.with_context(|| format!("{} has no field {name:?}", message.full_name()))?;
-    let is_document = match field.kind() {
+fn body_field(message: &MessageDescriptor, name: &str) -> Result<FieldDescriptor> {
+    message
+        .get_field_by_name(name)
+        .with_context(|| format!("body: {} has no field {name:?}", message.full_name()))
+}
+
+/// Whether a field holds a file, which is then the whole answer.
+fn is_document(field: &FieldDescriptor) -> bool {
+    match field.kind() {
         Kind::Message(kind) => kind.full_name() == document::MESSAGE && !field.is_list(),
         _ => false,
-    };
-    ensure!(
-        is_document,
-        "response_body {name:?} is no {}: other answers are whole messages",
-        document::MESSAGE
-    );
-    Ok(field)
+    }
+}
+
+/// The field `update_mask`, if there is one.
+fn mask_field(message: &MessageDescriptor) -> Option<FieldDescriptor> {
+    message.get_field_by_name("update_mask").filter(|field| {
+        let kind = field.kind();
+        kind.as_message()
+            .is_some_and(|kind| kind.full_name() == "google.protobuf.FieldMask")
+    })
+}
+
+/// The option of our own that says so.
+fn cache_seconds(method: &MethodDescriptor) -> Option<u32> {
+    let pool = method.parent_pool();
+    let option = pool.get_extension_by_name("jitney.common.v1.cache_seconds")?;
+    let seconds = method.options().get_extension(&option).as_u32();
+    seconds.filter(|seconds| *seconds > 0)
 }
 
 fn text_field(message: &MessageDescriptor, name: &str) -> Option<FieldDescriptor> {

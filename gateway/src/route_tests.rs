@@ -151,13 +151,21 @@ fn a_rule_that_cannot_be_followed_fails_with_the_name_of_its_rpc() {
         ("", r#"get: "/a/{inner}""#, "is a message"),
         ("", r#"get: "/a/{id.id}""#, "not a message"),
         ("", r#"post: "/a" body: "nothing""#, "no field \"nothing\""),
-        ("", r#"post: "/a" body: "id""#, "is not a message"),
         ("", r#"get: "/a" body: "*""#, "GET takes no body"),
-        ("", r#"get: "/a" response_body: "id""#, "response_body"),
-        ("", r#"get: "/a" response_body: "inner""#, "response_body"),
         ("", r#"get: "/a" response_body: "nothing""#, "no field"),
         ("", r#"body: "*""#, "names none of"),
-        ("", r#"custom { kind: "LOCK" path: "/a" }"#, "names none of"),
+        (
+            "",
+            r#"custom { kind: "NO SUCH" path: "/a" }"#,
+            "no HTTP method",
+        ),
+        ("", r#"custom { path: "/a" }"#, "no kind"),
+        ("", r#"custom { kind: "LOCK" }"#, "no path"),
+        (
+            "down",
+            r#"get: "/a" response_body: "id""#,
+            "not of a stream",
+        ),
         (
             "",
             r#"get: "/a" additional_bindings { get: "/b" additional_bindings { get: "/c" } }"#,
@@ -174,6 +182,7 @@ fn a_rule_that_cannot_be_followed_fails_with_the_name_of_its_rpc() {
             "x.S.M0's already",
         ),
         ("up", r#"post: "/a" body: "*""#, "stream of requests"),
+        ("up", r#"get: "/a/{id}""#, "stream of requests"),
         ("both", r#"post: "/a" body: "*""#, "WebSocket"),
         ("both", r#"get: "/a/{id}""#, "WebSocket"),
     ] {
@@ -183,6 +192,33 @@ fn a_rule_that_cannot_be_followed_fails_with_the_name_of_its_rpc() {
             "{rule}: {error}"
         );
     }
+}
+
+#[test]
+fn a_rule_may_have_a_method_of_its_own_and_one_for_all() {
+    let routes = declared(&[
+        ("", r#"custom { kind: "LOCK" path: "/a/{id}" }"#),
+        ("", r#"custom { kind: "*" path: "/a/{id}" }"#),
+        ("", r#"get: "/a/{id}""#),
+    ]);
+    let routes = routes.unwrap();
+    for (method, expected) in [
+        ("LOCK", "M0"),
+        ("GET", "M2"),
+        ("HEAD", "M2"),
+        ("POST", "M1"),
+    ] {
+        assert_eq!(found(&routes, method, "/a/x"), expected, "{method}");
+    }
+}
+
+#[test]
+fn one_field_may_be_the_body_and_the_answer() {
+    let rule = r#"post: "/a" body: "tags" response_body: "inner""#;
+    let routes = declared(&[("", rule)]).unwrap();
+    let binding = routes.all().last().unwrap();
+    assert_eq!(binding.answer.as_ref().unwrap().name(), "inner");
+    assert!(matches!(&binding.body, Body::Field(field) if field.name() == "tags"));
 }
 
 #[test]
@@ -226,7 +262,9 @@ proptest! {
             let body = Body::None;
             routes.add(Binding {
                 rpc: rpc.clone(), method: Method::GET, template, variables: Vec::new(), body,
+                mask: None,
                 document: None,
+                answer: None,
             }).unwrap();
         }
         for text in &paths {

@@ -1,11 +1,15 @@
 //! The gateway's port: connections in, answers out, until it is told to stop.
 //!
-//! A connection that never asks for anything is closed. When the gateway stops it lets no new
-//! connection in, ends the streams (they tell their callers), and gives calls under way a while.
+//! A connection that never asks for anything is closed, and so is one whose other end does not read.
+//! When the gateway stops it lets no new connection in, ends the streams (they tell their callers), and
+//! gives calls under way a while.
 
 use std::{
+    collections::HashMap,
+    io,
+    net::IpAddr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -22,39 +26,58 @@ use hyper_util::{
     },
     service::TowerToHyperService,
 };
+use jitney_platform::tls::{Stream, Tls};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     time::{sleep, timeout},
 };
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::config::{Config, HEAD_BUFFER_BYTES};
+use crate::{
+    address::{Peer, Proxies},
+    config::{Config, HEAD_BUFFER_BYTES},
+};
 
 /// How often a silent HTTP/2 connection is asked whether it is still there, and how long it may take.
 const HTTP2_PING: Duration = Duration::from_secs(20);
+/// Requests at once on one HTTP/2 connection.
+const HTTP2_STREAMS_MAX: u32 = 100;
+/// Requests given up before they were looked at, on one connection, until it counts as an attack.
+const HTTP2_RESETS_MAX: usize = 50;
 /// How long to wait when the machine has no more room for connections.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a port needs beside its paths.
+#[derive(Clone)]
+pub struct Port {
+    pub config: Arc<Config>,
+    pub tls: Option<Arc<Tls>>,
+    pub proxies: Proxies,
+}
 
 /// Serves `router` until `shutdown`, then drains.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
-    config: Arc<Config>,
+    port: Port,
     shutdown: CancellationToken,
 ) -> Result<()> {
+    let config = &port.config;
     let places = Arc::new(Semaphore::new(config.connections_max));
+    let neighbours = Neighbours::default();
     let graceful = GracefulShutdown::new();
     loop {
         let place = tokio::select! {
             () = shutdown.cancelled() => break,
             place = places.clone().acquire_owned() => place?,
         };
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             () = shutdown.cancelled() => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     sleep(ACCEPT_PAUSE).await;
@@ -62,10 +85,19 @@ pub async fn serve(
                 }
             },
         };
-        let (router, config, watcher) = (router.clone(), config.clone(), graceful.watcher());
+        let address = peer.ip().to_canonical();
+        let bound = match port.proxies.trusts(address) {
+            true => 0,
+            false => config.connections_per_address_max,
+        };
+        let Some(room) = neighbours.room(address, bound) else {
+            tracing::debug!("an address has too many connections");
+            continue;
+        };
+        let (router, port, watcher) = (router.clone(), port.clone(), graceful.watcher());
         tokio::spawn(async move {
-            connection(stream, router, &config, watcher).await;
-            drop(place);
+            connection(stream, Peer(peer), router, port, watcher).await;
+            drop((place, room));
         });
     }
     drop(listener);
@@ -78,14 +110,24 @@ pub async fn serve(
     Ok(())
 }
 
-async fn connection(stream: TcpStream, router: Router, config: &Config, watcher: Watcher) {
+async fn connection(stream: TcpStream, peer: Peer, router: Router, port: Port, watcher: Watcher) {
     // Events are small and want to leave at once; where that cannot be set they leave later.
     let _ = stream.set_nodelay(true);
+    let config = port.config;
+    let secured = secured(stream, port.tls.as_deref(), config.arrival_timeout).await;
+    let stream = match secured {
+        Ok(stream) => stream,
+        Err(error) => {
+            tracing::debug!(%error, "a handshake failed");
+            return;
+        }
+    };
     let asked = Arc::new(AtomicBool::new(false));
     let service = {
         let asked = asked.clone();
-        router.map_request(move |request: Request<Incoming>| {
+        router.map_request(move |mut request: Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
+            request.extensions_mut().insert(peer);
             request
         })
     };
@@ -100,8 +142,13 @@ async fn connection(stream: TcpStream, router: Router, config: &Config, watcher:
         .timer(TokioTimer::new())
         .keep_alive_interval(HTTP2_PING)
         .keep_alive_timeout(HTTP2_PING)
+        .max_concurrent_streams(HTTP2_STREAMS_MAX)
+        .max_pending_accept_reset_streams(HTTP2_RESETS_MAX)
         .max_header_list_size(u32::try_from(HEAD_BUFFER_BYTES).unwrap_or(u32::MAX));
-    let io = TokioIo::new(stream);
+    // Somebody who does not read must not hold a connection and what is written to it for ever.
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(config.unread_max));
+    let io = TokioIo::new(Box::pin(stream));
     let served = server.serve_connection_with_upgrades(io, TowerToHyperService::new(service));
     let served = watcher.watch(served.into_owned());
     tokio::pin!(served);
@@ -117,5 +164,45 @@ async fn connection(stream: TcpStream, router: Router, config: &Config, watcher:
     };
     if let Err(error) = ended {
         tracing::debug!(error, "a connection broke off");
+    }
+}
+
+async fn secured(stream: TcpStream, tls: Option<&Tls>, max: Duration) -> io::Result<Stream> {
+    match tls {
+        None => Ok(Stream::Plain(stream)),
+        Some(tls) => timeout(max, tls.accept(stream))
+            .await
+            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?,
+    }
+}
+
+/// How many connections each address has.
+#[derive(Clone, Default)]
+struct Neighbours(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+/// Room for one connection of an address; given back when dropped.
+struct Room(Neighbours, IpAddr);
+
+impl Neighbours {
+    fn room(&self, address: IpAddr, max: usize) -> Option<Room> {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(address).or_default();
+        if max > 0 && *count >= max {
+            return None;
+        }
+        *count += 1;
+        Some(Room(self.clone(), address))
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let mut open = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&self.1) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.1);
+            }
+        }
     }
 }

@@ -1,4 +1,6 @@
-//! Streams both ways, as WebSockets: one JSON message per text frame, in each direction.
+//! Streams of requests, as WebSockets: one JSON message per text frame, in each direction. An empty
+//! text frame says that the app has no more to send; the service may go on answering. A stream of
+//! requests with one answer is answered in the last frame, before the close.
 //!
 //! A socket that ends for a reason other than the app's own wish is told why twice: a last frame
 //! `{"error": <google.rpc.Status>}` for programs that want the details, and the close code:
@@ -50,7 +52,7 @@ use crate::{
     config::Config,
     limit::StreamPermit,
     problem::Problem,
-    route::Binding,
+    route::{Binding, Shape},
     stream::End,
     transcode,
     upstream::Upstream,
@@ -128,21 +130,19 @@ async fn carry(socket: WebSocket, line: Line) {
     let rpc = line.binding.rpc.clone();
     let mut request = Request::new(ReceiverStream::new(waiting));
     *request.metadata_mut() = line.metadata.clone();
-    let call = {
-        let (upstream, rpc) = (line.upstream.clone(), rpc.clone());
-        async move { upstream.both_ways(&rpc, request).await }
+    let call = (line.upstream.clone(), rpc.clone());
+    let down = match rpc.shape {
+        Shape::ClientStream => {
+            stream::once(async move { call.0.client_stream(&call.1, request).await }).left_stream()
+        }
+        _ => stream::once(async move { call.0.both_ways(&call.1, request).await })
+            .try_flatten()
+            .right_stream(),
     };
-    let down = stream::once(call).try_flatten();
     pin!(down);
     let heard = Heard::now();
     let farewell = {
-        let listening = listen(
-            &mut source,
-            up,
-            &rpc.input,
-            &heard,
-            line.config.frame_bytes_max,
-        );
+        let listening = listen(&mut source, up, &rpc.input, &heard, &line.config);
         converse(listening, down.as_mut(), &mut sink, &heard, &line).await
     };
     tracing::debug!(?farewell, "a socket ends");
@@ -224,8 +224,10 @@ async fn listen<E>(
     up: mpsc::Sender<DynamicMessage>,
     input: &MessageDescriptor,
     heard: &Heard,
-    frame_bytes_max: usize,
+    config: &Config,
 ) -> Farewell {
+    let frame_bytes_max = config.frame_bytes_max;
+    let mut up = Some(up);
     let refused = |told: String, code| Farewell::Failed(Code::InvalidRequest.status(told), code);
     while let Some(frame) = source.next().await {
         heard.again();
@@ -240,15 +242,23 @@ async fn listen<E>(
                     Some(1009),
                 );
             }
-            Ok(Message::Text(text)) => match transcode::from_json(input, text.as_bytes()) {
-                Err(status) => return Farewell::Failed(status, None),
-                Ok(message) => {
-                    if up.send(message).await.is_err() {
-                        // The call has ended; its own end tells how.
-                        return std::future::pending().await;
+            Ok(Message::Text(text)) if text.is_empty() => up = None,
+            Ok(Message::Text(text)) => {
+                let Some(up) = &up else {
+                    let told = "a message came after the end of messages";
+                    return refused(told.into(), None);
+                };
+                let unknown = config.unknown_fields;
+                match transcode::from_json(input, text.as_bytes(), unknown) {
+                    Err(status) => return Farewell::Failed(status, None),
+                    Ok(message) => {
+                        if up.send(message).await.is_err() {
+                            // The call has ended; its own end tells how.
+                            return std::future::pending().await;
+                        }
                     }
                 }
-            },
+            }
             Ok(Message::Binary(_)) => {
                 return refused(
                     "messages are text frames, this one is binary".into(),

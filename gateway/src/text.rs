@@ -1,6 +1,7 @@
 //! Text onto fields: path variables, query parameters and headers are read into a request message
 //! here. What a JSON body says is [`crate::transcode`]'s.
 
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use jitney_proto::Code;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
 use serde::de::{
@@ -9,7 +10,7 @@ use serde::de::{
 };
 use tonic::Status;
 
-use crate::template::decode;
+use crate::{strict, template::decode};
 
 /// The parameters of a query string, decoded, in their order.
 pub fn parameters(query: &str) -> Result<Vec<(String, String)>, Status> {
@@ -117,12 +118,20 @@ pub fn shown(name: &str) -> String {
 
 /// One value, in the form proto3 JSON gives it inside quotes. The error says what was expected.
 fn value(kind: &Kind, text: &str) -> Result<Value, String> {
-    fn number<T: std::str::FromStr>(text: &str, what: &str) -> Result<T, String> {
-        text.parse().map_err(|_| format!("is not {what}"))
+    fn number<T: TryFrom<i128>>(text: &str, what: &str) -> Result<T, String> {
+        let whole = strict::is_number(text)
+            .then(|| strict::whole(text))
+            .flatten();
+        let read = whole.and_then(|number| T::try_from(number).ok());
+        read.ok_or_else(|| format!("is not {what}"))
     }
     match kind {
         Kind::String => Ok(Value::String(text.to_owned())),
-        Kind::Bool => number(text, "true or false").map(Value::Bool),
+        Kind::Bool => match text {
+            "true" => Ok(Value::Bool(true)),
+            "false" => Ok(Value::Bool(false)),
+            _ => Err("is not true or false".to_owned()),
+        },
         Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => {
             number(text, "a whole number of 32 bits").map(Value::I32)
         }
@@ -137,9 +146,12 @@ fn value(kind: &Kind, text: &str) -> Result<Value, String> {
         }
         Kind::Double => real(text).map(Value::F64),
         Kind::Float => {
+            let wide = real(text)?;
+            if wide.is_finite() && wide.abs() > f64::from(f32::MAX) {
+                return Err("is not a number of 32 bits".to_owned());
+            }
             #[allow(clippy::cast_possible_truncation)]
-            let narrow = real(text)? as f32;
-            Ok(Value::F32(narrow))
+            Ok(Value::F32(wide as f32))
         }
         Kind::Enum(known) => {
             if let Some(named) = known.get_value_by_name(text) {
@@ -154,9 +166,19 @@ fn value(kind: &Kind, text: &str) -> Result<Value, String> {
                 .collect();
             Err(format!("is not one of {}", names.join(", ")))
         }
-        Kind::Bytes => Err("is bytes, which only a body can hold".to_owned()),
+        Kind::Bytes => base64(text).map(|bytes| Value::Bytes(bytes.into())),
         Kind::Message(message) => well_known(message, text),
     }
+}
+
+/// Bytes in either alphabet, padded or not.
+fn base64(text: &str) -> Result<Vec<u8>, String> {
+    // In a query a plus is a space.
+    let plain = text.replace('-', "+").replace('_', "/").replace(' ', "+");
+    let plain = plain.trim_end_matches('=');
+    STANDARD_NO_PAD
+        .decode(plain)
+        .map_err(|_| "is not base64".to_owned())
 }
 
 /// A decimal number, or one of the three names proto3 JSON has for what is none.
@@ -165,9 +187,9 @@ fn real(text: &str) -> Result<f64, String> {
         "NaN" => Ok(f64::NAN),
         "Infinity" => Ok(f64::INFINITY),
         "-Infinity" => Ok(f64::NEG_INFINITY),
-        _ => text
-            .parse()
-            .ok()
+        _ => Some(text)
+            .filter(|text| strict::is_number(text))
+            .and_then(|text| text.parse().ok())
             .filter(|number: &f64| number.is_finite())
             .ok_or_else(|| "is not a number".to_owned()),
     }
@@ -186,7 +208,8 @@ fn well_known(message: &MessageDescriptor, text: &str) -> Result<Value, String> 
         | "google.protobuf.Int32Value"
         | "google.protobuf.UInt32Value"
         | "google.protobuf.BoolValue"
-        | "google.protobuf.StringValue" => {
+        | "google.protobuf.StringValue"
+        | "google.protobuf.BytesValue" => {
             let inner = message.get_field(1).ok_or("is a wrapper of nothing")?;
             let mut wrapper = DynamicMessage::new(message.clone());
             wrapper.set_field(&inner, value(&inner.kind(), text)?);
@@ -194,6 +217,9 @@ fn well_known(message: &MessageDescriptor, text: &str) -> Result<Value, String> 
         }
         _ => return Err("has fields of its own: name one, like 'location.latitude'".to_owned()),
     };
+    if message.full_name() != "google.protobuf.FieldMask" && !strict::is_to_the_nanosecond(text) {
+        return Err("has more than nine digits of a second".to_owned());
+    }
     let text: StrDeserializer<'_, TextError> = text.into_deserializer();
     DynamicMessage::deserialize(message.clone(), text)
         .map(Value::Message)

@@ -3,8 +3,8 @@
 //! The JSON is proto3 JSON, with these choices:
 //!
 //! - **In**: `lowerCamelCase` names or the proto's own; 64-bit integers as strings or numbers; enums
-//!   by name or number; `null` means absent. A field nobody declared is refused by its name. No body
-//!   counts as `{}`.
+//!   by name or number; `null` means absent. A field nobody declared is refused by its name, and so
+//!   is one that is there twice ([`crate::strict`]). No body counts as `{}`.
 //! - **Out**: `lowerCamelCase` names; 64-bit integers as strings; enums by name; fields that are not
 //!   messages are always there, with their default when nothing was set, so that an app need not
 //!   guess; messages, `optional` fields and members of a oneof are left out when unset.
@@ -14,14 +14,21 @@
 use axum::http::{HeaderMap, header::CONTENT_TYPE};
 use jitney_proto::Code;
 use prost_reflect::{
-    DeserializeOptions, DynamicMessage, FieldDescriptor, MessageDescriptor, SerializeOptions, Value,
+    DeserializeOptions, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, SerializeOptions,
+    Value,
+};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeSeed, IgnoredAny},
 };
 use serde_path_to_error::{Deserializer, Track};
 use tonic::Status;
 
 use crate::{
+    mask,
     problem::Problem,
     route::{Binding, Body, Rpc},
+    strict::{self, Seen, Walk},
     template::Path,
     text,
 };
@@ -39,25 +46,48 @@ pub struct Parts<'a> {
     pub body: &'a [u8],
 }
 
+/// What to do with fields and parameters that nobody declared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unknown {
+    /// Refuse them by name: a misspelt field is never silently ignored.
+    #[default]
+    Refuse,
+    /// Leave them out, for apps that are ahead of the gateway.
+    Ignore,
+}
+
 /// The message an HTTP request stands for. Errors are `INVALID_REQUEST` and name what is wrong.
-pub fn request(binding: &Binding, parts: Parts<'_>) -> Result<DynamicMessage, Status> {
+pub fn request(
+    binding: &Binding,
+    parts: Parts<'_>,
+    unknown: Unknown,
+) -> Result<DynamicMessage, Status> {
     let input = &binding.rpc.input;
     let mut message = match &binding.body {
-        Body::None => DynamicMessage::new(input.clone()),
-        Body::Whole => from_body(input, parts.body)?,
-        Body::Field(field) => {
+        Body::Whole if !parts.body.is_empty() => from_json(input, parts.body, unknown)?,
+        Body::Field(field) if !parts.body.is_empty() => {
             let mut message = DynamicMessage::new(input.clone());
-            if let Some(inner) = field.kind().as_message()
-                && !parts.body.is_empty()
-            {
-                message.set_field(field, Value::Message(from_body(inner, parts.body)?));
+            match field.kind() {
+                Kind::Message(inner) if !field.is_list() && !field.is_map() => {
+                    let inner = from_json(&inner, parts.body, unknown)?;
+                    message.set_field(field, Value::Message(inner));
+                }
+                _ => message = from_member(input, field, parts.body, unknown)?,
             }
             message
         }
+        _ => DynamicMessage::new(input.clone()),
     };
     read_path(binding, parts.path, &mut message)?;
-    read_query(binding, parts.query, &mut message)?;
+    read_query(binding, parts.query, &mut message, unknown)?;
     read_headers(&binding.rpc, parts.headers, &mut message)?;
+    if let Some(mask) = &binding.mask
+        && !message.has_field(mask)
+    {
+        let paths = mask::of(binding, mask, parts.body);
+        message.set_field(mask, mask::value(mask, paths));
+    }
     Ok(message)
 }
 
@@ -78,18 +108,55 @@ pub fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 /// Reads JSON; the error names the field and the line.
-pub fn from_json(descriptor: &MessageDescriptor, json: &[u8]) -> Result<DynamicMessage, Status> {
+pub fn from_json(
+    descriptor: &MessageDescriptor,
+    json: &[u8],
+    unknown: Unknown,
+) -> Result<DynamicMessage, Status> {
+    let seen = Seen::default();
     let mut reader = serde_json::Deserializer::from_slice(json);
     let mut track = Track::new();
-    let strict = DeserializeOptions::new().deny_unknown_fields(true);
+    Walk::of(descriptor, &seen)
+        .deserialize(Deserializer::new(&mut reader, &mut track))
+        .map_err(|error| refusal(&error, &track.path().to_string()))?;
+    reader.end().map_err(|error| refusal(&error, "."))?;
+    if seen.quoted_exponent() {
+        let body = serde_json::from_slice(json).map_err(|error| refusal(&error, "."))?;
+        let body = strict::rewritten(descriptor, body).to_string();
+        return read_json(descriptor, body.as_bytes(), unknown);
+    }
+    read_json(descriptor, json, unknown)
+}
+
+fn read_json(
+    descriptor: &MessageDescriptor,
+    json: &[u8],
+    unknown: Unknown,
+) -> Result<DynamicMessage, Status> {
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    let mut track = Track::new();
+    let strict = DeserializeOptions::new().deny_unknown_fields(unknown == Unknown::Refuse);
     let read = DynamicMessage::deserialize_with_options(
         descriptor.clone(),
         Deserializer::new(&mut reader, &mut track),
         &strict,
     );
-    let message = read.map_err(|error| refusal(&error, &track.path().to_string()))?;
-    reader.end().map_err(|error| refusal(&error, "."))?;
-    Ok(message)
+    read.map_err(|error| refusal(&error, &track.path().to_string()))
+}
+
+/// Reads a body that is a field which is no message: a list, a map, a number, a text.
+fn from_member(
+    input: &MessageDescriptor,
+    field: &FieldDescriptor,
+    body: &[u8],
+    unknown: Unknown,
+) -> Result<DynamicMessage, Status> {
+    // One value and no more, so that it cannot add members of its own.
+    serde_json::from_slice::<IgnoredAny>(body).map_err(|error| refusal(&error, "."))?;
+    let mut whole = format!("{{\"{}\":\n", field.json_name()).into_bytes();
+    whole.extend_from_slice(body);
+    whole.push(b'}');
+    from_json(input, &whole, unknown)
 }
 
 /// Writes JSON on one line.
@@ -105,6 +172,25 @@ pub fn to_json(message: &DynamicMessage) -> Result<Vec<u8>, Status> {
             Err(Code::Internal.status("the answer could not be written as JSON"))
         }
     }
+}
+
+/// Writes one field of an answer as JSON; `null` for a message that is absent.
+pub fn field_to_json(message: &DynamicMessage, field: &FieldDescriptor) -> Result<Vec<u8>, Status> {
+    if let Kind::Message(_) = field.kind()
+        && !field.is_list()
+        && !field.is_map()
+    {
+        if !message.has_field(field) {
+            return Ok(b"null".to_vec());
+        }
+        return match &*message.get_field(field) {
+            Value::Message(inner) => to_json(inner),
+            _ => Ok(b"null".to_vec()),
+        };
+    }
+    let whole: serde_json::Value = serde_json::from_slice(&to_json(message)?).unwrap_or_default();
+    let value = whole.get(field.json_name()).cloned().unwrap_or_default();
+    Ok(value.to_string().into_bytes())
 }
 
 /// What a response says about itself, for event streams.
@@ -132,13 +218,6 @@ pub fn labels(rpc: &Rpc, message: &DynamicMessage) -> Labels {
     }
 }
 
-fn from_body(descriptor: &MessageDescriptor, body: &[u8]) -> Result<DynamicMessage, Status> {
-    if body.is_empty() {
-        return Ok(DynamicMessage::new(descriptor.clone()));
-    }
-    from_json(descriptor, body)
-}
-
 fn read_path(
     binding: &Binding,
     path: &Path<'_>,
@@ -157,14 +236,22 @@ fn read_path(
     Ok(())
 }
 
-fn read_query(binding: &Binding, query: &str, message: &mut DynamicMessage) -> Result<(), Status> {
+fn read_query(
+    binding: &Binding,
+    query: &str,
+    message: &mut DynamicMessage,
+    unknown: Unknown,
+) -> Result<(), Status> {
     let mut grouped: Vec<(String, Vec<FieldDescriptor>, Vec<String>)> = Vec::new();
     for (name, value) in text::parameters(query)? {
         let refuse = |problem| Err(Code::InvalidRequest.bad_field(&text::shown(&name), problem));
         if binding.body == Body::Whole {
             return refuse("is not taken from the query: this request's body holds every field");
         }
-        let fields = text::field_path(&binding.rpc.input, &name)?;
+        let fields = match text::field_path(&binding.rpc.input, &name) {
+            Err(_) if unknown == Unknown::Ignore => continue,
+            fields => fields?,
+        };
         if binding.variables.contains(&fields) {
             return refuse("is not taken from the query: the path holds it");
         }
@@ -227,6 +314,17 @@ fn refusal(error: &serde_json::Error, path: &str) -> Status {
         .strip_prefix("unrecognized field name '")
         .and_then(|rest| rest.strip_suffix('\''));
     let inside = (path != ".").then_some(path);
+    let twice = told
+        .strip_prefix(strict::TWICE)
+        .and_then(|rest| rest.strip_suffix('\''));
+    if let Some(name) = twice {
+        let names = inside
+            .into_iter()
+            .map(str::to_owned)
+            .chain([text::shown(name)]);
+        let field = names.collect::<Vec<_>>().join(".");
+        return Code::InvalidRequest.bad_field(&field, format!("is given twice{place}"));
+    }
     if let Some(name) = unknown {
         let field: Vec<_> = inside
             .into_iter()

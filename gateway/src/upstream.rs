@@ -90,6 +90,20 @@ impl Upstream {
         .map(tonic::Response::into_inner)
     }
 
+    /// Many up, and one down when the service has all it wants.
+    pub async fn client_stream(
+        &self,
+        rpc: &Rpc,
+        request: Request<impl Stream<Item = DynamicMessage> + Send + 'static>,
+    ) -> Result<DynamicMessage, Status> {
+        let mut client = self.client(rpc)?;
+        ready(&mut client).await?;
+        let answer = client
+            .client_streaming(request, rpc.path.clone(), Dynamic::of(rpc))
+            .await?;
+        Ok(answer.into_inner())
+    }
+
     /// Many each way. The service may answer only after the first message, so there is no time-out.
     pub async fn both_ways(
         &self,
@@ -104,11 +118,16 @@ impl Upstream {
         Ok(answer.into_inner())
     }
 
+    /// The channel that serves an rpc.
+    pub fn channel(&self, rpc: &Rpc) -> Result<Channel, Status> {
+        self.by_service
+            .get(&rpc.service)
+            .cloned()
+            .ok_or_else(|| Code::Unavailable.status(format!("nothing serves {}", rpc.service)))
+    }
+
     fn client(&self, rpc: &Rpc) -> Result<Grpc<Channel>, Status> {
-        let channel =
-            self.by_service.get(&rpc.service).cloned().ok_or_else(|| {
-                Code::Unavailable.status(format!("nothing serves {}", rpc.service))
-            })?;
+        let channel = self.channel(rpc)?;
         Ok(Grpc::new(channel).max_decoding_message_size(self.answer_bytes_max))
     }
 }

@@ -2,6 +2,7 @@
 
 mod access;
 mod house_rules;
+mod matrix;
 mod proto_lint;
 mod samples;
 mod statements;

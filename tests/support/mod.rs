@@ -133,6 +133,7 @@ impl City {
             keys: self.keys.clone(),
             database: self.database.database(),
             roads: Some(self.roads.clone()),
+            sessions: None,
             shutdown: self.shutdown.clone(),
         };
         let app = App::build(&self.config, Which::All, parts)

@@ -1,11 +1,18 @@
 //! Puts the services together: the one place that knows them all. `Config → App::build → run` serves
 //! `jitney serve` and the tests alike.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context;
 use jitney_billing::Billing;
-use jitney_gateway::Gateway;
+use jitney_gateway::{
+    Gateway,
+    login::{self, Login},
+};
 use jitney_matching::Matching;
 use jitney_platform::{
     Platform,
@@ -14,13 +21,14 @@ use jitney_platform::{
     clock::Clock,
     db::Database,
     serve::{self, GrpcService},
+    tls::Tls,
 };
 use jitney_roads::RoadNetwork;
 use jitney_trips::Trips;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::Config;
+use crate::{Config, config::Mode};
 
 /// The proto services' full names, as clients call them.
 const MATCHING: &str = "jitney.matching.v1.MatchingService";
@@ -69,6 +77,8 @@ pub struct Parts {
     pub database: Database,
     /// The road map; only matching needs it.
     pub roads: Option<Arc<RoadNetwork>>,
+    /// Where the development login keeps its sessions; without it they end with the process.
+    pub sessions: Option<PathBuf>,
     /// Cancelled to stop the program.
     pub shutdown: CancellationToken,
 }
@@ -82,6 +92,7 @@ struct Port {
 /// The services of one process, bound to their ports and not yet serving.
 pub struct App {
     platform: Platform,
+    tls: Option<Arc<Tls>>,
     ports: Vec<Port>,
     gateway: Option<(Gateway, TcpListener)>,
     addresses: Addresses,
@@ -121,6 +132,11 @@ impl App {
             shutdown: parts.shutdown,
             tasks: TaskTracker::new(),
         };
+        platform.keys.watch(&platform.tasks, &platform.shutdown);
+        let tls = Tls::open(&config.tls, &["h2"]).context("tls")?;
+        if let Some(tls) = &tls {
+            tls.watch(&platform.tasks, &platform.shutdown);
+        }
         let mut port =
             |listener: TcpListener, service: &GrpcService| -> anyhow::Result<SocketAddr> {
                 let address = listener.local_addr()?;
@@ -146,7 +162,7 @@ impl App {
                 teller = Some(billing);
                 service.channel()
             }
-            None => remote("services.billing", &config.services.billing)?,
+            None => remote("services.billing", &config.services.billing, tls.as_ref())?,
         };
 
         let matching = match matching_listener {
@@ -169,7 +185,7 @@ impl App {
                 addresses.matching = Some(port(listener, &service)?);
                 service.channel()
             }
-            None => remote("services.matching", &config.services.matching)?,
+            None => remote("services.matching", &config.services.matching, tls.as_ref())?,
         };
 
         let trips = match trips_listener {
@@ -193,7 +209,7 @@ impl App {
                 addresses.trips = Some(port(listener, &service)?);
                 service.channel()
             }
-            None => remote("services.trips", &config.services.trips)?,
+            None => remote("services.trips", &config.services.trips, tls.as_ref())?,
         };
 
         if let Some(billing) = teller {
@@ -204,6 +220,7 @@ impl App {
             Some(listener) => {
                 addresses.gateway = Some(listener.local_addr()?);
                 let needs = jitney_gateway::Needs {
+                    login: login(config, &platform, parts.sessions.as_deref())?,
                     platform: platform.clone(),
                     matching,
                     trips,
@@ -215,6 +232,7 @@ impl App {
         };
         Ok(Self {
             platform,
+            tls,
             ports,
             gateway,
             addresses,
@@ -234,10 +252,11 @@ impl App {
     pub async fn run(self) -> anyhow::Result<()> {
         let mut serving = JoinSet::new();
         for Port { listener, service } in self.ports {
-            serving.spawn(serve::serve_grpc(
+            serving.spawn(serve::serve_grpc_with(
                 listener,
                 vec![service],
                 self.platform.clone(),
+                self.tls.clone(),
             ));
         }
         if let Some((gateway, listener)) = self.gateway {
@@ -268,6 +287,32 @@ async fn bind(which: Which, one: Which, address: &str) -> anyhow::Result<Option<
     serve::bind(address, &what).await.map(Some)
 }
 
-fn remote(key: &str, uri: &str) -> anyhow::Result<Channel> {
-    Channel::remote(uri).with_context(|| format!("{key} = {uri:?} is not a URL"))
+/// The login, where there is one.
+fn login(
+    config: &Config,
+    platform: &Platform,
+    sessions: Option<&Path>,
+) -> anyhow::Result<Option<Arc<Login>>> {
+    if config.mode == Mode::Production {
+        return Ok(None);
+    }
+    let login = Login::open(
+        config.gateway.login.clone(),
+        platform.keys.clone(),
+        platform.clock.clone(),
+        sessions,
+        login::to_log(),
+    );
+    Ok(Some(Arc::new(login.context("the development login")?)))
+}
+
+fn remote(key: &str, uri: &str, tls: Option<&Arc<Tls>>) -> anyhow::Result<Channel> {
+    let channel = match tls {
+        Some(tls) if uri.starts_with("https://") => Channel::remote_tls(uri, tls.clone()),
+        _ if uri.starts_with("https://") => {
+            anyhow::bail!("{key} = {uri:?} needs a certificate: set tls")
+        }
+        _ => Channel::remote(uri),
+    };
+    channel.with_context(|| format!("{key} = {uri:?} is not a URL"))
 }

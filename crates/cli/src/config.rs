@@ -8,7 +8,9 @@ use std::{
 };
 
 use anyhow::Context;
-use jitney_platform::{db::DatabaseConfig, telemetry::TelemetryConfig};
+use jitney_platform::{
+    auth::AuthConfig, db::DatabaseConfig, telemetry::TelemetryConfig, tls::TlsConfig,
+};
 use serde::{Deserialize, Serialize};
 
 /// The file that is read when none is named.
@@ -18,6 +20,8 @@ const DEFAULT_FILE: &str = "jitney.toml";
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// What this is for. Production refuses to start with settings that are unsafe there.
+    pub mode: Mode,
     /// Where Jitney keeps what is its own: the development key, the embedded database, imported maps.
     pub data_dir: PathBuf,
     /// A PostgreSQL-compatible database. Absent: a private PostgreSQL is started in the data folder.
@@ -37,6 +41,10 @@ pub struct Config {
     pub listen: Listen,
     /// Where the other services are, for a service that runs on its own.
     pub services: Services,
+    /// The certificate of the gRPC ports and of the calls between services.
+    pub tls: TlsConfig,
+    /// Whose tokens are taken.
+    pub auth: AuthConfig,
     /// Connections and their time limits.
     pub database: DatabaseConfig,
     /// Traces and logs.
@@ -54,6 +62,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            mode: Mode::default(),
             data_dir: PathBuf::from(".jitney"),
             database_url: None,
             postgres_binaries: None,
@@ -62,6 +71,8 @@ impl Default for Config {
             map: MapConfig::default(),
             listen: Listen::default(),
             services: Services::default(),
+            tls: TlsConfig::default(),
+            auth: AuthConfig::default(),
             database: DatabaseConfig::default(),
             telemetry: TelemetryConfig::default(),
             matching: jitney_matching::Config::default(),
@@ -70,6 +81,17 @@ impl Default for Config {
             gateway: jitney_gateway::Config::default(),
         }
     }
+}
+
+/// What a program is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// One machine and people who know each other: there is a login whose codes are in the log.
+    #[default]
+    Development,
+    /// A city.
+    Production,
 }
 
 /// The road map.
@@ -164,6 +186,11 @@ impl Config {
             config.database_url = Some(url.into());
         }
         Ok(config)
+    }
+
+    /// Where the sessions of the development login are kept.
+    pub fn sessions_file(&self) -> PathBuf {
+        self.data_dir.join("sessions.jsonl")
     }
 
     /// Where the development key is kept.

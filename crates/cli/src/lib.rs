@@ -5,6 +5,7 @@ pub mod app;
 pub mod commands;
 pub mod config;
 pub mod program;
+pub mod safety;
 
 use std::{path::PathBuf, process::ExitCode};
 

@@ -15,7 +15,7 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::{App, Config, Parts, Which, app::Addresses};
+use crate::{App, Config, Parts, Which, app::Addresses, safety};
 
 /// The built-in city, made by `jitney map import`; `data/README.md` says from what.
 const BUILT_IN_CITY: &[u8] = include_bytes!("../../../data/monaco.roads");
@@ -40,8 +40,10 @@ impl Program {
     /// # Errors
     /// As [`App::build`]; also a map that cannot be read and a PostgreSQL that cannot be started.
     pub async fn start(config: &Config, which: Which) -> anyhow::Result<Self> {
+        safety::check(config, which)?;
         config.make_data_dir()?;
-        let keys = Arc::new(TokenKeys::load_or_create(&config.key_folder())?);
+        let keys = TokenKeys::load_or_create(&config.key_folder())?;
+        let keys = Arc::new(keys.trusting(&config.auth)?);
         let clock = Clock::system();
         let shutdown = CancellationToken::new();
         // The map and the database need nothing of each other.
@@ -69,6 +71,7 @@ impl Program {
             keys: keys.clone(),
             database,
             roads: roads.clone(),
+            sessions: Some(config.sessions_file()),
             shutdown: shutdown.clone(),
         };
         let app = App::build(config, which, parts).await?;

@@ -1,8 +1,9 @@
-//! Who is calling, and whether they may. Tokens are JWTs signed with Ed25519, and with nothing else;
-//! which role may call which rpc is read from the API's descriptors, and what they do not allow is
-//! refused. Whether a thing is the caller's own is for the service to judge, which knows the thing.
+//! Who is calling, and whether they may. Tokens are JWTs: our own are signed with Ed25519 and nothing
+//! else, those of other issuers with what their published keys are for. Which role may call which rpc
+//! is read from the API's descriptors, and what they do not allow is refused. Whether a thing is the
+//! caller's own is for the service to judge, which knows the thing.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
 use jitney_proto::{
     Code,
@@ -13,11 +14,35 @@ use serde::{Deserialize, Serialize};
 use tonic::Status;
 
 mod access;
+mod issuer;
+mod jwks;
 mod keyfile;
 mod keys;
+mod strict;
 
 pub use access::{AccessRules, Grant, Scope};
+pub use issuer::IssuerConfig;
 pub use keys::TokenKeys;
+
+/// Whose tokens are taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuthConfig {
+    /// How far the clocks of issuers and ours may be apart.
+    #[serde(with = "humantime_serde")]
+    pub clock_skew: Duration,
+    /// Issuers whose tokens are taken besides those signed with our own key.
+    pub issuers: Vec<IssuerConfig>,
+}
+
+impl Default for AuthConfig {
+    fn default() -> Self {
+        Self {
+            clock_skew: Duration::from_secs(30),
+            issuers: Vec::new(),
+        }
+    }
+}
 
 /// What the bearer of a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -12,7 +12,9 @@ use std::{
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use http::{HeaderValue, Request, Response, header::AUTHORIZATION};
+use hyper_util::rt::TokioIo;
 use jitney_proto::Code;
+use tokio::net::TcpStream;
 use tonic::{
     Status,
     body::Body,
@@ -26,6 +28,7 @@ use crate::{
     clock::Clock,
     rpc::{self, Call, Side},
     serve::GrpcService,
+    tls::Tls,
 };
 
 /// How long connecting may take before the call is refused as UNAVAILABLE.
@@ -59,21 +62,40 @@ impl Channel {
     /// # Errors
     /// When `uri` is not one.
     pub fn remote(uri: &str) -> anyhow::Result<Self> {
-        let endpoint = Endpoint::from_shared(uri.to_owned())
-            .with_context(|| format!("{uri:?} is not an address like http://host:port"))?;
-        anyhow::ensure!(
-            endpoint.uri().scheme().is_some() && endpoint.uri().host().is_some(),
-            "{uri:?} is not an address like http://host:port"
-        );
-        let channel = endpoint
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-            .keep_alive_while_idle(true)
-            .connect_lazy();
+        let channel = endpoint(uri)?.connect_lazy();
         Ok(Self {
             transport: Transport::Remote(channel, uri.into()),
+            identity: None,
+        })
+    }
+
+    /// As [`Channel::remote`], to an `https://` address: with our certificate, to a server that has one
+    /// of our authority's for its name.
+    ///
+    /// # Errors
+    /// When `uri` is not one.
+    pub fn remote_tls(uri: &str, tls: Arc<Tls>) -> anyhow::Result<Self> {
+        let rest = uri.strip_prefix("https://").with_context(|| {
+            format!("{uri:?} is not an address like https://host:port, and there is a certificate")
+        })?;
+        // The connector makes the connection secure; what goes over it need not know.
+        let endpoint = endpoint(&format!("http://{rest}"))?;
+        let connector = tower::service_fn(move |uri: http::Uri| {
+            let tls = tls.clone();
+            async move {
+                let host = uri.host().unwrap_or_default().to_owned();
+                let port = uri.port_u16().unwrap_or(443);
+                let bare = host.trim_start_matches('[').trim_end_matches(']');
+                let stream = TcpStream::connect((bare, port)).await?;
+                stream.set_nodelay(true)?;
+                tls.connect(&host, stream).await.map(TokioIo::new)
+            }
+        });
+        Ok(Self {
+            transport: Transport::Remote(
+                endpoint.connect_with_connector_lazy(connector),
+                uri.into(),
+            ),
             identity: None,
         })
     }
@@ -139,6 +161,22 @@ impl Channel {
             },
         }
     }
+}
+
+/// How a service is reached, whichever way the connection is made.
+fn endpoint(uri: &str) -> anyhow::Result<Endpoint> {
+    let endpoint = Endpoint::from_shared(uri.to_owned())
+        .with_context(|| format!("{uri:?} is not an address like http://host:port"))?;
+    anyhow::ensure!(
+        endpoint.uri().scheme().is_some() && endpoint.uri().host().is_some(),
+        "{uri:?} is not an address like http://host:port"
+    );
+    Ok(endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true))
 }
 
 /// What the caller hears when the transport has failed it.

@@ -17,6 +17,7 @@ pub mod serve;
 pub mod status;
 pub mod telemetry;
 pub mod testing;
+pub mod tls;
 
 mod rpc;
 

@@ -4,6 +4,7 @@
 use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use futures::StreamExt;
 use http::{Request, Response};
 use tokio::net::TcpListener;
 use tonic::{
@@ -14,9 +15,14 @@ use tonic::{
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tower::ServiceExt;
 
-use crate::{Platform, auth::AccessRules, client::Channel};
+use crate::{
+    Platform,
+    auth::AccessRules,
+    client::Channel,
+    tls::{self, Tls},
+};
 
-mod deadline;
+pub mod deadline;
 mod guard;
 
 #[cfg(test)]
@@ -33,6 +39,8 @@ const STREAMS_MAX: u32 = 65_536;
 /// Calls given up before they were looked at, on one connection, until it counts as an attack. Phones
 /// that come and go give up many.
 const RESETS_MAX: usize = 1024;
+/// Handshakes under way at one port.
+const HANDSHAKES_MAX: usize = 256;
 /// How long calls under way may go on after the process was asked to stop.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
@@ -136,6 +144,19 @@ pub async fn serve_grpc(
     services: Vec<GrpcService>,
     platform: Platform,
 ) -> anyhow::Result<()> {
+    serve_grpc_with(listener, services, platform, None).await
+}
+
+/// As [`serve_grpc`], with TLS where there is some: callers need a certificate of its authority.
+///
+/// # Errors
+/// As there.
+pub async fn serve_grpc_with(
+    listener: TcpListener,
+    services: Vec<GrpcService>,
+    platform: Platform,
+    tls: Option<Arc<Tls>>,
+) -> anyhow::Result<()> {
     let (health, health_service) = tonic_health::server::health_reporter();
     let names: Vec<_> = services.iter().map(GrpcService::name).collect();
     for name in &names {
@@ -181,7 +202,7 @@ pub async fn serve_grpc(
         .max_concurrent_streams(Some(STREAMS_MAX))
         .http2_max_pending_accept_reset_streams(Some(RESETS_MAX))
         .add_routes(Routes::from(routes).prepare())
-        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), stop);
+        .serve_with_incoming_shutdown(incoming(listener, tls), stop);
     let overtime = async {
         if drain.await.is_err() {
             std::future::pending::<()>().await;
@@ -195,6 +216,32 @@ pub async fn serve_grpc(
             Ok(())
         }
     }
+}
+
+/// The connections of a port. Handshakes go on beside each other: one that is slow holds up nobody.
+fn incoming(
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+) -> impl futures::Stream<Item = std::io::Result<tls::Stream>> {
+    let plain = TcpIncoming::from(listener).with_nodelay(Some(true));
+    plain
+        .map(move |accepted| {
+            let tls = tls.clone();
+            async move {
+                match (accepted, tls) {
+                    (Ok(stream), Some(tls)) => match tls.accept(stream).await {
+                        Ok(stream) => Some(Ok(stream)),
+                        Err(error) => {
+                            tracing::debug!(%error, "a handshake failed");
+                            None
+                        }
+                    },
+                    (accepted, _) => Some(accepted.map(tls::Stream::Plain)),
+                }
+            }
+        })
+        .buffer_unordered(HANDSHAKES_MAX)
+        .filter_map(async |stream| stream)
 }
 
 async fn not_serving(health: &HealthReporter, names: &[&str]) {

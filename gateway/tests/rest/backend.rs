@@ -30,6 +30,8 @@ pub struct Backend {
     pub seen: Arc<Mutex<Vec<String>>>,
     /// The `x-request-id` of the last request.
     pub request_id: Arc<Mutex<String>>,
+    /// What the service area is called.
+    pub map_name: Arc<Mutex<String>>,
     /// Streams that are being served.
     pub open: Arc<AtomicUsize>,
 }
@@ -220,6 +222,36 @@ fn held<T>(stream: impl Stream<Item = T> + Send, open: Open) -> impl Stream<Item
 }
 
 fake! { MatchingService {
+    async fn get_service_area(
+        &self,
+        request: Request<matching::GetServiceAreaRequest>,
+    ) -> Answer<matching::GetServiceAreaResponse> {
+        self.note("GetServiceArea", &request)?;
+        let map_name = self.map_name.lock().unwrap().clone();
+        let area = matching::GetServiceAreaResponse { map_name, ..Default::default() };
+        Ok(Response::new(area))
+    }
+
+    /// Counts positions; a driver without an id is refused.
+    async fn report_locations(
+        &self,
+        request: Request<Streaming<matching::ReportLocationsRequest>>,
+    ) -> Answer<matching::ReportLocationsResponse> {
+        let _open = self.opened();
+        self.note("ReportLocations", &request)?;
+        let mut messages = request.into_inner();
+        let mut accepted = 0;
+        while let Some(message) = messages.message().await? {
+            for driver in message.drivers {
+                if driver.driver_id.is_empty() {
+                    return Err(Code::InvalidRequest.bad_field("drivers", "has no id"));
+                }
+                accepted += driver.pings.len() as u64;
+            }
+        }
+        Ok(Response::new(matching::ReportLocationsResponse { accepted, refused: Vec::new() }))
+    }
+
     type StreamDriverStream = BoxStream<'static, Result<matching::StreamDriverResponse, Status>>;
     type RequestMatchStream = BoxStream<'static, Result<matching::RequestMatchResponse, Status>>;
     type WatchDriverStream = BoxStream<'static, Result<matching::WatchDriverResponse, Status>>;
@@ -343,7 +375,6 @@ fake! { MatchingService {
     cancel_match(matching::CancelMatchRequest) -> matching::CancelMatchResponse;
     apply_trip_events(matching::ApplyTripEventsRequest) -> matching::ApplyTripEventsResponse;
     compute_route(matching::ComputeRouteRequest) -> matching::ComputeRouteResponse;
-    report_locations(Streaming<matching::ReportLocationsRequest>) -> matching::ReportLocationsResponse;
     compute_matrix(matching::ComputeMatrixRequest) -> matching::ComputeMatrixResponse;
     traffic_snapshot(matching::TrafficSnapshotRequest) -> matching::TrafficSnapshotResponse;
     list_rounds(matching::ListRoundsRequest) -> matching::ListRoundsResponse;
@@ -354,7 +385,6 @@ fake! { MatchingService {
     measure_trip(matching::MeasureTripRequest) -> matching::MeasureTripResponse;
     demand_map(matching::DemandMapRequest) -> matching::DemandMapResponse;
     reload_map(matching::ReloadMapRequest) -> matching::ReloadMapResponse;
-    get_service_area(matching::GetServiceAreaRequest) -> matching::GetServiceAreaResponse;
 }
 
 fake! { BillingService {

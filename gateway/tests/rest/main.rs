@@ -2,7 +2,10 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::result_large_err)]
 
 mod backend;
+mod edges;
+mod grpc_web;
 mod limits;
+mod login;
 mod refusals;
 mod sandbox;
 mod sockets;

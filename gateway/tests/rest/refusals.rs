@@ -251,3 +251,50 @@ async fn every_route_keeps_its_rule() {
     assert!(walked > 20, "{walked}");
     assert!(sandbox.seen().is_empty(), "nothing reached a service");
 }
+
+#[tokio::test]
+async fn an_error_may_be_asked_for_as_a_problem() {
+    let sandbox = Sandbox::in_process().await;
+    let ask = async |request: reqwest::RequestBuilder, accept: &str| {
+        let answer = request.header("accept", accept).send().await.unwrap();
+        let kind = answer.headers()["content-type"]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        assert_eq!(answer.headers()["cache-control"], "no-store");
+        (
+            answer.status().as_u16(),
+            kind,
+            answer.json::<Value>().await.unwrap(),
+        )
+    };
+    let both = "application/json, application/problem+json";
+    let missing = || sandbox.rider("GET", "/v1/trips/missing");
+    let (status, kind, problem) = ask(missing(), both).await;
+    assert_eq!((status, kind.as_str()), (404, "application/problem+json"));
+    assert_eq!(problem["type"], "urn:jitney:problem:NOT_FOUND");
+    assert_eq!(
+        (&problem["title"], &problem["status"]),
+        (&json!("Not Found"), &json!(404))
+    );
+    assert_eq!(problem["detail"], "there is no such trip");
+    assert_eq!(problem["details"][0]["reason"], "NOT_FOUND");
+    for accept in ["application/json", "*/*", "application/problem+json;q=0"] {
+        let (_, kind, status) = ask(missing(), accept).await;
+        assert_eq!(
+            (kind.as_str(), &status["code"]),
+            ("application/json", &json!(5)),
+            "{accept}"
+        );
+    }
+    // Wherever an error is made.
+    for request in [
+        sandbox.bare("GET", "/v1/trips/t"),
+        sandbox.bare("GET", "/v1/nothing"),
+        sandbox.bare("DELETE", "/v1"),
+        sandbox.bare("POST", "/v1/login:start"),
+        sandbox.rider("GET", &format!("/v1/trips/{}", "x".repeat(20_000))),
+    ] {
+        assert_eq!(ask(request, both).await.1, "application/problem+json");
+    }
+}

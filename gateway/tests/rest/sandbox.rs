@@ -1,8 +1,11 @@
 //! A gateway and its fakes, each at a port of its own.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use jitney_gateway::{Config, Gateway, Needs};
+use jitney_gateway::{Config, Gateway, Needs, login::Login};
 use jitney_platform::{
     Platform,
     auth::{Role, TokenKeys},
@@ -27,6 +30,8 @@ use crate::backend::Backend;
 pub struct Sandbox {
     pub address: std::net::SocketAddr,
     pub backend: Backend,
+    /// The codes of logins, in order.
+    pub codes: Arc<Mutex<Vec<String>>>,
     /// The gateway's surroundings; the fakes have their own, so that it stops alone.
     pub platform: Platform,
     pub served: Option<JoinHandle<anyhow::Result<()>>>,
@@ -102,11 +107,22 @@ impl Sandbox {
             tasks: Default::default(),
             ..services.clone()
         };
+        let codes = Arc::<Mutex<Vec<String>>>::default();
+        let told = codes.clone();
+        let login = Login::open(
+            config.login.clone(),
+            platform.keys.clone(),
+            platform.clock.clone(),
+            None,
+            Arc::new(move |_, code| told.lock().unwrap().push(code.to_owned())),
+        );
+        let login = login.unwrap();
         let needs = Needs {
             platform: platform.clone(),
             trips,
             matching,
             billing,
+            login: Some(Arc::new(login)),
         };
         let gateway = Gateway::build(config, needs).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -119,6 +135,7 @@ impl Sandbox {
         Sandbox {
             address,
             backend,
+            codes,
             platform,
             served,
             services,

@@ -21,7 +21,11 @@ use crate::sandbox::Sandbox;
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 fn upgrade(sandbox: &Sandbox, header: &'static str, value: &str) -> Request {
-    let mut request = format!("ws://{}/v1/driver-stream", sandbox.address)
+    upgrade_at("/v1/driver-stream", sandbox, header, value)
+}
+
+fn upgrade_at(path: &str, sandbox: &Sandbox, header: &'static str, value: &str) -> Request {
+    let mut request = format!("ws://{}{path}", sandbox.address)
         .into_client_request()
         .unwrap();
     request.headers_mut().insert(header, value.parse().unwrap());
@@ -348,4 +352,51 @@ async fn stopping_tells_the_sockets() {
         sandbox.platform.stop(Duration::from_secs(5)).await,
         "no task is left"
     );
+}
+
+async fn reporting(sandbox: &Sandbox) -> Socket {
+    let token = sandbox.token(Role::Service, "fleet");
+    let bearer = format!("Bearer {token}");
+    let request = upgrade_at("/v1/location-stream", sandbox, "authorization", &bearer);
+    connect_async(request).await.unwrap().0
+}
+
+#[tokio::test]
+async fn many_messages_have_one_answer() {
+    let positions = |driver: &str, count: usize| {
+        let ping = json!({"location": {"latitude": 41.15, "longitude": -8.6}});
+        json!({"drivers": [{"driverId": driver, "pings": vec![ping; count]}]})
+    };
+    for sandbox in [Sandbox::start().await, Sandbox::in_process().await] {
+        let mut socket = reporting(&sandbox).await;
+        for count in 1..=20 {
+            say(&mut socket, positions("dan", count)).await;
+        }
+        // The end of messages, not of the socket.
+        socket.send(Message::text("")).await.unwrap();
+        assert_eq!(hear(&mut socket).await["accepted"], "210");
+        assert_eq!(ending(&mut socket).await.1, 1000);
+        assert!(sandbox.seen().starts_with("ReportLocations service:fleet"));
+
+        let mut socket = reporting(&sandbox).await;
+        say(&mut socket, positions("", 1)).await;
+        let (errors, code, reason) = ending(&mut socket).await;
+        assert_eq!(
+            (code, errors[0]["details"][0]["reason"].as_str()),
+            (4400, Some("INVALID_REQUEST"))
+        );
+        assert!(reason.starts_with("INVALID_REQUEST"), "{reason}");
+
+        let mut socket = welcomed(&sandbox).await;
+        socket.send(Message::text("")).await.unwrap();
+        say(&mut socket, json!({"hello": {}})).await;
+        let (_, code, reason) = ending(&mut socket).await;
+        assert!(matches!(code, 1000 | 4400), "{code} {reason}");
+
+        // An app that leaves in the middle is let go.
+        let mut socket = reporting(&sandbox).await;
+        say(&mut socket, positions("dan", 1)).await;
+        drop(socket);
+        eventually("the stream is let go", async || sandbox.open_streams() == 0).await;
+    }
 }

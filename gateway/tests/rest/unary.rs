@@ -265,3 +265,31 @@ async fn a_document_is_the_answer_itself() {
         assert!(!problem.to_string().contains("Cookie"), "{problem}");
     }
 }
+
+#[tokio::test]
+async fn the_reference_works_by_itself() {
+    let sandbox = Sandbox::in_process().await;
+    let (status, spec) = read(sandbox.bare("GET", "/openapi.json")).await;
+    assert_eq!((status, &spec["openapi"]), (200, &json!("3.1.0")));
+    assert!(spec["paths"]["/v1/trips/{trip_id}"]["get"].is_object());
+    let page = sandbox.bare("GET", "/docs").send().await.unwrap();
+    let rules = page.headers()["content-security-policy"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        rules.starts_with("default-src 'none'; script-src 'self'"),
+        "{rules}"
+    );
+    let page = page.text().await.unwrap();
+    for file in ["/docs/reference.js", "/docs/reference.css"] {
+        assert!(page.contains(file));
+        let file = sandbox.bare("GET", file).send().await.unwrap();
+        assert_eq!(file.status(), 200);
+        let text = file.text().await.unwrap();
+        // Offline: nothing is loaded from elsewhere.
+        assert!(!text.contains("http://") && !text.contains("https://"));
+        assert!(!text.contains("innerHTML"), "comments are text, not pages");
+    }
+    assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("onclick"));
+}

@@ -200,7 +200,12 @@ fn every_rest_path_in_the_documentation_is_served() {
                     continue;
                 };
                 let path = word[at..].split(['?', '#']).next().unwrap_or_default();
-                let path = Path::cut(path.trim_end_matches(['.', ':']));
+                let path = path.trim_end_matches(['.', ':']);
+                walked += 1;
+                if jitney_gateway::OWN_PATHS.contains(&path) {
+                    continue;
+                }
+                let path = Path::cut(path);
                 // The verb counts where it is said.
                 let before = place.checked_sub(1).map(|before| words[before]);
                 let verb = before.and_then(|word| match word {
@@ -212,7 +217,6 @@ fn every_rest_path_in_the_documentation_is_served() {
                     Found::OtherMethods(_) => verb.is_none(),
                     Found::Nothing => false,
                 };
-                walked += 1;
                 if !is_served {
                     wrong.push(format!("{}: {word} is not served", page.at(number)));
                 }

@@ -59,7 +59,7 @@ fn the_table_of_routes_is_the_descriptors() {
                 Shape::Unary if binding.document.is_some() => "file",
                 Shape::Unary => "JSON",
                 Shape::ServerStream => "events",
-                Shape::Bidirectional => "WebSocket",
+                Shape::ClientStream | Shape::Bidirectional => "WebSocket",
             };
             vec![
                 binding.method.to_string(),

@@ -1,51 +1,64 @@
-//! Makes tokens and checks them.
+//! Makes tokens and checks them: those signed with our own key, and those of the issuers that were
+//! named in the configuration.
 
 use std::{
     collections::HashMap,
     path::Path,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use anyhow::{Context, ensure};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use ed25519_dalek::{
     SigningKey,
     pkcs8::{EncodePrivateKey, EncodePublicKey, spki::der::pem::LineEnding},
 };
 use jitney_proto::{Code, ids::is_name};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
-use serde::{Deserialize, Serialize};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, crypto};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::Status;
 use uuid::Uuid;
 
-use super::{Caller, Role, keyfile};
+use super::{AuthConfig, Caller, Role, issuer::Issuer, jwks, keyfile, strict};
 
-/// Issuer and audience of every token.
+/// Issuer and audience of our own tokens.
 const JITNEY: &str = "jitney";
 /// Longer texts are not worth the work of finding out that they are no tokens.
 const TOKEN_BYTES_MAX: usize = 4096;
 /// Half of the verified tokens that are remembered.
 const GENERATION_MAX: usize = 8192;
+/// How far the clocks of issuers and ours may be apart, where no configuration says otherwise.
+const CLOCK_SKEW: Duration = Duration::from_secs(30);
 
-#[derive(Debug, Serialize, Deserialize)]
-struct Claims {
-    iss: String,
-    aud: String,
-    sub: String,
+#[derive(Serialize)]
+struct Claims<'a> {
+    iss: &'a str,
+    aud: &'a str,
+    sub: &'a str,
     role: Role,
     iat: i64,
     exp: i64,
     jti: Uuid,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sid: Option<&'a str>,
 }
 
-/// The key pair that tokens are signed and checked with.
+/// The key pair that tokens are signed and checked with, and the issuers trusted besides.
 pub struct TokenKeys {
     signing: EncodingKey,
     verifying: DecodingKey,
-    validation: Validation,
+    public: [u8; 32],
+    id: String,
+    seed: [u8; 32],
+    issuers: Vec<Arc<Issuer>>,
+    clock_skew: i64,
     verified: Mutex<Verified>,
+    ended: Mutex<HashMap<String, i64>>,
 }
 
 impl TokenKeys {
@@ -74,18 +87,72 @@ impl TokenKeys {
             .verifying_key()
             .to_public_key_pem(LineEnding::LF)
             .context("the public key cannot be encoded")?;
-        let mut validation = Validation::new(Algorithm::EdDSA);
-        validation.set_issuer(&[JITNEY]);
-        validation.set_audience(&[JITNEY]);
-        validation.set_required_spec_claims(&["iss", "aud", "sub", "exp"]);
-        // The time is handed in; the library would ask the machine.
-        validation.validate_exp = false;
+        let bytes = key.verifying_key().to_bytes();
         Ok(Self {
             signing: EncodingKey::from_ed_pem(private.as_bytes())?,
             verifying: DecodingKey::from_ed_pem(public.as_bytes())?,
-            validation,
+            public: bytes,
+            id: thumbprint(&bytes),
+            seed: key.to_bytes(),
+            issuers: Vec::new(),
+            clock_skew: seconds(CLOCK_SKEW),
             verified: Mutex::default(),
+            ended: Mutex::default(),
         })
+    }
+
+    /// The same keys, and the issuers of the configuration besides. Their keys are fetched by
+    /// [`TokenKeys::watch`].
+    ///
+    /// # Errors
+    /// Settings that make no sense; the message names them.
+    pub fn trusting(mut self, config: &AuthConfig) -> anyhow::Result<Self> {
+        self.clock_skew = seconds(config.clock_skew);
+        let mut issuers: Vec<Arc<Issuer>> = Vec::new();
+        for issuer in &config.issuers {
+            let is_known = |known: &Arc<Issuer>| known.config.issuer == issuer.issuer;
+            ensure!(
+                issuer.issuer != JITNEY && !issuers.iter().any(is_known),
+                "auth.issuers: {:?} is there twice, or is Jitney's own name",
+                issuer.issuer
+            );
+            issuers.push(Arc::new(Issuer::new(issuer.clone())?));
+        }
+        self.issuers = issuers;
+        Ok(self)
+    }
+
+    /// Keeps the issuers' keys up to date until `shutdown`.
+    pub fn watch(self: &Arc<Self>, tasks: &TaskTracker, shutdown: &CancellationToken) {
+        for issuer in &self.issuers {
+            let (keys, issuer, shutdown) = (self.clone(), issuer.clone(), shutdown.clone());
+            tasks.spawn(async move {
+                // A key that was taken back checks nothing any more, not even what was checked before.
+                let changed = || *keys.remembered() = Verified::default();
+                tokio::select! {
+                    () = shutdown.cancelled() => {}
+                    () = issuer.watch(changed) => {}
+                }
+            });
+        }
+    }
+
+    /// Our own public key as a JSON Web Key Set, for programs that check our tokens.
+    pub fn public_set(&self) -> Value {
+        json!({"keys": [{
+            "kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(self.public),
+            "alg": "EdDSA", "use": "sig", "kid": self.id,
+        }]})
+    }
+
+    /// Thirty-two secret bytes for a purpose, the same for the same key and purpose.
+    pub fn derived(&self, purpose: &str) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        hash.update(b"jitney derived secret\0");
+        hash.update(purpose.as_bytes());
+        hash.update([0]);
+        hash.update(self.seed);
+        hash.finalize().into()
     }
 
     /// A token for `id` in `role`, good for `ttl` from `now` (whole seconds).
@@ -95,6 +162,21 @@ impl TokenKeys {
     /// end of time.
     pub fn mint(
         &self,
+        role: Role,
+        id: &str,
+        ttl: Duration,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<String> {
+        self.mint_in(None, role, id, ttl, now)
+    }
+
+    /// As [`TokenKeys::mint`], as part of a session that [`TokenKeys::end_session`] can end.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn mint_in(
+        &self,
+        session: Option<&str>,
         role: Role,
         id: &str,
         ttl: Duration,
@@ -113,26 +195,37 @@ impl TokenKeys {
             .ok()
             .and_then(|ttl| iat.checked_add(ttl));
         let claims = Claims {
-            iss: JITNEY.to_owned(),
-            aud: JITNEY.to_owned(),
-            sub: id.to_owned(),
+            iss: JITNEY,
+            aud: JITNEY,
+            sub: id,
             role,
             iat,
             exp: exp.context("a token cannot live that long")?,
             jti: Uuid::new_v4(),
+            sid: session,
         };
-        jsonwebtoken::encode(&Header::new(Algorithm::EdDSA), &claims, &self.signing)
-            .context("the token cannot be signed")
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.kid = Some(self.id.clone());
+        jsonwebtoken::encode(&header, &claims, &self.signing).context("the token cannot be signed")
+    }
+
+    /// Ends a session: its tokens are refused from now on, here, until `until`, when the last of them
+    /// has expired by itself.
+    pub fn end_session(&self, session: &str, until: DateTime<Utc>, now: DateTime<Utc>) {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.retain(|_, until| *until > now.timestamp());
+        ended.insert(session.to_owned(), until.timestamp());
     }
 
     /// Whom a token is for. Tokens that were verified lately are recognized by their hash.
     ///
     /// # Errors
-    /// UNAUTHENTICATED, saying what is wrong with the token but never what is in it.
+    /// UNAUTHENTICATED, saying what is wrong with the token but never what is in it. UNAVAILABLE when
+    /// it may be good, and the keys of its issuer are not here yet.
     #[allow(clippy::result_large_err)]
     pub fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Caller, Status> {
         if token.len() > TOKEN_BYTES_MAX {
-            return Err(Code::Unauthenticated.status("the token is malformed: too long"));
+            return Err(refuse("the token is malformed: too long"));
         }
         let hash: [u8; 32] = Sha256::digest(token).into();
         let known = self.remembered().get(&hash);
@@ -140,8 +233,18 @@ impl TokenKeys {
             Some(known) => (known, false),
             None => (self.read(token)?, true),
         };
-        if now.timestamp() >= known.exp {
-            return Err(Code::Unauthenticated.status("the token has expired"));
+        let now = now.timestamp();
+        if now >= known.end {
+            return Err(refuse("the token has expired"));
+        }
+        if now < known.start {
+            return Err(refuse("the token is not good yet"));
+        }
+        if let Some(session) = &known.session {
+            let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+            if ended.contains_key(session) {
+                return Err(refuse("the token's session has ended"));
+            }
         }
         let caller = known.caller.clone();
         if new {
@@ -156,39 +259,157 @@ impl TokenKeys {
 
     #[allow(clippy::result_large_err)]
     fn read(&self, token: &str) -> Result<Known, Status> {
-        let refuse = |problem| Code::Unauthenticated.status(problem);
-        let read = jsonwebtoken::decode::<Claims>(token, &self.verifying, &self.validation);
-        let claims = read.map_err(|error| refuse(problem(error.kind())))?.claims;
-        if !is_name(&claims.sub) {
+        let malformed = || refuse("the token is malformed");
+        let (signed, signature) = token.rsplit_once('.').ok_or_else(malformed)?;
+        let (header, claims) = signed.split_once('.').ok_or_else(malformed)?;
+        let part = |text: &str| strict::object(&URL_SAFE_NO_PAD.decode(text).ok()?);
+        let header = part(header).ok_or_else(malformed)?;
+        let claims = part(claims).ok_or_else(malformed)?;
+
+        let algorithm = header.get("alg").and_then(Value::as_str);
+        let algorithm = algorithm.and_then(jwks::algorithm_named);
+        let algorithm = algorithm
+            .ok_or_else(|| refuse("the token is not signed with one of EdDSA, ES256 and RS256"))?;
+        // Extensions that must be understood are none of ours.
+        if header.contains_key("crit") || header.contains_key("zip") {
+            return Err(malformed());
+        }
+        let id = match header.get("kid") {
+            None => None,
+            Some(id) => Some(id.as_str().ok_or_else(malformed)?),
+        };
+        let claimed = text(&claims, "iss")?;
+        let issuer = self
+            .issuers
+            .iter()
+            .find(|issuer| issuer.config.issuer == claimed);
+        let key = match issuer {
+            Some(issuer) => &issuer.key(id, algorithm)?,
+            None if claimed != JITNEY => return Err(refuse("the token is from another issuer")),
+            None if algorithm != Algorithm::EdDSA => {
+                return Err(refuse("the token is not signed with EdDSA, as ours are"));
+            }
+            None if id.is_some_and(|id| id != self.id) => {
+                return Err(refuse("the token's signature is not ours"));
+            }
+            None => &self.verifying,
+        };
+        let is_genuine = crypto::verify(signature, signed.as_bytes(), key, algorithm);
+        if !is_genuine.unwrap_or(false) {
+            return Err(refuse("the token's signature is not ours"));
+        }
+        match issuer {
+            None => self.known(&claims, JITNEY, "role", &Role::ALL, 0),
+            Some(issuer) => {
+                let (config, skew) = (&issuer.config, self.clock_skew);
+                self.known(
+                    &claims,
+                    &config.audience,
+                    &config.role_claim,
+                    &config.roles,
+                    skew,
+                )
+            }
+        }
+    }
+
+    /// What the claims of a genuine token say.
+    #[allow(clippy::result_large_err)]
+    fn known(
+        &self,
+        claims: &Map<String, Value>,
+        audience: &str,
+        role_claim: &str,
+        roles: &[Role],
+        leeway: i64,
+    ) -> Result<Known, Status> {
+        let is_ours = |one: &Value| one.as_str() == Some(audience);
+        let is_for_us = match claims.get("aud") {
+            None => return Err(missing()),
+            Some(Value::Array(several)) => several.iter().any(is_ours),
+            Some(one) => is_ours(one),
+        };
+        if !is_for_us {
+            return Err(refuse("the token is for another audience"));
+        }
+        let id = text(claims, "sub")?;
+        if !is_name(id) {
             return Err(refuse("the token is malformed: its subject is not an id"));
         }
+        let role: Role = text(claims, role_claim)?
+            .parse()
+            .map_err(|_| refuse("the token is malformed: its role is not one"))?;
+        if !roles.contains(&role) {
+            return Err(refuse("the token's issuer may not give this role"));
+        }
+        let end = time(claims, "exp")?.ok_or_else(missing)?;
+        let start = time(claims, "nbf")?.max(time(claims, "iat")?);
+        let session = match claims.get("sid") {
+            None => None,
+            Some(_) => Some(text(claims, "sid")?.to_owned()),
+        };
         Ok(Known {
             caller: Caller {
-                role: claims.role,
-                id: claims.sub,
+                role,
+                id: id.to_owned(),
             },
-            exp: claims.exp,
+            start: start.map_or(i64::MIN, |start| start.saturating_sub(self.clock_skew)),
+            end: end.saturating_add(leeway),
+            session,
         })
     }
 }
 
-fn problem(kind: &ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::InvalidSignature => "the token's signature is not ours",
-        ErrorKind::InvalidAlgorithm | ErrorKind::UnsupportedAlgorithm => {
-            "the token is not signed with EdDSA"
-        }
-        ErrorKind::InvalidAudience => "the token is for another audience",
-        ErrorKind::InvalidIssuer => "the token is from another issuer",
-        ErrorKind::MissingRequiredClaim(_) => "the token is malformed: a claim is missing",
-        _ => "the token is malformed",
-    }
+fn refuse(problem: &str) -> Status {
+    Code::Unauthenticated.status(problem)
+}
+
+fn missing() -> Status {
+    refuse("the token is malformed: a claim is missing")
+}
+
+#[allow(clippy::result_large_err)]
+fn text<'a>(claims: &'a Map<String, Value>, name: &str) -> Result<&'a str, Status> {
+    let claim = claims.get(name).ok_or_else(missing)?;
+    claim
+        .as_str()
+        .ok_or_else(|| refuse("the token is malformed"))
+}
+
+/// A moment in seconds since 1970; some issuers write fractions.
+#[allow(clippy::result_large_err)]
+fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<i64>, Status> {
+    let Some(claim) = claims.get(name) else {
+        return Ok(None);
+    };
+    #[allow(clippy::cast_possible_truncation)] // Bounded by the filter.
+    let rounded = || {
+        let seconds = claim.as_f64().filter(|seconds| seconds.abs() < 1e15);
+        seconds.map(|seconds| seconds.floor() as i64)
+    };
+    let seconds = claim.as_i64().or_else(rounded);
+    seconds
+        .map(Some)
+        .ok_or_else(|| refuse("the token is malformed"))
+}
+
+fn seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// The name of an Ed25519 key that everybody computes alike (RFC 7638).
+fn thumbprint(public: &[u8; 32]) -> String {
+    let x = URL_SAFE_NO_PAD.encode(public);
+    let canonical = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
+    URL_SAFE_NO_PAD.encode(Sha256::digest(canonical))
 }
 
 #[derive(Clone)]
 struct Known {
     caller: Caller,
-    exp: i64,
+    start: i64,
+    end: i64,
+    session: Option<String>,
 }
 
 /// Tokens that were verified, by the SHA-256 of their text. When the younger half is full, the older
@@ -218,141 +439,5 @@ impl Verified {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HOUR: Duration = Duration::from_secs(3600);
-
-    fn at(seconds: i64) -> DateTime<Utc> {
-        DateTime::from_timestamp(seconds, 0).unwrap()
-    }
-
-    fn refusal(keys: &TokenKeys, token: &str) -> String {
-        let status = keys.verify(token, at(1000)).unwrap_err();
-        assert_eq!(Code::of(&status), Some(Code::Unauthenticated));
-        assert!(
-            token.len() < 8 || !status.message().contains(token),
-            "the token is echoed"
-        );
-        status.message().to_owned()
-    }
-
-    fn sign(keys: &TokenKeys, header: &Header, claims: &serde_json::Value) -> String {
-        jsonwebtoken::encode(header, claims, &keys.signing).unwrap()
-    }
-
-    fn claims() -> serde_json::Value {
-        serde_json::json!({
-            "iss": "jitney", "aud": "jitney", "sub": "anna", "role": "rider",
-            "iat": 0, "exp": 9000, "jti": Uuid::nil(),
-        })
-    }
-
-    #[test]
-    fn a_token_says_who_until_it_expires() {
-        let keys = TokenKeys::generate();
-        let token = keys.mint(Role::Rider, "anna", HOUR, at(0)).unwrap();
-        let anna = Caller {
-            role: Role::Rider,
-            id: "anna".to_owned(),
-        };
-        for now in [0, 1, 3599] {
-            assert_eq!(keys.verify(&token, at(now)).unwrap(), anna);
-        }
-        // It is remembered by now, and all the same:
-        let status = keys.verify(&token, at(3600)).unwrap_err();
-        assert_eq!(status.message(), "the token has expired");
-    }
-
-    #[test]
-    fn the_refusal_says_what_is_wrong() {
-        let keys = TokenKeys::generate();
-        let header = Header::new(Algorithm::EdDSA);
-        for nonsense in ["", "x", "a.b.c", "....", "ä.ö.ü"] {
-            assert!(
-                refusal(&keys, nonsense).contains("malformed"),
-                "{nonsense:?}"
-            );
-        }
-        assert!(refusal(&keys, &"x".repeat(1_000_000)).contains("too long"));
-
-        let stranger = TokenKeys::generate()
-            .mint(Role::Operator, "eve", HOUR, at(0))
-            .unwrap();
-        assert_eq!(
-            refusal(&keys, &stranger),
-            "the token's signature is not ours"
-        );
-
-        let mut other = claims();
-        other["aud"] = "elsewhere".into();
-        assert!(refusal(&keys, &sign(&keys, &header, &other)).contains("audience"));
-        let mut other = claims();
-        other["iss"] = "elsewhere".into();
-        assert!(refusal(&keys, &sign(&keys, &header, &other)).contains("issuer"));
-        let mut other = claims();
-        other["role"] = "king".into();
-        assert!(refusal(&keys, &sign(&keys, &header, &other)).contains("malformed"));
-        let mut other = claims();
-        other["sub"] = "a b".into();
-        assert!(refusal(&keys, &sign(&keys, &header, &other)).contains("not an id"));
-        for claim in ["iss", "aud", "sub", "role", "exp"] {
-            let mut other = claims();
-            other.as_object_mut().unwrap().remove(claim);
-            assert!(
-                refusal(&keys, &sign(&keys, &header, &other)).contains("malformed"),
-                "{claim}"
-            );
-        }
-        assert!(
-            keys.verify(&sign(&keys, &header, &claims()), at(1000))
-                .is_ok()
-        );
-    }
-
-    #[test]
-    fn no_other_algorithm_is_taken() {
-        let keys = TokenKeys::generate();
-        let secret = EncodingKey::from_secret(b"jitney");
-        let hmac =
-            jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims(), &secret).unwrap();
-        assert_eq!(refusal(&keys, &hmac), "the token is not signed with EdDSA");
-        // {"alg":"none"} with no signature.
-        let payload = hmac.split('.').nth(1).unwrap();
-        assert!(refusal(&keys, &format!("eyJhbGciOiJub25lIn0.{payload}.")).contains("malformed"));
-    }
-
-    #[test]
-    fn what_is_no_id_gets_no_token() {
-        let keys = TokenKeys::generate();
-        assert!(keys.mint(Role::Rider, "a b", HOUR, at(0)).is_err());
-        assert!(
-            keys.mint(Role::Rider, "anna", Duration::ZERO, at(0))
-                .is_err()
-        );
-        assert!(
-            keys.mint(Role::Rider, "anna", Duration::MAX, at(0))
-                .is_err()
-        );
-    }
-
-    #[test]
-    fn what_is_remembered_is_bounded() {
-        let mut verified = Verified::default();
-        let known = Known {
-            caller: Caller {
-                role: Role::Rider,
-                id: "a".to_owned(),
-            },
-            exp: 0,
-        };
-        for n in 0..5 * GENERATION_MAX {
-            let mut hash = [0; 32];
-            hash[..8].copy_from_slice(&n.to_le_bytes());
-            verified.insert(hash, known.clone());
-            let in_use = verified.get(&[0; 32]);
-            assert!(in_use.is_some(), "what is in use is kept");
-        }
-        assert!(verified.young.len() + verified.old.len() <= 2 * GENERATION_MAX);
-    }
-}
+#[path = "keys_tests.rs"]
+mod tests;

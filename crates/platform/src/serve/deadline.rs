@@ -15,8 +15,13 @@ const HEAD_START: Duration = Duration::from_millis(3);
 
 /// The moment the caller stops waiting, if it said so. A malformed header is as good as none.
 pub(super) fn of(headers: &HeaderMap) -> Option<Instant> {
-    let timeout = parse(headers.get("grpc-timeout")?.to_str().ok()?)?;
+    let timeout = timeout(headers)?;
     Instant::now().checked_add(timeout.saturating_sub(HEAD_START))
+}
+
+/// How long the caller waits, if it said so. A malformed header is as good as none.
+pub fn timeout(headers: &HeaderMap) -> Option<Duration> {
+    parse(headers.get("grpc-timeout")?.to_str().ok()?)
 }
 
 /// At most eight digits and a unit, as in `250m`.

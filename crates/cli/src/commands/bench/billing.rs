@@ -160,6 +160,7 @@ impl Till {
                 keys: Arc::clone(&keys),
                 database: Database::new(server.options(), timeouts.clone()),
                 roads: None,
+                sessions: None,
                 shutdown: shutdown.clone(),
             };
             let app = App::build(config, Which::Billing, parts).await?;

@@ -85,6 +85,7 @@ impl City {
             keys: Arc::clone(&keys),
             database: server.database(),
             roads: Some(Arc::clone(&network)),
+            sessions: None,
             shutdown: shutdown.clone(),
         };
         let app = App::build(&config, Which::Matching, parts).await?;

@@ -111,6 +111,7 @@ impl City {
             keys: Arc::clone(&keys),
             database: server.database(),
             roads: Some(Arc::new(program::open_roads(&config)?)),
+            sessions: None,
             shutdown: shutdown.clone(),
         };
         let app = App::build(&config, Which::All, parts).await?;
