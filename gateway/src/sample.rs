@@ -14,7 +14,8 @@ pub(crate) fn pool(content: &str) -> DescriptorPool {
          import \"google/protobuf/timestamp.proto\";\n\
          import \"google/protobuf/duration.proto\";\n\
          import \"google/protobuf/field_mask.proto\";\n\
-         import \"google/protobuf/wrappers.proto\";\n{content}"
+         import \"google/protobuf/wrappers.proto\";\n\
+         import \"google/protobuf/any.proto\";\n{content}"
     );
     fs::write(dir.path().join("x.proto"), source).unwrap();
     let proto = concat!(env!("CARGO_MANIFEST_DIR"), "/../proto");

@@ -283,3 +283,31 @@ fn a_large_object_of_other_names_is_walked_quickly() {
     assert_eq!(refusal(read("POST", "/whole/x", &[], &body)).0, "words.0");
     assert!(start.elapsed() < std::time::Duration::from_secs(3));
 }
+
+/// A gap that is known: an `Any` that holds nothing would be `{}` in proto3 JSON. No message of the API
+/// has an `Any`; one that came would be refused, not misread.
+#[test]
+fn an_any_without_a_type_is_refused() {
+    for body in [r#"{"any": {}}"#, r#"{"any": {"value": "x"}}"#] {
+        let (field, told) = refusal(read("POST", "/whole/x", &[], body));
+        assert!(field.starts_with("any"), "{field}: {told}");
+    }
+    let typed = r#"{"any": {"@type": "type.googleapis.com/x.Q", "count": 1}}"#;
+    assert!(
+        read("POST", "/whole/x", &[], typed)
+            .unwrap()
+            .contains("\"count\":1")
+    );
+    let twice = r#"{"any": {"@type": "type.googleapis.com/x.Q", "count": 1, "count": 2}}"#;
+    assert_eq!(refusal(read("POST", "/whole/x", &[], twice)).0, "any.count");
+    let pool = jitney_proto::descriptor_pool();
+    let holds_any = |message: MessageDescriptor| {
+        let any = |field: FieldDescriptor| {
+            let kind = field.kind();
+            kind.as_message()
+                .is_some_and(|kind| kind.full_name() == "google.protobuf.Any")
+        };
+        message.full_name().starts_with("jitney.") && message.fields().any(any)
+    };
+    assert!(!pool.all_messages().any(holds_any));
+}

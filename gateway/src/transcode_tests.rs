@@ -63,6 +63,7 @@ message Q {
   google.protobuf.FieldMask update_mask = 28;
   repeated Q list = 29;
   google.protobuf.BytesValue maybe_blob = 30;
+  google.protobuf.Any any = 31;
 }
 "#;
 

@@ -2,6 +2,7 @@
 
 mod billing;
 mod figure;
+mod gateway;
 mod ingest;
 mod nearest;
 mod roads;
@@ -19,7 +20,8 @@ use crate::{Config, program};
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  jitney bench roads --map porto.osm.pbf\n  \
     jitney bench nearest --map porto.osm.pbf --drivers 1000,100000 --json\n  \
-    jitney bench billing --rounds 5 --seconds 10 --clients 8,32,128")]
+    jitney bench billing --rounds 5 --seconds 10 --clients 8,32,128\n  \
+    jitney bench gateway --rounds 3 --seconds 5 --json")]
 pub struct Args {
     /// What to measure.
     #[arg(value_enum)]
@@ -27,7 +29,8 @@ pub struct Args {
     /// The map: an extract, a map file or a DIMACS graph; without it, the map of the configuration.
     #[arg(long)]
     map: Option<PathBuf>,
-    /// Idle drivers; several numbers for several figures. Each subject has its own default.
+    /// Idle drivers (for the gateway: idle clients); several numbers for several figures. Each subject
+    /// has its own default.
     #[arg(long, value_delimiter = ',')]
     drivers: Vec<usize>,
     /// Requests in a round.
@@ -65,6 +68,8 @@ pub enum Subject {
     Billing,
     /// Transitions of trips through gRPC, with their events told and without, against pgbench's own.
     Trips,
+    /// Calls through the gateway, against gRPC and a bare handler; clients that only watch.
+    Gateway,
 }
 
 /// How loads that are compared take turns.
@@ -109,6 +114,12 @@ pub fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
             trips::run(&mut report, config, &Loads::of(args, &[8, 32])?)?;
             return Ok(ExitCode::SUCCESS);
         }
+        Subject::Gateway => {
+            let mut report = Report::new("", args.json);
+            let idle = args.drivers.first().copied().unwrap_or(9_500);
+            gateway::run(&mut report, &Loads::of(args, &[50])?, idle)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         _ => {}
     }
     let mut config = config.clone();
@@ -145,7 +156,7 @@ pub fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
             ingest::run(&mut report, network, &drivers, args.seconds, args.seed)?;
         }
         // No map is measured.
-        Subject::Billing | Subject::Trips => {}
+        Subject::Billing | Subject::Trips | Subject::Gateway => {}
     }
     Ok(ExitCode::SUCCESS)
 }
