@@ -1,7 +1,8 @@
 //! The real program in a process of its own, so that it can be killed.
 
 use std::{
-    io::{BufRead, BufReader},
+    fs::File,
+    io::{BufRead, BufReader, Write},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -16,6 +17,9 @@ use nix::{
 use serde_json::Value;
 
 use super::Phone;
+
+/// What the program has logged since its last start, in its data folder.
+const LOG: &str = "test.log";
 
 /// `jitney serve …` on a data folder.
 pub struct Process {
@@ -80,9 +84,11 @@ impl Process {
             .unwrap();
         let (found, address) = mpsc::channel();
         let log = BufReader::new(child.stderr.take().unwrap());
+        let mut kept = File::create(data_dir.join(LOG)).unwrap();
         std::thread::spawn(move || {
             for line in log.lines().map_while(Result::ok) {
                 let text = line.as_str();
+                writeln!(kept, "{text}").unwrap();
                 let record: Value = serde_json::from_str(text).unwrap_or_default();
                 if record["service"] == "gateway" {
                     let address = record["address"].as_str().unwrap_or_default();
@@ -104,6 +110,11 @@ impl Process {
             data_dir: data_dir.to_owned(),
             gateway,
         }
+    }
+
+    /// Where its log is, a JSON object per line.
+    pub fn log(&self) -> PathBuf {
+        self.data_dir.join(LOG)
     }
 
     /// SIGKILL: nothing gets to finish.
