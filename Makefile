@@ -11,13 +11,16 @@ endif
 export CARGO_TERM_COLOR ?= auto
 target_dir := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help setup build run test check fmt clean
+.PHONY: help setup clients build run test check fmt clean fuzz-api
 
 help: ## This list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 8
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
 
 setup: ## What the other targets need (Postgres, a linker); quick when it is there
 	@deploy/setup.sh
+
+clients: ## What the test of the generated TypeScript client needs, if node and npm are there
+	@tests/clients/setup.sh
 
 build: setup ## The program, for development
 	@cargo build --quiet --package jitney-cli
@@ -25,7 +28,7 @@ build: setup ## The program, for development
 run: build ## A living city on this machine: services, database, map, a small fleet
 	@exec $(target_dir)/debug/jitney up $(ARGS)
 
-test: setup ## Every test
+test: setup clients ## Every test
 	@cargo build --workspace --quiet
 	@cargo test --workspace --quiet $(ARGS)
 
@@ -40,3 +43,6 @@ fmt: ## Format everything
 clean: ## Remove what was built and the development data
 	@cargo clean
 	@rm -rf .jitney
+
+fuzz-api: build ## Odd requests to a sandbox from its own OpenAPI document; needs Python
+	@tests/clients/fuzz.sh $(target_dir)/debug/jitney $(ARGS)

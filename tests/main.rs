@@ -1,6 +1,7 @@
 //! Everything that needs more than one crate: whole rides through the real parts, what breaks in
 //! production, and the rules the repository holds itself to.
 //!
+//! - `clients`: clients that are generated from the served document.
 //! - `contract`: the proto files, the SQL, the samples and the repository's own rules.
 //! - `flows`: rides through the gateway, as phones see them.
 //! - `faults`: races, kills, bad input.
@@ -8,6 +9,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod clients;
 mod contract;
 mod faults;
 mod flows;

@@ -245,7 +245,7 @@ impl Writer<'_> {
             Body::None => return None,
             Body::Whole => {
                 let input = &self.binding.rpc.input;
-                (schemas.of_message(input), self.sample_without_path(input))
+                (schemas.of_request(input), self.sample_without_path(input))
             }
             Body::Field(field) => (schemas.of_field(field), schema::sample_field(field, 0)),
         };
@@ -281,7 +281,7 @@ impl Writer<'_> {
         let error = json!({"$ref": "#/components/responses/Error"});
         let content = match (rpc.shape, document, answer) {
             (Shape::ClientStream | Shape::Bidirectional, ..) => {
-                let input = schemas.of_message(&rpc.input);
+                let input = schemas.of_request(&rpc.input);
                 return json!({
                     "101": {
                         "description": "A WebSocket with one JSON message per text frame, in each direction.",

@@ -258,14 +258,10 @@ async fn a_reserved_driver_gets_the_ride() {
     let body = json!({"pickup": point(CASINO), "product": "economy"});
     let matched = anna.post("/match-driver", body.clone()).await.ok();
     assert_eq!(matched["driverId"], "near");
-    assert!(
-        matched["etaSeconds"]
-            .as_str()
-            .unwrap()
-            .parse::<i64>()
-            .unwrap()
-            > 0
-    );
+    let eta: i64 = matched["etaSeconds"].as_str().unwrap().parse().unwrap();
+    assert!(eta > 0, "{matched}");
+    assert_eq!(matched["driver_id"], "near", "the classic shape as well");
+    assert_eq!(matched["eta"], eta, "a plain number: {matched}");
     city.rider("ben")
         .post("/match-driver", body)
         .await

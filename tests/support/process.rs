@@ -1,7 +1,8 @@
 //! The real program in a process of its own, so that it can be killed.
 
 use std::{
-    io::{BufRead, BufReader},
+    fs::File,
+    io::{BufRead, BufReader, Write},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -16,6 +17,9 @@ use nix::{
 use serde_json::Value;
 
 use super::Phone;
+
+/// What the program has logged since its last start, in its data folder.
+const LOG: &str = "test.log";
 
 /// `jitney serve …` on a data folder.
 pub struct Process {
@@ -74,12 +78,17 @@ impl Process {
             .env("JITNEY_LISTEN__MATCHING", "127.0.0.1:0")
             .env("JITNEY_LISTEN__TRIPS", "127.0.0.1:0")
             .env("JITNEY_LISTEN__BILLING", "127.0.0.1:0");
-        let (child, gateway) = start(command, "gateway");
+        let (child, gateway) = start(command, "gateway", data_dir);
         Self {
             child,
             data_dir: data_dir.to_owned(),
             gateway,
         }
+    }
+
+    /// Where its log is, a JSON object per line.
+    pub fn log(&self) -> PathBuf {
+        self.data_dir.join(LOG)
     }
 
     /// SIGKILL: nothing gets to finish.
@@ -137,7 +146,7 @@ impl BillingProcess {
             .args(["serve", "billing"])
             .env("DATABASE_URL", database_url)
             .env("JITNEY_LISTEN__BILLING", address);
-        let (child, address) = start(command, "billing");
+        let (child, address) = start(command, "billing", data_dir);
         Self { child, address }
     }
 
@@ -155,8 +164,8 @@ impl Drop for BillingProcess {
     }
 }
 
-/// Starts the program and waits until it says where a service is.
-fn start(mut command: Command, service: &'static str) -> (Child, SocketAddr) {
+/// Starts the program, keeps its log in the data folder, and waits until it says where a service is.
+fn start(mut command: Command, service: &'static str, data_dir: &Path) -> (Child, SocketAddr) {
     let mut child = command
         .env("JITNEY_TELEMETRY__LOG_FORMAT", "json")
         .stdout(Stdio::null())
@@ -165,9 +174,11 @@ fn start(mut command: Command, service: &'static str) -> (Child, SocketAddr) {
         .unwrap();
     let (found, address) = mpsc::channel();
     let log = BufReader::new(child.stderr.take().unwrap());
+    let mut kept = File::create(data_dir.join(LOG)).unwrap();
     std::thread::spawn(move || {
         for line in log.lines().map_while(Result::ok) {
             let text = line.as_str();
+            writeln!(kept, "{text}").unwrap();
             let record: Value = serde_json::from_str(text).unwrap_or_default();
             if record["service"] == service {
                 let address = record["address"].as_str().unwrap_or_default();

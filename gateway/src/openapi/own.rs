@@ -141,6 +141,11 @@ pub(super) fn schemas() -> Map<String, Value> {
     fn object(required: &[&str], properties: Value) -> Value {
         json!({"type": "object", "required": required, "properties": properties})
     }
+    let taken = |required: &[&str], properties: Value| {
+        let mut schema = object(required, properties);
+        schema["additionalProperties"] = false.into();
+        schema
+    };
     let details = json!({"type": "array", "items": {
         "type": "object", "required": ["@type"], "properties": {"@type": text()},
     }});
@@ -153,14 +158,14 @@ pub(super) fn schemas() -> Map<String, Value> {
             "type": text(), "title": text(), "status": number(), "detail": text(),
             "reason": text(), "code": number(), "details": details,
         })),
-        "login.Start": object(&["phone"], json!({"phone": text()})),
+        "login.Start": taken(&["phone"], json!({"phone": text()})),
         "login.Started": object(&["loginId", "expiresIn"], json!({
             "loginId": text(), "expiresIn": number(),
         })),
-        "login.Finish": object(&["loginId", "code", "role"], json!({
+        "login.Finish": taken(&["loginId", "code", "role"], json!({
             "loginId": text(), "code": text(), "role": role.clone(),
         })),
-        "login.Refresh": object(&["refreshToken"], json!({"refreshToken": text()})),
+        "login.Refresh": taken(&["refreshToken"], json!({"refreshToken": text()})),
         "login.Nothing": {"type": "object"},
         "login.Tokens": object(&["accessToken", "refreshToken"], json!({
             "accessToken": text(), "tokenType": text(), "expiresIn": number(),

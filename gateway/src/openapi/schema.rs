@@ -1,6 +1,6 @@
 //! Messages as JSON Schema, in the form that proto3 JSON gives them, and examples of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value, json};
@@ -14,6 +14,7 @@ const SAMPLE_DEPTH: usize = 3;
 pub(super) struct Schemas<'a> {
     comments: &'a Comments,
     messages: BTreeMap<String, MessageDescriptor>,
+    requests: BTreeSet<String>,
     enums: BTreeMap<String, EnumDescriptor>,
 }
 
@@ -22,6 +23,7 @@ impl<'a> Schemas<'a> {
         Schemas {
             comments,
             messages: BTreeMap::new(),
+            requests: BTreeSet::new(),
             enums: BTreeMap::new(),
         }
     }
@@ -35,6 +37,13 @@ impl<'a> Schemas<'a> {
         let reference = json!({"$ref": format!("#/components/schemas/{name}")});
         self.messages.insert(name, message.clone());
         reference
+    }
+
+    /// A reference to what an rpc takes. A field that it does not know is refused there; in answers new
+    /// ones may appear.
+    pub(super) fn of_request(&mut self, message: &MessageDescriptor) -> Value {
+        self.requests.insert(message.full_name().to_owned());
+        self.of_message(message)
     }
 
     /// What a field holds.
@@ -111,6 +120,9 @@ impl<'a> Schemas<'a> {
             properties.insert(field.json_name().to_owned(), schema);
         }
         let mut schema = json!({"type": "object", "properties": properties});
+        if self.requests.contains(message.full_name()) {
+            schema["additionalProperties"] = false.into();
+        }
         let mut text = self.comments.of_message(message);
         for choice in message.oneofs().filter(|choice| !choice.is_synthetic()) {
             let names: Vec<_> = choice

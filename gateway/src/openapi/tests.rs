@@ -117,6 +117,28 @@ fn what_is_referred_to_is_there_and_explained() {
     );
 }
 
+/// A client may rely on what answers hold, and must not on that being all.
+#[test]
+fn requests_are_closed_and_answers_open() {
+    let spec = whole(true);
+    let schemas = spec["components"]["schemas"].as_object().unwrap();
+    let routes = Routes::from_descriptors(&jitney_proto::descriptor_pool()).unwrap();
+    for binding in routes.all() {
+        if let Some(input) = schemas.get(binding.rpc.input.full_name()) {
+            assert_eq!(input["additionalProperties"], false, "{}", binding.rpc.name);
+        }
+        if let Some(output) = schemas.get(binding.rpc.output.full_name()) {
+            assert!(
+                output["additionalProperties"].is_null(),
+                "{}",
+                binding.rpc.name
+            );
+        }
+    }
+    assert_eq!(schemas["login.Finish"]["additionalProperties"], false);
+    assert!(schemas["login.Tokens"]["additionalProperties"].is_null());
+}
+
 /// An example that the gateway itself would refuse helps nobody.
 #[test]
 fn examples_are_taken() {

@@ -55,9 +55,13 @@ pub fn book(
         plate: vehicle.plate,
         description: vehicle.description,
     });
+    let driver_id = booking.driver.to_string();
+    let eta_seconds = booking.to_pickup.duration_ms.div_ceil(1_000);
     Ok(wire::MatchDriverResponse {
-        driver_id: booking.driver.to_string(),
-        eta_seconds: i64::from(booking.to_pickup.duration_ms.div_ceil(1_000)),
+        classic_driver_id: driver_id.clone(),
+        driver_id,
+        eta: eta_seconds,
+        eta_seconds: i64::from(eta_seconds),
         distance_meters: i64::from(booking.to_pickup.distance_m),
         reservation_id: booking.id.to_string(),
         expires_at: Some(timestamp(booking.expires_at)),
