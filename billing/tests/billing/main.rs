@@ -20,6 +20,7 @@ mod provider_reconcile;
 mod provider_stripe;
 mod provider_stripe_server;
 mod races;
+mod races_model;
 mod refunds;
 mod repetition;
 mod schema;
