@@ -17,7 +17,7 @@ use crate::support::{City, arrive, code, get, quick, start};
 
 fn job(trip: &Trip, command: Command) -> Job {
     Job {
-        trip_id: trip.trip_id.parse().unwrap(),
+        trip_id: trip.trip_id.parse().expect("an id"),
         command,
         rules: Rules {
             now: Clock::system().now().trunc_subsecs(6),
@@ -27,13 +27,13 @@ fn job(trip: &Trip, command: Command) -> Job {
 }
 
 fn arriving(trip: &Trip, driver: &str) -> Job {
-    let driver_id: DriverId = driver.parse().unwrap();
+    let driver_id: DriverId = driver.parse().expect("an id");
     job(trip, Command::Arrive(Arrive { driver_id }))
 }
 
 fn starting(trip: &Trip, driver: &str, pin: &str) -> Job {
     let start = Start {
-        driver_id: driver.parse().unwrap(),
+        driver_id: driver.parse().expect("an id"),
         pin: pin.to_owned(),
     };
     job(trip, Command::Start(start))
@@ -43,10 +43,10 @@ fn starting(trip: &Trip, driver: &str, pin: &str) -> Job {
 /// judged under a lock.
 async fn move_on(store: &Store, jobs: &[Job]) -> Vec<Option<bool>> {
     let jobs: Vec<&Job> = jobs.iter().collect();
-    let answers = store.move_on(&jobs).await.unwrap();
+    let answers = store.move_on(&jobs).await.expect("the database");
     answers
         .into_iter()
-        .map(|answer| answer.map(|outcome| outcome.unwrap().is_changed))
+        .map(|answer| answer.map(|outcome| outcome.expect("no refusal").is_changed))
         .collect()
 }
 
