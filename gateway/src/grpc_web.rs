@@ -86,7 +86,7 @@ async fn call(handler: &Handler, request: Request<Body>) -> Result<Response<Body
     let answered = timeout(time, channel.oneshot(forwarded)).await;
     let answered = answered
         .map_err(|_| Code::DeadlineExceeded.status("the service behind did not answer in time"))?;
-    let response = answered.map_err(|error| Status::from_error(error))?;
+    let response = answered.map_err(Status::from_error)?;
     let config = &handler.config;
     let start = Instant::now();
     let lasting = match rpc.shape {

@@ -132,10 +132,13 @@ async fn rpc(State(handler): State<Arc<Handler>>, request: HttpRequest) -> Respo
 }
 
 impl Handler {
-    /// Where a request comes from; not known where a server of somebody else's serves the router.
+    /// The address a request is counted under. `None` where it is not known (a server of somebody
+    /// else's serves the router), and for this machine itself: a proxy or a simulation here has many
+    /// callers behind one address.
     pub fn origin(&self, parts: &request::Parts) -> Option<IpAddr> {
         let peer = parts.extensions.get::<Peer>()?;
-        Some(self.proxies.origin(*peer, &parts.headers))
+        let origin = self.proxies.origin(*peer, &parts.headers);
+        (!origin.is_loopback()).then_some(origin)
     }
 
     /// Who asks, if they may. Whoever tries tokens is told so for a while, and then to wait.

@@ -49,30 +49,29 @@ pub(super) fn add(paths: &mut BTreeMap<String, Map<String, Value>>, login: bool)
     if !login {
         return;
     }
-    let mut post = |path: &str,
-                    id: &str,
-                    summary: &str,
-                    body: &str,
-                    example: Value,
-                    answer: &str| {
-        let reference = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
-        let operation = json!({
-            "operationId": id, "tags": ["Gateway"], "summary": summary,
-            "description": "The login for development; see \"Logging in\" in the API's guide.",
-            "security": [],
-            "requestBody": {"required": true, "content": {"application/json": {
-                "schema": reference(body), "example": example,
-            }}},
-            "responses": {
-                "200": {"description": summary, "content": {"application/json": {"schema": reference(answer)}}},
-                "default": {"$ref": "#/components/responses/Error"},
-            },
-        });
-        paths
-            .entry(path.to_owned())
-            .or_default()
-            .insert("post".to_owned(), operation);
-    };
+    let mut post =
+        |path: &str, id: &str, summary: &str, body: &str, example: Value, answer: &str| {
+            let reference = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
+            let operation = json!({
+                "operationId": id, "tags": ["Gateway"], "summary": summary,
+                "description": "The login for development; see \"Logging in\" in the API's guide.",
+                "security": [],
+                "requestBody": {"required": true, "content": {"application/json": {
+                    "schema": reference(body), "example": example,
+                }}},
+                "responses": {
+                    "200": {
+                        "description": summary,
+                        "content": {"application/json": {"schema": reference(answer)}},
+                    },
+                    "default": {"$ref": "#/components/responses/Error"},
+                },
+            });
+            paths
+                .entry(path.to_owned())
+                .or_default()
+                .insert("post".to_owned(), operation);
+        };
     post(
         "/v1/login:start",
         "StartLogin",

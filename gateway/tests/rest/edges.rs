@@ -211,39 +211,6 @@ async fn a_connection_that_is_not_read_is_cut() {
         .expect("the connection is cut");
 }
 
-#[tokio::test]
-async fn an_address_has_so_many_connections() {
-    let config = Config {
-        connections_per_address_max: 3,
-        ..Config::default()
-    };
-    let sandbox = Sandbox::with(config).await;
-    let mut open = Vec::new();
-    for _ in 0..3 {
-        let mut socket = TcpStream::connect(sandbox.address).await.unwrap();
-        socket
-            .write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
-            .await
-            .unwrap();
-        assert_eq!(socket.read_u8().await.unwrap(), b'H');
-        open.push(socket);
-    }
-    let mut fourth = TcpStream::connect(sandbox.address).await.unwrap();
-    let _ = fourth
-        .write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await;
-    assert!(fourth.read_u8().await.is_err(), "it is closed");
-    drop(open);
-    jitney_platform::testing::eventually("there is room again", async || {
-        let mut socket = TcpStream::connect(sandbox.address).await.unwrap();
-        let _ = socket
-            .write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
-            .await;
-        socket.read_u8().await.is_ok()
-    })
-    .await;
-}
-
 /// An authority in a folder, and certificates of it.
 struct Authority {
     dir: tempfile::TempDir,
@@ -315,4 +282,39 @@ async fn the_port_speaks_tls() {
     assert!(phone.connect("rides.example.org", socket).await.is_ok());
     let socket = TcpStream::connect(sandbox.address).await.unwrap();
     assert!(phone.connect("other.example.org", socket).await.is_err());
+}
+
+#[tokio::test]
+async fn services_know_each_other_by_their_certificates() {
+    let mutual = |authority: &Authority, name: &str| {
+        let mut config = authority.issue(name);
+        config.authority = Some(authority.dir.path().join("ca.pem"));
+        Tls::open(&config, &["h2"]).unwrap().unwrap()
+    };
+    let ours = Authority::new();
+    let gateway = mutual(&ours, "gateway");
+    let ask = async |sandbox: Sandbox| {
+        let answer = sandbox.rider("GET", "/v1/trips/t").send().await.unwrap();
+        (answer.status().as_u16(), sandbox.seen())
+    };
+    let (status, seen) =
+        ask(Sandbox::secured(mutual(&ours, "localhost"), Some(gateway.clone())).await).await;
+    assert_eq!(status, 200);
+    assert!(seen.starts_with("GetTrip rider:anna"), "{seen}");
+    // Somebody of another authority, nobody, and a server under another name.
+    let theirs = Authority::new();
+    // It trusts our servers, and has a certificate of its own making.
+    let mut stranger = theirs.issue("stranger");
+    stranger.authority = Some(ours.dir.path().join("ca.pem"));
+    let stranger = Tls::open(&stranger, &["h2"]).unwrap().unwrap();
+    for (server, client) in [
+        (mutual(&ours, "localhost"), Some(stranger)),
+        (mutual(&ours, "localhost"), Some(mutual(&theirs, "gateway"))),
+        (mutual(&ours, "localhost"), None),
+        (mutual(&ours, "billing.internal"), Some(gateway.clone())),
+        (mutual(&theirs, "localhost"), Some(gateway)),
+    ] {
+        let (status, seen) = ask(Sandbox::secured(server, client).await).await;
+        assert_eq!((status, seen.as_str()), (503, ""));
+    }
 }

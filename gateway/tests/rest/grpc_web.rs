@@ -154,6 +154,10 @@ async fn the_rules_are_those_of_rest() {
     );
     let accept = "/jitney.trips.v1.TripsService/AcceptOffer";
     assert_eq!(status(ask(&sandbox, anna(), accept, &get)).await, "7");
+    // The gateway refuses by itself: with nobody behind it the answer is the same.
+    let alone = Sandbox::alone(Config::default()).await;
+    let rider = Some(alone.token(Role::Rider, "anna"));
+    assert_eq!(status(ask(&alone, rider, accept, &get)).await, "7");
     // What has no route is not reached this way either, nor what streams up.
     for path in [
         "/jitney.billing.v1.BillingService/CaptureHold",

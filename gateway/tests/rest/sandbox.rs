@@ -13,6 +13,7 @@ use jitney_platform::{
     clock::Clock,
     db::{Database, DatabaseConfig},
     serve::{self, GrpcService},
+    tls::Tls,
 };
 use jitney_proto::{
     billing::v1::billing_service_server::BillingServiceServer,
@@ -74,6 +75,27 @@ impl Sandbox {
             [channel.clone(), channel.clone(), channel],
         )
         .await
+    }
+
+    /// With services that ask for certificates; the gateway calls with `client`'s, or without any.
+    pub async fn secured(server: Arc<Tls>, client: Option<Arc<Tls>>) -> Sandbox {
+        let services = platform(Clock::system());
+        let backend = Backend::default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = format!("localhost:{}", listener.local_addr().unwrap().port());
+        tokio::spawn(serve::serve_grpc_with(
+            listener,
+            guarded(&backend, &services),
+            services.clone(),
+            Some(server),
+        ));
+        let channel = match client {
+            Some(client) => Channel::remote_tls(&format!("https://{host}"), client),
+            None => Channel::remote(&format!("http://{host}")),
+        };
+        let channel = channel.unwrap();
+        let channels = [channel.clone(), channel.clone(), channel];
+        Self::around(Config::default(), services, backend, channels).await
     }
 
     /// With services in the same process.
