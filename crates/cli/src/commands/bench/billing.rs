@@ -487,7 +487,7 @@ async fn quotes(owner: &mut PgConnection, quote: Uuid) -> anyhow::Result<Vec<Uui
         let id = Uuid::new_v4();
         sqlx::query(
             "INSERT INTO fare_quote
-             SELECT (jsonb_populate_record(quote, jsonb_build_object('id', $2, 'currency', $3))).*
+             SELECT (jsonb_populate_record(quote, jsonb_build_object('id', $2, 'currency', $3, 'signature', NULL))).*
              FROM fare_quote AS quote WHERE id = $1",
         )
         .bind(quote)

@@ -254,6 +254,7 @@ async fn http(address: &str, token: &str, end: Instant) -> anyhow::Result<Vec<Du
             .header("host", "x")
             .header("authorization", format!("Bearer {token}"))
             .body(Empty::<Bytes>::new())?;
+        sender.ready().await?;
         let begun = Instant::now();
         let answer = sender.send_request(request).await?;
         let status = answer.status();
