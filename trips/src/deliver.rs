@@ -52,8 +52,13 @@ async fn to_matching(app: Arc<App>, events: Vec<OutboxEvent>) -> Vec<Delivery> {
             // Later ones of the same trip may be among the rest: it waits.
             break;
         }
-        // One that cannot be read is refused for what it lacks.
-        let read = |event: &OutboxEvent| read(event).unwrap_or_default();
+        // One that cannot be read is refused for what it lacks, and with it the later ones of its trip.
+        let read = |event: &OutboxEvent| {
+            read(event).unwrap_or_else(|_| TripEvent {
+                trip_id: TripId(event.aggregate_id).into(),
+                ..TripEvent::default()
+            })
+        };
         let request = ApplyTripEventsRequest {
             events: events.iter().map(read).collect(),
         };

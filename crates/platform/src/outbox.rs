@@ -25,7 +25,8 @@ mod tests;
 mod transport;
 
 pub use handler::{Delivery, Handler};
-pub use relay::{Relay, RelayConfig};
+use relay::Relay;
+pub use relay::RelayConfig;
 pub use transport::{PostgresTransport, Transport};
 
 /// The tables that the outbox and [`crate::lease`] need, for a service's migration.

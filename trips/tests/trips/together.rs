@@ -2,7 +2,7 @@
 //! changed since it was judged is judged again.
 
 use chrono::SubsecRound;
-use jitney_platform::clock::Clock;
+use jitney_platform::{clock::Clock, testing::eventually};
 use jitney_proto::{
     Code,
     ids::DriverId,
@@ -167,6 +167,26 @@ async fn a_move_is_not_written_over_a_change_it_does_not_know() {
     assert_eq!(arrived.version, trip.version + 2);
     let versions = "SELECT max(version) FROM outbox WHERE type = 'DRIVER_ARRIVED'";
     assert_eq!(city.count(versions).await, trip.version + 2);
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_read_is_told_as_its_trips() {
+    let city = City::new().await;
+    let trip = city.assigned("rita", "anna").await;
+    sqlx::query(
+        "INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload)
+         VALUES (gen_random_uuid(), 'trip', $1::uuid, 'ODD', 4, decode('ff', 'hex'))",
+    )
+    .bind(&trip.trip_id)
+    .execute(&city.pool)
+    .await
+    .unwrap();
+    // Without a version it is refused, and by its trip the later ones are known.
+    eventually("the event", async || {
+        let told = city.matching.events(&trip.trip_id);
+        told.iter().any(|event| event.trip_version == 0)
+    })
+    .await;
 }
 
 #[tokio::test]
