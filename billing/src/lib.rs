@@ -163,9 +163,17 @@ pub mod statements {
         /// Says that an operation is on its way.
         PROVIDER_TAKE_UP = include_str!("sql/provider_take_up.sql");
         /// Writes down what became of an operation.
-        PROVIDER_SETTLE = include_str!("sql/provider_settle.sql");
+        PROVIDER_SETTLE = concat!(
+            include_str!("sql/provider_settle.sql"),
+            include_str!("sql/provider_entries.sql"),
+            "SELECT attempts, EXISTS (SELECT 1 FROM moved) AS is_told FROM settled"
+        );
         /// Posts what an older version did not.
-        PROVIDER_POST = include_str!("sql/provider_post.sql");
+        PROVIDER_POST = concat!(
+            include_str!("sql/provider_post.sql"),
+            include_str!("sql/provider_entries.sql"),
+            "SELECT count(*) FROM settled"
+        );
         /// Open holds whose authorisation was declined.
         PROVIDER_LOST_HOLDS = include_str!("sql/provider_lost_holds.sql");
         /// Open payouts whose transfer is at an end.
