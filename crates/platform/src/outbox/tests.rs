@@ -353,10 +353,16 @@ async fn told_together_each_event_fails_or_passes_by_itself() {
     let pool = outbox(&database).await;
     let (told, wake) = (Told::default(), Wake::new());
     let (ill, well) = (Uuid::new_v4(), Uuid::new_v4());
+    // In one transaction, so that all of them can be read as soon as any can.
+    let mut transaction = pool.begin().await.unwrap();
     for version in 1..=3 {
-        commit(&pool, event(ill, version)).await;
-        commit(&pool, event(well, version)).await;
+        for thing in [ill, well] {
+            append(&mut transaction, event(thing, version))
+                .await
+                .unwrap();
+        }
     }
+    transaction.commit().await.unwrap();
     let cured = Arc::new(AtomicBool::new(false));
     let calls: Arc<Mutex<Vec<usize>>> = Arc::default();
     let handler = Handler::together({
