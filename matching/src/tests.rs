@@ -6,6 +6,7 @@ mod driver_stream;
 mod maps;
 mod meter;
 mod offers;
+mod overlaps;
 mod restart;
 mod rounds;
 mod rpcs;
