@@ -386,9 +386,10 @@ impl Hold {
         Money::new(self.tipped, self.currency)
     }
 
-    /// How much was taken and not given back.
+    /// How much of what was taken may be given back: neither was it, nor did the rider's bank take it.
     pub fn left(&self) -> Money {
-        Money::new(self.captured - self.refunded, self.currency)
+        let left = self.captured - self.refunded - self.charged_back;
+        Money::new(left.max(0), self.currency)
     }
 
     fn why_not_open(&self) -> &'static str {
