@@ -34,7 +34,8 @@ pub fn respond(json: impl Into<Bytes>, seconds: u32, asked: &HeaderMap) -> Respo
     (StatusCode::OK, headers, kind, json).into_response()
 }
 
-fn is_known(tag: &str, asked: &HeaderMap) -> bool {
+/// Whether the caller has what this tag names.
+pub(crate) fn is_known(tag: &str, asked: &HeaderMap) -> bool {
     let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
     asked
         .get_all(IF_NONE_MATCH)

@@ -29,6 +29,7 @@ use crate::{
     health::Readiness,
     limit::{self, Limits},
     login::{self, Login},
+    pages,
     problem::{Form, Problem},
     reference,
     route::{Binding, Body as BodyRule, Found, Routes, Shape},
@@ -54,6 +55,11 @@ pub const OWN_PATHS: &[&str] = &[
     reference::PATHS[1],
     reference::PATHS[2],
     reference::PATHS[3],
+    pages::PATHS[0],
+    pages::PATHS[1],
+    pages::PATHS[2],
+    pages::PATHS[3],
+    pages::PATHS[4],
 ];
 
 /// Everything a request may need.
@@ -81,7 +87,7 @@ pub fn router(handler: Arc<Handler>) -> Router {
     let router = Router::new()
         .merge(login.unwrap_or_default())
         .merge(reference::routes())
-        .route("/", get(index))
+        .merge(pages::routes())
         .route("/v1", get(index))
         .route(
             "/healthz",
