@@ -29,6 +29,7 @@ use crate::{
     health::Readiness,
     limit::{self, Limits},
     login::{self, Login},
+    pages,
     problem::{Form, Problem},
     reference,
     route::{Binding, Body as BodyRule, Found, Routes, Shape},
@@ -55,6 +56,11 @@ pub const OWN_PATHS: &[&str] = &[
     reference::PATHS[2],
     reference::PATHS[3],
     TILE_PATH,
+    pages::PATHS[0],
+    pages::PATHS[1],
+    pages::PATHS[2],
+    pages::PATHS[3],
+    pages::PATHS[4],
 ];
 
 /// Map tiles under the name that map libraries know them by.
@@ -86,7 +92,7 @@ pub fn router(handler: Arc<Handler>) -> Router {
         .merge(login.unwrap_or_default())
         .merge(reference::routes())
         .route(TILE_PATH, get(tile))
-        .route("/", get(index))
+        .merge(pages::routes())
         .route("/v1", get(index))
         .route(
             "/healthz",
