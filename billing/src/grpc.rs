@@ -23,6 +23,7 @@ use crate::{
 };
 
 mod chargebacks;
+mod entries;
 mod payouts;
 mod promotions;
 mod providers;
@@ -297,6 +298,20 @@ impl BillingService for Grpc {
     ) -> Result<Response<pb::GetPostingsDocumentResponse>, Status> {
         let document = Some(self.posted_table(request).await?);
         Ok(Response::new(pb::GetPostingsDocumentResponse { document }))
+    }
+
+    async fn list_trip_entries(
+        &self,
+        request: Request<pb::ListTripEntriesRequest>,
+    ) -> Result<Response<pb::ListTripEntriesResponse>, Status> {
+        self.journal(request).await
+    }
+
+    async fn list_fare_zones(
+        &self,
+        _: Request<pb::ListFareZonesRequest>,
+    ) -> Result<Response<pb::ListFareZonesResponse>, Status> {
+        self.fare_zones()
     }
 
     async fn get_driver_statement(

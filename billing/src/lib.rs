@@ -141,6 +141,8 @@ pub mod statements {
             SELECT rider_id FROM trip_charge WHERE trip_id = $1";
         /// A person's postings.
         LIST_POSTINGS = include_str!("sql/list_postings.sql");
+        /// Every posting about a trip.
+        LIST_TRIP_ENTRIES = include_str!("sql/list_trip_entries.sql");
         /// What a month did to what a driver is owed.
         DRIVER_STATEMENT = include_str!("sql/driver_statement.sql");
         /// The balances of one account.

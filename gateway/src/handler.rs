@@ -29,6 +29,7 @@ use crate::{
     health::Readiness,
     limit::{self, Limits},
     login::{self, Login},
+    pages,
     problem::{Form, Problem},
     reference,
     route::{Binding, Body as BodyRule, Found, Routes, Shape},
@@ -54,7 +55,16 @@ pub const OWN_PATHS: &[&str] = &[
     reference::PATHS[1],
     reference::PATHS[2],
     reference::PATHS[3],
+    TILE_PATH,
+    pages::PATHS[0],
+    pages::PATHS[1],
+    pages::PATHS[2],
+    pages::PATHS[3],
+    pages::PATHS[4],
 ];
+
+/// Map tiles under the name that map libraries know them by.
+const TILE_PATH: &str = "/tiles/{zoom}/{x}/{y}";
 
 /// Everything a request may need.
 pub struct Handler {
@@ -81,7 +91,8 @@ pub fn router(handler: Arc<Handler>) -> Router {
     let router = Router::new()
         .merge(login.unwrap_or_default())
         .merge(reference::routes())
-        .route("/", get(index))
+        .route(TILE_PATH, get(tile))
+        .merge(pages::routes())
         .route("/v1", get(index))
         .route(
             "/healthz",
@@ -119,6 +130,18 @@ async fn own_path(request: HttpRequest) -> Problem {
     };
     let form = Form::accepted(request.headers());
     Problem::wrong_method(request.method(), served).written(form)
+}
+
+/// A tile is the rpc's answer, at the rpc's own path.
+async fn tile(state: State<Arc<Handler>>, mut request: HttpRequest) -> Response<Body> {
+    let path = request.uri().path();
+    let own = path
+        .strip_suffix(".mvt")
+        .and_then(|path| format!("/v1{path}").parse().ok());
+    if let Some(own) = own {
+        *request.uri_mut() = own;
+    }
+    rpc(state, request).await
 }
 
 async fn rpc(State(handler): State<Arc<Handler>>, request: HttpRequest) -> Response<Body> {
@@ -180,7 +203,9 @@ impl Handler {
         };
         telemetry::name_route(&parts.method, &binding.template.to_string());
         let bearer = self.admit(binding.rpc.path.as_str(), &parts.headers, origin)?;
-        self.limits.request(&bearer.caller)?;
+        if !bearer.is_nobody() {
+            self.limits.request(&bearer.caller)?;
+        }
         match binding.rpc.shape {
             Shape::Unary => {
                 let _room = self.limits.call()?;
@@ -251,7 +276,8 @@ impl Handler {
             .unary(&binding.rpc, request, self.time_of(parts))
             .await?;
         if let Some(field) = &binding.document {
-            return Ok(document::respond(&answer, field)?);
+            let kept = document::Kept::of(&binding.rpc, self.gate.is_public(&binding.rpc.path));
+            return Ok(document::respond(&answer, field, kept, &parts.headers)?);
         }
         let json = match &binding.answer {
             Some(field) => transcode::field_to_json(&answer, field)?,

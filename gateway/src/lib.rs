@@ -43,6 +43,7 @@ mod etag;
 mod grpc_web;
 mod handler;
 mod health;
+mod pages;
 mod reference;
 #[cfg(test)]
 mod sample;
