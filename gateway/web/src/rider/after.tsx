@@ -1,18 +1,15 @@
 // After the ride: why it ended, what it cost line by line, where the money went, a tip, stars.
 
-import { useEffect, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 
-import { type Api, newKey, pause, Problem } from "../lib/api";
+import { type Api, newKey } from "../lib/api";
 import { FareLines } from "../lib/fare";
 import { day, isZero, minutes, minus, money, time, way } from "../lib/format";
 import { Icon } from "../lib/icons";
 import { Notice, wordsOf } from "../lib/notice";
+import { useReceipt } from "../lib/receipt";
 import type { Money, Receipt, Trip } from "../lib/types";
 import { sentence, usePlaceName } from "../lib/use";
-
-/** How often, and how many times, a receipt that is not written yet is asked for. */
-const RECEIPT_EVERY_MS = 700;
-const RECEIPT_TRIES = 40;
 
 interface Props {
   api: Api;
@@ -88,29 +85,8 @@ export function nobody(endReason: string): string {
 }
 
 function Paid({ api, trip, driven }: { api: Api; trip: Trip; driven: boolean }) {
-  const [receipt, setReceipt] = useState<Receipt>();
-  const [problem, setProblem] = useState("");
   const [again, setAgain] = useState(0);
-  useEffect(() => {
-    const stop = new AbortController();
-    const ask = async () => {
-      for (let tries = 1; ; tries += 1) {
-        try {
-          const answer = await api.get<{ receipt: Receipt }>(`/v1/trips/${trip.tripId}/receipt`, undefined, stop.signal);
-          setReceipt(answer.receipt);
-          return;
-        } catch (error) {
-          const missing = error instanceof Problem && error.reason === "NOT_FOUND";
-          if (!missing || tries === RECEIPT_TRIES) throw error;
-          await pause(RECEIPT_EVERY_MS, stop.signal);
-        }
-      }
-    };
-    ask().catch((error) => {
-      if (!stop.signal.aborted) setProblem(wordsOf(error));
-    });
-    return () => stop.abort();
-  }, [api, trip.tripId, trip.paymentState, again]);
+  const [receipt, problem] = useReceipt(api, trip, again);
   if (problem) return <Notice tone="bad">The receipt is not there: {sentence(problem)}</Notice>;
   if (!receipt) return <p role="status">The receipt is being written …</p>;
   return (

@@ -5,6 +5,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 
 import type { Api } from "../lib/api";
 import "../lib/base.css";
+import "../lib/parts.css";
 import type { CityMap } from "../lib/map";
 import { MapView } from "../lib/map-view";
 import { Notice, wordsOf } from "../lib/notice";
@@ -15,7 +16,6 @@ import type { Point, ServiceArea } from "../lib/types";
 import { History } from "./history";
 import { liveTrip } from "./live-trip";
 import { Plan } from "./plan";
-import "./rider.css";
 import { Ride } from "./ride";
 
 function Page({ api, leave }: { api: Api; leave: () => void }) {

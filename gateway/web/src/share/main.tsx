@@ -5,6 +5,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 
 import { Api, type Problem } from "../lib/api";
 import "../lib/base.css";
+import "../lib/parts.css";
 import { follow } from "../lib/events";
 import { minutes, time } from "../lib/format";
 import type { CityMap } from "../lib/map";
