@@ -3,6 +3,7 @@
 
 mod bookings;
 mod driver_stream;
+mod looks;
 mod maps;
 mod meter;
 mod offers;

@@ -11,4 +11,5 @@ mod refusals;
 mod sandbox;
 mod sockets;
 mod streams;
+mod tiles;
 mod unary;

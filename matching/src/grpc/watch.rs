@@ -168,7 +168,7 @@ struct Known {
 
 impl Handles {
     /// Adds a driver who is to be shown, unless nothing of them changed that would be seen.
-    fn show(&mut self, key: DriverKey, driver: &Driver, into: &mut wire::CompactFleet) {
+    fn show(&mut self, key: DriverKey, id: &str, driver: &Driver, into: &mut wire::CompactFleet) {
         let e5 = |degrees: f64| (degrees * 1e5).round() as i32;
         let Some(place) = driver.fix.map(|fix| fix.place) else {
             self.hide(key, into);
@@ -191,7 +191,7 @@ impl Handles {
                     self.given
                 });
                 into.new_handles.push(handle);
-                into.new_driver_ids.push(driver.id.to_string());
+                into.new_driver_ids.push(id.to_owned());
                 (handle, (0, 0))
             }
         };
@@ -258,7 +258,7 @@ impl FleetWatch {
             .filter(|(_, driver)| changed(driver))
         {
             if self.is_to_show(driver) {
-                handles.show(key, driver, &mut told);
+                handles.show(key, &dispatch.fleet().id(key).to_string(), driver, &mut told);
             } else {
                 handles.hide(key, &mut told);
             }
