@@ -22,8 +22,10 @@ setup: ## What the other targets need (Postgres, a linker); quick when it is the
 web: ## The web pages, if node and npm are there; quick when nothing changed
 	@gateway/web/build.sh
 
-clients: ## What the test of the generated TypeScript client needs, if node and npm are there
+clients: ## What the tests of the generated client and of the pages need, if node and npm are there
 	@tests/clients/setup.sh
+	@deploy/setup.sh tests
+	@tests/web/setup.sh
 
 build: setup web ## The program, for development
 	@cargo build --quiet --package jitney-cli

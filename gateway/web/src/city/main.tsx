@@ -41,7 +41,7 @@ function Page({ api, leave }: { api: Api; leave: () => void }) {
   const fleet = useMemo(() => new Fleet(), [api]);
   const area = useOnce<CityArea>(api, "/v1/service-area");
   const policies = useOnce<Policies>(api, "/v1/policy");
-  const waiting = usePoll<{ trips: Trip[] }>(api, WAITING, WAITING_EVERY_MS);
+  const waiting = usePoll<{ trips: Trip[]; nextPageToken: string }>(api, WAITING, WAITING_EVERY_MS);
   const [layers, setLayers] = useState<Record<LayerName, boolean>>({ traffic: true, requests: true, demand: false, zones: true });
   const [map, setMap] = useState<CityMap>();
   const [live, setLive] = useState(true);
@@ -158,7 +158,7 @@ function Page({ api, leave }: { api: Api; leave: () => void }) {
         <main class="sheet">
           {area.problem && <Notice tone="bad">{area.problem}</Notice>}
           {waiting.problem && <Notice tone="warn">{waiting.problem}</Notice>}
-          <Now api={api} fleet={fleet} waiting={trips} layers={layers} setLayer={(name, on) => setLayers((before) => ({ ...before, [name]: on }))} />
+          <Now api={api} fleet={fleet} waiting={trips} more={Boolean(waiting.data?.nextPageToken)} layers={layers} setLayer={(name, on) => setLayers((before) => ({ ...before, [name]: on }))} />
         </main>
       )}
       {opened && !isCompared && (

@@ -28,11 +28,13 @@ interface Props {
   api: Api;
   fleet: Fleet;
   waiting: Trip[];
+  /** There are more than these. */
+  more: boolean;
   layers: Record<LayerName, boolean>;
   setLayer: (name: LayerName, on: boolean) => void;
 }
 
-export function Now({ api, fleet, waiting, layers, setLayer }: Props) {
+export function Now({ api, fleet, waiting, more, layers, setLayer }: Props) {
   const stats = usePoll<Stats>(api, "/v1/trip-stats?minutes=60", STATS_EVERY_MS);
   const rounds = usePoll<{ rounds: Round[] }>(api, `/v1/rounds?limit=${ROUNDS_SEEN}`, ROUNDS_EVERY_MS);
   const sos = usePoll<{ calls: Sos[] }>(api, "/v1/sos", SOS_EVERY_MS);
@@ -47,7 +49,7 @@ export function Now({ api, fleet, waiting, layers, setLayer }: Props) {
       ))}
       {stats.problem && <Notice tone="warn">{stats.problem}</Notice>}
       <Drivers fleet={fleet} />
-      <Figures stats={stats.data} rounds={rounds.data?.rounds ?? []} waiting={waiting} takenAt={stats.data?.takenAt} />
+      <Figures stats={stats.data} rounds={rounds.data?.rounds ?? []} waiting={`${waiting.length}${more ? "+" : ""}`} />
       {stats.data && <Charts stats={stats.data} />}
       <fieldset class="layers">
         <legend>On the map</legend>
@@ -113,13 +115,13 @@ export function pace(rounds: Round[], now: number): number {
   return lately.length / Math.max(1, ms / 1000);
 }
 
-function Figures({ stats, rounds, waiting }: { stats: Stats | undefined; rounds: Round[]; waiting: Trip[]; takenAt: string | undefined }) {
+function Figures({ stats, rounds, waiting }: { stats: Stats | undefined; rounds: Round[]; waiting: string }) {
   const total = stats?.total;
   const ended = total ? total.completed + total.cancelled + total.expired + total.noShow : 0;
   const share = total && ended > 0 ? `${Math.round((total.completed / ended) * 100)} %` : "–";
   const perSecond = pace(rounds, stats ? Math.max(Date.parse(stats.takenAt), Date.parse(rounds[0]?.decidedAt ?? "1970")) : Date.now());
   const figures: [string, string, string][] = [
-    ["Riders waiting", String(waiting.length), "for a driver, now"],
+    ["Riders waiting", waiting, "for a driver, now"],
     ["Pick-up time", span(total?.pickupMedianMs), "median, last hour"],
     ["Served", share, "of rides that ended"],
     ["Rounds", perSecond >= 0.1 ? `${perSecond.toFixed(1)} /s` : `${(perSecond * 60).toFixed(0)} /min`, "of dispatch"],
@@ -183,12 +185,14 @@ function Charts({ stats: { buckets, total } }: { stats: Stats }) {
 
 function Waiting({ waiting }: { waiting: Trip[] }) {
   const now = useNow(1_000, waiting.length > 0);
+  // Who has waited longest comes first.
+  const sorted = [...waiting].sort((a, b) => a.createdAt.localeCompare(b.createdAt));
   return (
     <section aria-labelledby="waiting-title">
       <h2 id="waiting-title">Riders who wait for a driver</h2>
       {waiting.length === 0 && <p class="small">Nobody waits.</p>}
       <ul class="rows" data-test="waiting">
-        {waiting.slice(0, 12).map((trip) => (
+        {sorted.slice(0, 12).map((trip) => (
           <li key={trip.tripId}>
             <a href={`#/trips/${trip.tripId}`}>
               <span>

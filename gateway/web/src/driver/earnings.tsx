@@ -115,7 +115,7 @@ export function Earnings({ api }: { api: Api }) {
           ))}
         {mean && (
           <p class="small">
-            Riders give you {mean} of 5 stars, from {rating?.ratings} ratings.
+            Riders give you {mean} of 5 stars, {rating?.ratings === "1" ? "from one rating" : `from ${rating?.ratings} ratings`}.
           </p>
         )}
       </section>

@@ -11,7 +11,7 @@ export interface At {
 }
 
 /** Times as fast as the roads allow: nobody wants to watch a car for a quarter of an hour. */
-const SIMULATED_SPEED = 3;
+const SIMULATED_SPEED = 4;
 /** Metres a second. Above 60 the city believes no car. */
 const SPEED_MAX = 40;
 const STEP_MS = 1_000;

@@ -26,28 +26,32 @@ interface Props {
 }
 
 /** The way is computed anew when the car is this far from where it last was. */
-const REROUTE_M = 250;
+const REROUTE_M = 120;
 
 export function DriverRide({ api, area, map, tripId, next, at, driveTo, closed }: Props) {
   const [{ trip, live, problem }, take] = useTrip(api, tripId);
   const [route, setRoute] = useState<Route>();
-  const [routedFrom, setRoutedFrom] = useState<Point>();
   const target = trip && targetOf(trip);
-  const far = at && routedFrom ? metres(at, routedFrom) > REROUTE_M : true;
-
+  const routed = useRef<{ at: Point; to: string } | undefined>(undefined);
   useEffect(() => {
-    if (!at || !target || !far) return;
-    setRoutedFrom(at);
-    let current = true;
-    routeOf(api, [at, target.location]).then((found) => current && setRoute(found), () => {});
-    return () => void (current = false);
-  }, [api, far, Boolean(at), target?.location.latitude, target?.location.longitude]);
-  useEffect(() => {
-    setRoutedFrom(undefined);
-  }, [target?.location.latitude, target?.location.longitude]);
+    if (!at || !target) return;
+    const to = `${target.location.latitude} ${target.location.longitude}`;
+    const before = routed.current;
+    if (before?.to === to && metres(before.at, at) < REROUTE_M) return;
+    if (before?.to !== to) setRoute(undefined);
+    const now = { at, to };
+    routed.current = now;
+    // An answer that was overtaken by another is of no use.
+    routeOf(api, [at, target.location]).then((found) => routed.current === now && setRoute(found), () => {});
+  }, [api, at, target?.location.latitude, target?.location.longitude]);
   const fitted = useRef("");
   useEffect(() => {
-    if (!map || !trip || !target) return;
+    if (!map || !trip) return;
+    if (!target) {
+      map.place("target", undefined, "dropoff", "");
+      map.route(undefined);
+      return;
+    }
     map.place("target", target.location, trip.startedAt ? "dropoff" : "pickup", target.name);
     map.route(route?.line);
     const now = `${target.name} ${Boolean(route)}`;

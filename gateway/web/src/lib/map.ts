@@ -80,6 +80,11 @@ export class CityMap {
     this.map.on("style.load", () => {
       for (const [id, line] of Object.entries(this.lines)) this.draw(id, line);
     });
+    // Whether there is nothing left to draw, for whoever takes a picture.
+    const drawn = (is: boolean) => () => void (container.dataset["drawn"] = String(is));
+    this.map.on("idle", drawn(true));
+    this.map.on("movestart", drawn(false));
+    this.map.on("dataloading", drawn(false));
     if (options.tapped) {
       const { tapped } = options;
       this.map.on("click", ({ lngLat: { lat, lng } }) => tapped({ latitude: lat, longitude: lng }));
@@ -144,6 +149,7 @@ export class CityMap {
     }
     marker.setLngLat(lngLat(at));
     const element = marker.getElement();
+    for (const other of ["pickup", "dropoff", "stop", "me"]) element.classList.toggle(`place-${other}`, other === kind);
     element.setAttribute("role", "img");
     element.setAttribute("aria-label", label);
     element.title = label;

@@ -136,7 +136,9 @@ function Moves({ trip, receipt }: { trip: Trip; receipt: Receipt }) {
   if (!isZero(receipt.cash)) steps.push([time(receipt.capturedAt), "Paid in cash, to the driver", money(receipt.cash)]);
   const charged = receipt.fare && !cash ? minus(receipt.fare, receipt.credit ?? { ...receipt.fare, minorUnits: "0" }) : undefined;
   if (charged && !isZero(charged)) {
-    steps.push([time(receipt.capturedAt), `${paymentWords(receipt.paymentState)}; the rest of what was set aside is yours`, money(charged)]);
+    const less = trip.fare && BigInt(charged.minorUnits) < BigInt(trip.fare.minorUnits);
+    const rest = less ? "; the rest of what was set aside is yours" : "";
+    steps.push([time(receipt.capturedAt), `${paymentWords(receipt.paymentState)}${rest}`, money(charged)]);
   }
   const tips = receipt.lines.filter(({ kind }) => kind === "FARE_LINE_KIND_TIP");
   for (const tip of tips) steps.push(["", "Tip, for the driver alone", money(tip.amount)]);

@@ -215,9 +215,11 @@ export function Plan({ api, area, map, tapped }: Props) {
           {chosen.pickupEtaMs === undefined && (
             <Notice tone="warn">No {kind?.title ?? "car"} is free right now. You may ask all the same: we keep looking for a while.</Notice>
           )}
-          <button class="primary" disabled={busy}>
-            {busy ? "Asking …" : `Request ${kind?.title ?? chosen.product} · ${money(chosen.fare)}`}
-          </button>
+          <div class="next-step">
+            <button class="primary" disabled={busy}>
+              {busy ? "Asking …" : `Request ${kind?.title ?? chosen.product} · ${money(chosen.fare)}`}
+            </button>
+          </div>
         </form>
       )}
     </>

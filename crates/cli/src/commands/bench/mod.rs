@@ -1,6 +1,7 @@
 //! `jitney bench`: how fast the parts are that have to be, on this machine and any map.
 
 mod billing;
+mod city;
 mod figure;
 mod gateway;
 mod ingest;
@@ -21,7 +22,8 @@ use crate::{Config, program};
 #[command(after_help = "Examples:\n  jitney bench roads --map porto.osm.pbf\n  \
     jitney bench nearest --map porto.osm.pbf --drivers 1000,100000 --json\n  \
     jitney bench billing --rounds 5 --seconds 10 --clients 8,32,128\n  \
-    jitney bench gateway --rounds 3 --seconds 5 --json")]
+    jitney bench gateway --rounds 3 --seconds 5 --json\n  \
+    jitney bench city --drivers 2000")]
 pub struct Args {
     /// What to measure.
     #[arg(value_enum)]
@@ -70,6 +72,8 @@ pub enum Subject {
     Trips,
     /// Calls through the gateway, against gRPC and a bare handler; clients that only watch.
     Gateway,
+    /// The city's page in a browser: first paint, frames a second, what a viewer is sent.
+    City,
 }
 
 /// How loads that are compared take turns.
@@ -154,6 +158,10 @@ pub fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
         Subject::Ingest => {
             let drivers = drivers(&[10_000]);
             ingest::run(&mut report, network, &drivers, args.seconds, args.seed)?;
+        }
+        Subject::City => {
+            let drivers = args.drivers.first().copied().unwrap_or(2_000);
+            city::run(&mut report, network, drivers, args.seconds, args.seed)?;
         }
         // No map is measured.
         Subject::Billing | Subject::Trips | Subject::Gateway => {}
