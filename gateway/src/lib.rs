@@ -51,6 +51,7 @@ mod surround;
 
 pub use config::Config;
 pub use handler::OWN_PATHS;
+pub use pages::are_built as pages_are_built;
 
 use auth::Gate;
 use handler::Handler;
