@@ -50,6 +50,10 @@ pub struct Args {
     /// Clients at once; several numbers for several loads. Each subject has its own default.
     #[arg(long, value_delimiter = ',')]
     clients: Vec<usize>,
+    /// For the gateway: the program `structured-proxy` to compare with, as
+    /// `cargo install structured-proxy --features cli` makes it.
+    #[arg(long)]
+    rival: Option<PathBuf>,
     /// Print one JSON line per figure.
     #[arg(long)]
     json: bool,
@@ -121,7 +125,12 @@ pub fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
         Subject::Gateway => {
             let mut report = Report::new("", args.json);
             let idle = args.drivers.first().copied().unwrap_or(9_500);
-            gateway::run(&mut report, &Loads::of(args, &[50])?, idle)?;
+            gateway::run(
+                &mut report,
+                &Loads::of(args, &[50])?,
+                idle,
+                args.rival.as_deref(),
+            )?;
             return Ok(ExitCode::SUCCESS);
         }
         _ => {}
