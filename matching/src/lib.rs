@@ -50,6 +50,7 @@ pub mod session;
 pub mod sharing;
 pub mod standing;
 pub mod store;
+pub mod traces;
 pub mod traffic;
 pub mod wire;
 pub mod zone;
@@ -115,6 +116,7 @@ impl Matching {
             .context("the fleet cannot be restored from the database")?;
         let service = Arc::new(service);
         service.start(&platform);
+        metrics::start(&service);
         Ok(Self { service })
     }
 

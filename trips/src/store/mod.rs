@@ -31,6 +31,7 @@ mod rows;
 pub mod shares;
 pub mod sos;
 mod together;
+mod trace;
 
 use rows::LogRow;
 pub use together::Job;
