@@ -37,6 +37,7 @@ use tonic::{Request, Response, Status, metadata::AsciiMetadataValue, service::Ro
 use tonic_prost::ProstCodec;
 
 use super::{Loads, Report, figure::Unit};
+use crate::progress::Progress;
 
 const TRIPS: &str = "jitney.trips.v1.TripsService";
 const TTL: Duration = Duration::from_secs(24 * 3600);
@@ -114,6 +115,7 @@ impl Stage {
     ) -> anyhow::Result<()> {
         let mut rates = [const { Vec::new() }; 4];
         let mut latencies = [const { Vec::new() }; 4];
+        let progress = Progress::steps("rounds", loads.rounds + 1);
         for round in 0..=loads.rounds {
             for (at, way) in Way::ALL.into_iter().enumerate() {
                 // The first round warms up.
@@ -127,8 +129,9 @@ impl Stage {
                     latencies[at].append(&mut times);
                 }
             }
-            eprintln!("round {round} of {} is over", loads.rounds);
+            progress.step();
         }
+        drop(progress);
         for (at, way) in Way::ALL.into_iter().enumerate() {
             let name = format!("{}, {clients} connections", way.name());
             report.rates(&name, &rates[at]);

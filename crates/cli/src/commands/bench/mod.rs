@@ -8,20 +8,22 @@ mod nearest;
 mod roads;
 mod rounds;
 mod server;
+mod telemetry;
 mod trips;
 
 use std::{path::PathBuf, process::ExitCode};
 
 use figure::Report;
 
-use crate::{Config, program};
+use crate::{Config, program, progress::Progress};
 
 /// Arguments of `jitney bench`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  jitney bench roads --map porto.osm.pbf\n  \
     jitney bench nearest --map porto.osm.pbf --drivers 1000,100000 --json\n  \
     jitney bench billing --rounds 5 --seconds 10 --clients 8,32,128\n  \
-    jitney bench gateway --rounds 3 --seconds 5 --json")]
+    jitney bench gateway --rounds 3 --seconds 5 --json\n  \
+    jitney bench telemetry --rounds 9 --seconds 5 --json")]
 pub struct Args {
     /// What to measure.
     #[arg(value_enum)]
@@ -70,6 +72,8 @@ pub enum Subject {
     Trips,
     /// Calls through the gateway, against gRPC and a bare handler; clients that only watch.
     Gateway,
+    /// Processor time of a request with 1 % of the traces exported, against telemetry off.
+    Telemetry,
 }
 
 /// How loads that are compared take turns.
@@ -120,6 +124,11 @@ pub fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
             gateway::run(&mut report, &Loads::of(args, &[50])?, idle)?;
             return Ok(ExitCode::SUCCESS);
         }
+        Subject::Telemetry => {
+            let mut report = Report::new("", args.json);
+            telemetry::run(&mut report, &Loads::of(args, &[8])?)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         _ => {}
     }
     let mut config = config.clone();
@@ -138,8 +147,11 @@ pub fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
     match args.subject {
         Subject::Roads => roads::run(&mut report, &network, config.map.file.as_deref(), args.seed)?,
         Subject::Nearest => {
+            let progress = Progress::spinner("working out travel times");
+            let tightened = network.tightened();
+            drop(progress);
             let drivers = drivers(&[1_000, 10_000, 100_000, 1_000_000]);
-            nearest::run(&mut report, &network.tightened(), &drivers, args.seed);
+            nearest::run(&mut report, &tightened, &drivers, args.seed);
         }
         Subject::Rounds => {
             let drivers = drivers(&[20_000]);
@@ -156,7 +168,7 @@ pub fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
             ingest::run(&mut report, network, &drivers, args.seconds, args.seed)?;
         }
         // No map is measured.
-        Subject::Billing | Subject::Trips | Subject::Gateway => {}
+        Subject::Billing | Subject::Trips | Subject::Gateway | Subject::Telemetry => {}
     }
     Ok(ExitCode::SUCCESS)
 }
