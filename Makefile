@@ -11,7 +11,7 @@ endif
 export CARGO_TERM_COLOR ?= auto
 target_dir := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help setup clients build run test check fmt clean fuzz-api
+.PHONY: help setup web clients build run test check fmt clean fuzz-api
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
@@ -19,20 +19,25 @@ help: ## This list
 setup: ## What the other targets need (Postgres, a linker); quick when it is there
 	@deploy/setup.sh
 
-clients: ## What the test of the generated TypeScript client needs, if node and npm are there
-	@tests/clients/setup.sh
+web: ## The web pages, if node and npm are there; quick when nothing changed
+	@gateway/web/build.sh
 
-build: setup ## The program, for development
+clients: ## What the tests of the generated client and of the pages need, if node and npm are there
+	@tests/clients/setup.sh
+	@deploy/setup.sh tests
+	@tests/web/setup.sh
+
+build: setup web ## The program, for development
 	@cargo build --quiet --package jitney-cli
 
 run: build ## A living city on this machine: services, database, map, a small fleet
 	@exec $(target_dir)/debug/jitney up $(ARGS)
 
-test: setup clients ## Every test
+test: setup web clients ## Every test
 	@cargo build --workspace --quiet
 	@cargo test --workspace --quiet $(ARGS)
 
-check: setup ## Formatting, lints with warnings denied, proto lint, house rules
+check: setup web ## Formatting, lints with warnings denied, proto lint, house rules
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets --quiet -- --deny warnings
 	@cargo test --quiet --package jitney-proto --test jitney contract::
@@ -42,7 +47,7 @@ fmt: ## Format everything
 
 clean: ## Remove what was built and the development data
 	@cargo clean
-	@rm -rf .jitney
+	@rm -rf .jitney gateway/web/dist
 
 fuzz-api: build ## Odd requests to a sandbox from its own OpenAPI document; needs Python
 	@tests/clients/fuzz.sh $(target_dir)/debug/jitney $(ARGS)

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# Installs what building and running Jitney needs beyond Rust: a linker and PostgreSQL's server
-# binaries. Says what it installs, changes nothing that is there, and is quick when all is.
+# Installs what building and running Jitney needs beyond Rust: a linker, PostgreSQL's server binaries, and
+# Node with npm for the web pages; with `tests` also Chromium, in which the tests try the pages. Says what it
+# installs, changes nothing that is there, and is quick when all is. Jitney does without Node and Chromium
+# where they cannot be had.
 set -euo pipefail
 
 has_postgres() {
@@ -8,13 +10,32 @@ has_postgres() {
   compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || compgen -G '/usr/pgsql-*/bin/initdb' >/dev/null
 }
 
+has_browser() {
+  command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1
+}
+
 missing=()
+wanted=()
 command -v cc >/dev/null 2>&1 || missing+=(build-essential)
 command -v curl >/dev/null 2>&1 || missing+=(curl)
 command -v setpriv >/dev/null 2>&1 || missing+=(util-linux)
 has_postgres || missing+=(postgresql)
+command -v node >/dev/null 2>&1 || wanted+=(nodejs)
+command -v npm >/dev/null 2>&1 || wanted+=(npm)
+if [[ ${1:-} == tests ]]; then
+  has_browser || wanted+=(chromium)
+fi
 
-if ((${#missing[@]})); then
+# What Jitney does without is installed where that goes without asking.
+may_install() {
+  command -v apt-get >/dev/null 2>&1 && { ((EUID == 0)) || sudo -n true 2>/dev/null; }
+}
+if ((${#wanted[@]})) && ! may_install; then
+  echo "setup: without ${wanted[*]}; what needs them is left out" >&2
+  wanted=()
+fi
+
+if ((${#missing[@]} + ${#wanted[@]})); then
   if ! command -v apt-get >/dev/null 2>&1; then
     echo "setup: this machine lacks: ${missing[*]}. Install them with its package manager (PostgreSQL 14 or newer)." >&2
     exit 1
@@ -24,7 +45,7 @@ if ((${#missing[@]})); then
     command -v sudo >/dev/null 2>&1 || { echo "setup: run as root, or install by hand: ${missing[*]}" >&2; exit 1; }
     sudo=(sudo)
   fi
-  echo "setup: installing ${missing[*]} with apt-get" >&2
+  echo "setup: installing ${missing[*]} ${wanted[*]} with apt-get" >&2
   export DEBIAN_FRONTEND=noninteractive
   "${sudo[@]}" apt-get update -qq
   for package in "${missing[@]}"; do
@@ -34,6 +55,10 @@ if ((${#missing[@]})); then
       "${sudo[@]}" sed -i -E "s/^#? ?create_main_cluster *=.*/create_main_cluster = false/" /etc/postgresql-common/createcluster.conf
     fi
     "${sudo[@]}" apt-get install -qq -y --no-install-recommends "$package" >/dev/null
+  done
+  for package in "${wanted[@]}"; do
+    "${sudo[@]}" apt-get install -qq -y --no-install-recommends "$package" >/dev/null ||
+      echo "setup: $package could not be installed; what needs it is left out" >&2
   done
 fi
 

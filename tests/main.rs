@@ -6,6 +6,7 @@
 //! - `flows`: rides through the gateway, as phones see them.
 //! - `faults`: races, kills, bad input.
 //! - `support`: the sandbox that makes a test short.
+//! - `web`: the web pages in a real browser.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
@@ -14,3 +15,4 @@ mod contract;
 mod faults;
 mod flows;
 mod support;
+mod web;

@@ -24,6 +24,7 @@ use crate::{
 };
 
 mod chargebacks;
+mod entries;
 mod payouts;
 mod promotions;
 mod providers;
@@ -305,6 +306,20 @@ impl BillingService for Grpc {
         Ok(Response::new(pb::GetPostingsDocumentResponse { document }))
     }
 
+    async fn list_trip_entries(
+        &self,
+        request: Request<pb::ListTripEntriesRequest>,
+    ) -> Result<Response<pb::ListTripEntriesResponse>, Status> {
+        self.journal(request).await
+    }
+
+    async fn list_fare_zones(
+        &self,
+        _: Request<pb::ListFareZonesRequest>,
+    ) -> Result<Response<pb::ListFareZonesResponse>, Status> {
+        self.fare_zones()
+    }
+
     async fn get_driver_statement(
         &self,
         request: Request<pb::GetDriverStatementRequest>,
@@ -362,6 +377,13 @@ impl BillingService for Grpc {
         request: Request<pb::PutPromotionRequest>,
     ) -> Result<Response<pb::PutPromotionResponse>, Status> {
         self.put(request).await
+    }
+
+    async fn list_promotions(
+        &self,
+        request: Request<pb::ListPromotionsRequest>,
+    ) -> Result<Response<pb::ListPromotionsResponse>, Status> {
+        self.promotions(request).await
     }
 
     async fn apply_promotion(

@@ -132,6 +132,8 @@ pub mod statements {
         GRANT_CREDIT = include_str!("sql/grant_credit.sql");
         /// Makes a promotion, or gives it new terms.
         PUT_PROMOTION = include_str!("sql/put_promotion.sql");
+        /// Promotions by code.
+        LIST_PROMOTIONS = include_str!("sql/list_promotions.sql");
         /// Gives a held trip a promotion.
         APPLY_PROMOTION = include_str!("sql/apply_promotion.sql");
         /// Who pays for a trip.
@@ -140,6 +142,8 @@ pub mod statements {
             SELECT rider_id FROM trip_charge WHERE trip_id = $1";
         /// A person's postings.
         LIST_POSTINGS = include_str!("sql/list_postings.sql");
+        /// Every posting about a trip.
+        LIST_TRIP_ENTRIES = include_str!("sql/list_trip_entries.sql");
         /// What a month did to what a driver is owed.
         DRIVER_STATEMENT = include_str!("sql/driver_statement.sql");
         /// The balances of one account.

@@ -31,6 +31,7 @@ pub mod batch;
 mod changes;
 mod chargebacks;
 mod decision;
+pub mod entries;
 mod movements;
 mod payouts;
 mod promotions;

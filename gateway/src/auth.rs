@@ -10,9 +10,10 @@ use std::{fmt, sync::Arc};
 use axum::http::{
     HeaderMap, HeaderValue,
     header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL},
+    uri::PathAndQuery,
 };
 use jitney_platform::{
-    auth::{AccessRules, Caller, TokenKeys},
+    auth::{AccessRules, Caller, Role, TokenKeys},
     clock::Clock,
 };
 use jitney_proto::Code;
@@ -29,13 +30,14 @@ pub struct Gate {
     clock: Clock,
 }
 
-/// A caller whose token was found good.
+/// A caller whose token was found good; or one who showed none, where none is needed.
 #[derive(Clone)]
 pub struct Bearer {
-    /// Who.
+    /// Who; a guest without a name when there was no token.
     pub caller: Caller,
     token: String,
-    forwarded: HeaderValue,
+    /// Absent when there was no token.
+    forwarded: Option<HeaderValue>,
 }
 
 impl Gate {
@@ -46,6 +48,12 @@ impl Gate {
 
     /// The caller behind the headers of a request for an rpc, if the rpc's rule lets their role call.
     pub fn admit(&self, rpc_path: &str, headers: &HeaderMap) -> Result<Bearer, Status> {
+        let is_silent = [AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL]
+            .iter()
+            .all(|name| !headers.contains_key(name));
+        if is_silent && self.rules.is_public(rpc_path) {
+            return Ok(Bearer::nobody());
+        }
         let token = token(headers)?;
         let caller = self.keys.verify(token, self.clock.now())?;
         self.rules.check(rpc_path, &caller)?;
@@ -55,13 +63,18 @@ impl Gate {
         Ok(Bearer {
             caller,
             token: token.to_owned(),
-            forwarded,
+            forwarded: Some(forwarded),
         })
     }
 
     /// Whether a token that was good still is.
     pub fn check_again(&self, bearer: &Bearer) -> Result<(), Status> {
         self.keys.verify(&bearer.token, self.clock.now()).map(drop)
+    }
+
+    /// Whether an rpc may be called without a token.
+    pub fn is_public(&self, rpc_path: &PathAndQuery) -> bool {
+        self.rules.is_public(rpc_path.as_str())
     }
 
     /// The roles that may call an rpc, as the index shows them.
@@ -72,16 +85,35 @@ impl Gate {
 }
 
 impl Bearer {
+    fn nobody() -> Bearer {
+        Bearer {
+            caller: Caller {
+                role: Role::Guest,
+                id: String::new(),
+            },
+            token: String::new(),
+            forwarded: None,
+        }
+    }
+
+    /// Whether there was no token: such callers are told apart by their addresses only.
+    pub fn is_nobody(&self) -> bool {
+        self.forwarded.is_none()
+    }
+
     /// Hands the caller's own token on.
     pub fn forward<T>(&self, request: &mut tonic::Request<T>) {
-        if let Ok(value) = MetadataValue::try_from(self.forwarded.as_bytes()) {
+        let forwarded = self.forwarded.as_ref();
+        if let Some(Ok(value)) = forwarded.map(|token| MetadataValue::try_from(token.as_bytes())) {
             request.metadata_mut().insert("authorization", value);
         }
     }
 
     /// Puts the caller's own token into the headers of a call.
     pub fn forward_in(&self, headers: &mut HeaderMap) {
-        headers.insert(AUTHORIZATION, self.forwarded.clone());
+        if let Some(token) = &self.forwarded {
+            headers.insert(AUTHORIZATION, token.clone());
+        }
     }
 }
 

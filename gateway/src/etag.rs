@@ -14,9 +14,7 @@ use sha2::{Digest, Sha256};
 /// An answer for the one who asked, good for some seconds. 304 where they have it already.
 pub fn respond(json: impl Into<Bytes>, seconds: u32, asked: &HeaderMap) -> Response<Body> {
     let json: Bytes = json.into();
-    let hash = Sha256::digest(&json);
-    // Weak: the bytes differ by how they are packed.
-    let tag = format!("W/\"{}\"", URL_SAFE_NO_PAD.encode(&hash[..16]));
+    let tag = tag(&json);
     let header = |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""));
     let headers = [
         (ETAG, header(&tag)),
@@ -34,7 +32,14 @@ pub fn respond(json: impl Into<Bytes>, seconds: u32, asked: &HeaderMap) -> Respo
     (StatusCode::OK, headers, kind, json).into_response()
 }
 
-fn is_known(tag: &str, asked: &HeaderMap) -> bool {
+/// What an answer is known by. Weak: the bytes differ by how they are packed.
+pub fn tag(answer: &[u8]) -> String {
+    let hash = Sha256::digest(answer);
+    format!("W/\"{}\"", URL_SAFE_NO_PAD.encode(&hash[..16]))
+}
+
+/// Whether somebody has the answer already.
+pub fn is_known(tag: &str, asked: &HeaderMap) -> bool {
     let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
     asked
         .get_all(IF_NONE_MATCH)

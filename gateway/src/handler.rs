@@ -5,12 +5,13 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use axum::{
     Json, Router,
     body::{Body, Bytes},
-    extract::{Request as HttpRequest, State},
+    extract::{MatchedPath, Request as HttpRequest, State},
     http::{
         HeaderMap, HeaderValue, Method, Response, StatusCode,
         header::{CACHE_CONTROL, CONTENT_TYPE},
         request,
     },
+    middleware::{self, Next},
     response::IntoResponse,
     routing::get,
 };
@@ -29,11 +30,12 @@ use crate::{
     health::Readiness,
     limit::{self, Limits},
     login::{self, Login},
+    pages,
     problem::{Form, Problem},
     reference,
     route::{Binding, Body as BodyRule, Found, Routes, Shape},
     socket, stream,
-    surround::{self, REQUEST_ID},
+    surround::{REQUEST_ID, Surround},
     template::Path,
     transcode,
     upstream::Upstream,
@@ -54,7 +56,16 @@ pub const OWN_PATHS: &[&str] = &[
     reference::PATHS[1],
     reference::PATHS[2],
     reference::PATHS[3],
+    TILE_PATH,
+    pages::PATHS[0],
+    pages::PATHS[1],
+    pages::PATHS[2],
+    pages::PATHS[3],
+    pages::PATHS[4],
 ];
+
+/// Map tiles under the name that map libraries know them by.
+const TILE_PATH: &str = "/tiles/{zoom}/{x}/{y}";
 
 /// Everything a request may need.
 pub struct Handler {
@@ -76,12 +87,13 @@ pub struct Handler {
 }
 
 /// The gateway's own paths, every rpc's, and what stands around all of them.
-pub fn router(handler: Arc<Handler>) -> Router {
+pub fn paths(handler: Arc<Handler>) -> Surround {
     let login = handler.login.as_ref().map(login::routes::routes);
     let router = Router::new()
         .merge(login.unwrap_or_default())
         .merge(reference::routes())
-        .route("/", get(index))
+        .route(TILE_PATH, get(tile))
+        .merge(pages::routes())
         .route("/v1", get(index))
         .route(
             "/healthz",
@@ -90,9 +102,16 @@ pub fn router(handler: Arc<Handler>) -> Router {
         .route("/readyz", get(ready))
         .route("/.well-known/jwks.json", get(keys))
         .method_not_allowed_fallback(own_path)
+        .route_layer(middleware::from_fn(name_route))
         .fallback(rpc)
         .with_state(handler.clone());
-    surround::around_all(router, handler)
+    Surround::new(router, handler)
+}
+
+/// Names the request's span by the path of the gateway's own that it asks for.
+async fn name_route(path: MatchedPath, request: HttpRequest, next: Next) -> Response<Body> {
+    telemetry::name_route(request.method(), path.as_str());
+    next.run(request).await
 }
 
 async fn index(State(handler): State<Arc<Handler>>) -> Json<Value> {
@@ -121,7 +140,20 @@ async fn own_path(request: HttpRequest) -> Problem {
     Problem::wrong_method(request.method(), served).written(form)
 }
 
-async fn rpc(State(handler): State<Arc<Handler>>, request: HttpRequest) -> Response<Body> {
+/// A tile is the rpc's answer, at the rpc's own path.
+async fn tile(state: State<Arc<Handler>>, mut request: HttpRequest) -> Response<Body> {
+    let path = request.uri().path();
+    let own = path
+        .strip_suffix(".mvt")
+        .and_then(|path| format!("/v1{path}").parse().ok());
+    if let Some(own) = own {
+        *request.uri_mut() = own;
+    }
+    rpc(state, request).await
+}
+
+/// Answers what an rpc is for, or says that there is none.
+pub async fn rpc(State(handler): State<Arc<Handler>>, request: HttpRequest) -> Response<Body> {
     if grpc_web::is_asked(request.method(), request.headers()) {
         return grpc_web::answer(handler, request).await;
     }
@@ -178,9 +210,11 @@ impl Handler {
             }
             Found::Nothing => return Err(Problem::no_route(uri.path())),
         };
-        telemetry::name_route(&parts.method, &binding.template.to_string());
+        telemetry::name_route(&parts.method, &binding.route);
         let bearer = self.admit(binding.rpc.path.as_str(), &parts.headers, origin)?;
-        self.limits.request(&bearer.caller)?;
+        if !bearer.is_nobody() {
+            self.limits.request(&bearer.caller)?;
+        }
         match binding.rpc.shape {
             Shape::Unary => {
                 let _room = self.limits.call()?;
@@ -251,7 +285,8 @@ impl Handler {
             .unary(&binding.rpc, request, self.time_of(parts))
             .await?;
         if let Some(field) = &binding.document {
-            return Ok(document::respond(&answer, field)?);
+            let kept = document::Kept::of(&binding.rpc, self.gate.is_public(&binding.rpc.path));
+            return Ok(document::respond(&answer, field, kept, &parts.headers)?);
         }
         let json = match &binding.answer {
             Some(field) => transcode::field_to_json(&answer, field)?,

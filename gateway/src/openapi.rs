@@ -138,6 +138,10 @@ impl Writer<'_> {
             "description": format!("{text}\n\nMay call: {}.", self.callers()),
             "responses": self.responses(schemas),
         });
+        if self.rules.is_public(self.binding.rpc.path.as_str()) {
+            // A token may be shown, and need not be.
+            operation["security"] = json!([{}, {"bearer": []}]);
+        }
         let parameters = self.parameters(schemas);
         if !parameters.is_empty() {
             operation["parameters"] = parameters.into();
@@ -160,6 +164,9 @@ impl Writer<'_> {
                 Scope::Own => format!("{} (own only)", grant.role.name()),
             })
             .collect();
+        if self.rules.is_public(self.binding.rpc.path.as_str()) {
+            return format!("everybody, also without a token ({})", names.join(", "));
+        }
         names.join(", ")
     }
 
@@ -311,6 +318,7 @@ impl Writer<'_> {
                 "text/html": {"schema": {"type": "string"}},
                 "application/pdf": {"schema": {"type": "string", "format": "binary"}},
                 "text/csv": {"schema": {"type": "string"}},
+                "application/vnd.mapbox-vector-tile": {"schema": {"type": "string", "format": "binary"}},
             }),
             (Shape::Unary, None, Some(field)) => json!({"application/json": {
                 "schema": schemas.of_field(field), "example": schema::sample_field(field, 0),

@@ -69,6 +69,8 @@ pub struct Config {
     pub rounds_max: u32,
     /// Pairs of one ComputeMatrix, at most.
     pub matrix_pairs_max: usize,
+    /// Map tiles kept after they were drawn, bytes of all together; 0 keeps none.
+    pub tile_cache_bytes_max: usize,
     /// How soon a search that found no driver looks again, if nobody becomes free before. The pause grows
     /// with the waiting, up to ten times this.
     #[serde(with = "humantime_serde")]
@@ -204,6 +206,7 @@ impl Default for Config {
             rounds_kept: Duration::from_secs(86_400),
             rounds_max: 200_000,
             matrix_pairs_max: 250_000,
+            tile_cache_bytes_max: 32 << 20,
             search_interval: Duration::from_secs(1),
             search_linger: Duration::from_secs(10),
             silence_max: Duration::from_secs(60),

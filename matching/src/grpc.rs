@@ -8,6 +8,7 @@ mod map;
 mod match_stream;
 mod meter;
 mod nearby;
+mod places;
 mod report;
 mod rounds;
 mod route;
@@ -268,6 +269,36 @@ impl MatchingService for Handlers {
         request: Request<wire::WatchFleetRequest>,
     ) -> Result<Response<Self::WatchFleetStream>, Status> {
         watch::fleet(Arc::clone(&self.service), request.get_ref()).map(Response::new)
+    }
+
+    async fn get_map_tile(
+        &self,
+        request: Request<wire::GetMapTileRequest>,
+    ) -> Result<Response<wire::GetMapTileResponse>, Status> {
+        let tile = places::draw(&self.service, request.into_inner()).await?;
+        Ok(Response::new(wire::GetMapTileResponse { tile: Some(tile) }))
+    }
+
+    async fn search_places(
+        &self,
+        request: Request<wire::SearchPlacesRequest>,
+    ) -> Result<Response<wire::SearchPlacesResponse>, Status> {
+        // The first search on a map builds the index of its names.
+        let ground = self.service.ground();
+        let search = move || places::search(&ground, request.get_ref());
+        let found = tokio::task::spawn_blocking(search).await;
+        let places = found.map_err(jitney_platform::status::internal)??;
+        Ok(Response::new(wire::SearchPlacesResponse { places }))
+    }
+
+    async fn describe_place(
+        &self,
+        request: Request<wire::DescribePlaceRequest>,
+    ) -> Result<Response<wire::DescribePlaceResponse>, Status> {
+        let place = places::describe(&self.service.ground(), request.get_ref())?;
+        Ok(Response::new(wire::DescribePlaceResponse {
+            place: Some(place),
+        }))
     }
 
     async fn get_service_area(

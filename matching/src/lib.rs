@@ -50,6 +50,7 @@ pub mod session;
 pub mod sharing;
 pub mod standing;
 pub mod store;
+pub mod tiles;
 pub mod traces;
 pub mod traffic;
 pub mod wire;

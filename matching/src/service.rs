@@ -35,6 +35,7 @@ use crate::{
     privacy::Veil,
     product::Catalogue,
     store::Store,
+    tiles::TileCache,
     traffic::LiveTraffic,
 };
 
@@ -75,6 +76,8 @@ pub struct Service {
     pub config: Config,
     /// The products.
     pub catalogue: Catalogue,
+    /// Map tiles that were drawn.
+    pub tiles: TileCache,
     /// What riders see of drivers.
     pub veil: Veil,
     /// Where the time comes from.
@@ -133,6 +136,7 @@ impl Service {
         let traffic = LiveTraffic::load(&ground, &store, now).await?;
         let config = ground.config.clone();
         Ok(Self {
+            tiles: TileCache::new(config.tile_cache_bytes_max),
             veil: Veil::new(seed, config.alias_period, config.blur_max_m),
             clock: platform.clock.clone(),
             shutdown: platform.shutdown.clone(),

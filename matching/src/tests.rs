@@ -3,9 +3,11 @@
 
 mod bookings;
 mod driver_stream;
+mod looks;
 mod maps;
 mod meter;
 mod offers;
+mod overlaps;
 mod restart;
 mod rounds;
 mod rpcs;

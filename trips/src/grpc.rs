@@ -22,7 +22,7 @@ use crate::{
     },
     payment,
     quote::{self, Wish},
-    rating, share, sos,
+    rating, share, sos, stats,
     store::list::After,
     trip::{Actor, Trip},
     view::{self, Viewer},
@@ -405,6 +405,14 @@ impl TripsService for Grpc {
             .await?;
         let sos = Some(view::sos(&sos));
         Ok(Response::new(wire::AcknowledgeSosResponse { sos }))
+    }
+
+    async fn get_trip_stats(
+        &self,
+        request: Request<wire::GetTripStatsRequest>,
+    ) -> Result<Response<wire::GetTripStatsResponse>, Status> {
+        let stats = stats::stats(&self.app, request.get_ref()).await?;
+        Ok(Response::new(stats))
     }
 
     async fn apply_billing_event(

@@ -43,6 +43,7 @@ mod share;
 mod sos;
 pub mod state;
 pub mod statements;
+mod stats;
 pub mod store;
 pub mod trip;
 mod view;

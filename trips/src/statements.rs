@@ -19,6 +19,10 @@ jitney_platform::statements! {
     LIST_TRIPS_OF_DRIVER = include_str!("sql/list_trips_of_driver.sql");
     /// A page of all trips.
     LIST_TRIPS = include_str!("sql/list_trips.sql");
+    /// How rides went.
+    TRIP_STATS = include_str!("sql/trip_stats.sql");
+    /// Why rides ended.
+    END_REASONS = include_str!("sql/end_reasons.sql");
     /// The first row of a trip's log.
     INSERT_TRANSITION = "-- insert_transition: what happened, beside the trip's first version
         INSERT INTO trip_transition

@@ -211,7 +211,7 @@ fn posting(posted: Posted) -> pb::Posting {
 }
 
 /// Why money moved, as the API names it.
-fn kind(name: &str) -> pb::EntryKind {
+pub(super) fn kind(name: &str) -> pb::EntryKind {
     pb::EntryKind::from_str_name(&format!("ENTRY_KIND_{name}"))
         .unwrap_or(pb::EntryKind::Unspecified)
 }

@@ -6,6 +6,7 @@ mod batches;
 mod cash;
 mod changed;
 mod chargebacks;
+mod entries;
 mod everything;
 mod expiry;
 mod failures;

@@ -116,6 +116,7 @@ played! { {
     raise_sos(RaiseSosRequest) -> RaiseSosResponse;
     list_sos(ListSosRequest) -> ListSosResponse;
     acknowledge_sos(AcknowledgeSosRequest) -> AcknowledgeSosResponse;
+    get_trip_stats(GetTripStatsRequest) -> GetTripStatsResponse;
 }
 
 fn quick() -> Config {

@@ -19,6 +19,20 @@ pub enum RoadsError {
         lon: f64,
     },
 
+    /// There is no such map tile.
+    #[error(
+        "{zoom}/{x}/{y} is no tile: zooms go from 0 to {}, columns and rows from 0 to 2^zoom - 1",
+        crate::tile::ZOOM_MAX
+    )]
+    NotATile {
+        /// The zoom that was given.
+        zoom: u32,
+        /// The column.
+        x: u32,
+        /// The row.
+        y: u32,
+    },
+
     /// No road close enough to the point.
     #[error(
         "no road within {max_m:.0} m: the nearest road of the map `{map}` is {nearest_m:.0} m away"

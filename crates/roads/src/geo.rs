@@ -106,6 +106,18 @@ pub struct BoundingBox {
 }
 
 impl BoundingBox {
+    /// Everywhere.
+    pub const WORLD: Self = Self {
+        south_west: LatLon {
+            lat: -MAX_LATITUDE_DEG,
+            lon: -180.0,
+        },
+        north_east: LatLon {
+            lat: MAX_LATITUDE_DEG,
+            lon: 180.0,
+        },
+    };
+
     /// Whether `place` lies in the box or on its edge.
     #[must_use]
     pub fn contains(&self, place: LatLon) -> bool {

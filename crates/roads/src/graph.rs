@@ -4,6 +4,8 @@
 //! derived from it for speed. `Topology::build` is the only way from one to the other, and trusts
 //! nothing: a blueprint read from a file may say anything.
 
+use std::sync::OnceLock;
+
 use serde::{Deserialize, Serialize};
 
 use crate::geo::{LatLon, Point};
@@ -11,6 +13,7 @@ use crate::hierarchy::Hierarchy;
 use crate::network::MapId;
 use crate::osm::ImportReport;
 use crate::snap::SnapIndex;
+use crate::streets::StreetIndex;
 use crate::turns::{Incidence, TurnTable, Turns};
 
 /// Number of a graph node: a junction or the end of a street.
@@ -170,6 +173,8 @@ pub(crate) struct Topology {
     /// What every search asks of a segment, in one place.
     pub ends: Vec<SegmentEnds>,
     pub snapper: SnapIndex,
+    /// Streets by name, once somebody has asked.
+    pub streets: OnceLock<StreetIndex>,
     pub turns: Turns,
     pub hierarchy: Hierarchy,
 }
@@ -233,6 +238,7 @@ impl Topology {
             first_in,
             ends,
             snapper,
+            streets: OnceLock::new(),
             turns,
             hierarchy,
         };

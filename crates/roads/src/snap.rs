@@ -16,7 +16,7 @@ use rstar::{AABB, ParentNode, RStarInsertionStrategy, RTree, RTreeNode, RTreeObj
 use serde::{Deserialize, Serialize};
 
 use crate::geo::{BoundingBox, EARTH_RADIUS_M, LatLon, Point};
-use crate::graph::{Blueprint, SegmentId, SegmentRecord};
+use crate::graph::{Blueprint, SegmentId, SegmentRecord, UNNAMED};
 use crate::{RoadNetwork, RoadsError};
 
 /// A place on the road network. Valid for the network it came from, under any travel times.
@@ -92,6 +92,13 @@ impl RoadNetwork {
     fn closest(&self, place: LatLon, course: Option<Course>) -> Closest {
         let topology = &self.topology;
         topology.snapper.closest(&topology.plan, place, course)
+    }
+
+    /// As [`RoadNetwork::snap`], on a road that has a name.
+    pub(crate) fn snap_named(&self, place: LatLon, max_m: f64) -> Result<Snap, RoadsError> {
+        let topology = &self.topology;
+        let found = topology.snapper.closest_named(&topology.plan, place);
+        self.on_road(place, max_m, found, Facing::Either)
     }
 
     fn on_road(
@@ -235,6 +242,52 @@ impl SnapIndex {
         }
     }
 
+    /// The segments with a run whose box touches another, in order.
+    pub fn segments_touching(&self, area: &BoundingBox) -> Vec<u32> {
+        let corner = |place: LatLon| [place.lon() * 1e7, place.lat() * 1e7];
+        let area = AABB::from_corners(corner(area.south_west), corner(area.north_east));
+        let runs = self.tree.locate_in_envelope_intersecting(area);
+        let mut segments: Vec<u32> = runs.map(|run| run.segment).collect();
+        segments.sort_unstable();
+        segments.dedup();
+        segments
+    }
+
+    /// The nearest place on a run of a segment that has a name.
+    fn closest_named(&self, plan: &Blueprint, place: LatLon) -> Option<Nearest> {
+        let plane = Plane::touching(place);
+        let mut best: Option<Nearest> = None;
+        let mut regions = BinaryHeap::new();
+        regions.push(Region {
+            distance_2: 0.0,
+            node: self.tree.root(),
+        });
+        while let Some(Region { distance_2, node }) = regions.pop() {
+            let reach_2 = best.map_or(f64::INFINITY, |best| best.distance_2);
+            if distance_2 > reach_2 {
+                break;
+            }
+            for child in node.children() {
+                let distance_2 = plane.distance_2_to_box(&child.envelope());
+                if distance_2 > reach_2 {
+                    continue;
+                }
+                match child {
+                    RTreeNode::Parent(node) => regions.push(Region { distance_2, node }),
+                    RTreeNode::Leaf(run) if !run.is_named(plan) => {}
+                    RTreeNode::Leaf(run) => {
+                        for (found, _) in run.pieces(plan, &plane) {
+                            if best.is_none_or(|best| found.is_before(&best)) {
+                                best = Some(found);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        best
+    }
+
     /// The nearest places on any run, in one walk.
     fn closest(&self, plan: &Blueprint, place: LatLon, course: Option<Course>) -> Closest {
         let plane = Plane::touching(place);
@@ -282,19 +335,34 @@ impl Run {
         }
     }
 
-    fn offer_pieces(&self, plan: &Blueprint, plane: &Plane, closest: &mut Closest) {
+    fn is_named(&self, plan: &Blueprint) -> bool {
+        plan.segments[self.segment as usize].street != UNNAMED
+    }
+
+    /// The nearest place on each of its pieces, with the piece's ends.
+    fn pieces<'a>(
+        &'a self,
+        plan: &'a Blueprint,
+        plane: &'a Plane,
+    ) -> impl Iterator<Item = (Nearest, [[f64; 2]; 2])> + 'a {
         let first = self.first_point as usize;
         let points = &plan.points[first..=first + self.pieces as usize];
-        let record = &plan.segments[self.segment as usize];
-        for (point, ends) in (first..).zip(points.windows(2)) {
+        (first..).zip(points.windows(2)).map(|(point, ends)| {
             let ends = [plane.to_plane(ends[0]), plane.to_plane(ends[1])];
             let (distance_2, share) = nearest_on(ends);
-            let found = Nearest {
+            let nearest = Nearest {
                 distance_2,
                 segment: self.segment,
                 point,
                 share,
             };
+            (nearest, ends)
+        })
+    }
+
+    fn offer_pieces(&self, plan: &Blueprint, plane: &Plane, closest: &mut Closest) {
+        let record = &plan.segments[self.segment as usize];
+        for (found, ends) in self.pieces(plan, plane) {
             closest.offer(found, ends, record);
         }
     }

@@ -207,6 +207,7 @@ fake! { TripsService {
     get_rating(trips::GetRatingRequest) -> trips::GetRatingResponse;
     share_trip(trips::ShareTripRequest) -> trips::ShareTripResponse;
     unshare_trip(trips::UnshareTripRequest) -> trips::UnshareTripResponse;
+    get_trip_stats(trips::GetTripStatsRequest) -> trips::GetTripStatsResponse;
     raise_sos(trips::RaiseSosRequest) -> trips::RaiseSosResponse;
     list_sos(trips::ListSosRequest) -> trips::ListSosResponse;
     acknowledge_sos(trips::AcknowledgeSosRequest) -> trips::AcknowledgeSosResponse;
@@ -222,6 +223,26 @@ fn held<T>(stream: impl Stream<Item = T> + Send, open: Open) -> impl Stream<Item
 }
 
 fake! { MatchingService {
+    /// A tile that tells which it is and who asked; empty in the far north.
+    async fn get_map_tile(
+        &self,
+        request: Request<matching::GetMapTileRequest>,
+    ) -> Answer<matching::GetMapTileResponse> {
+        let asked_by = Caller::of(&request).map(|caller| caller.role.to_string());
+        let asked_by = asked_by.unwrap_or_else(|_| "nobody".to_owned());
+        let matching::GetMapTileRequest { zoom, x, y } = request.into_inner();
+        let data = match y {
+            0 => Vec::new(),
+            _ => format!("{zoom}/{x}/{y} for {asked_by}").into_bytes(),
+        };
+        let tile = Document {
+            content_type: "application/vnd.mapbox-vector-tile".to_owned(),
+            file_name: format!("{zoom}-{x}-{y}.mvt"),
+            data,
+        };
+        Ok(Response::new(matching::GetMapTileResponse { tile: Some(tile) }))
+    }
+
     async fn get_service_area(
         &self,
         request: Request<matching::GetServiceAreaRequest>,
@@ -384,6 +405,8 @@ fake! { MatchingService {
     use_policy(matching::UsePolicyRequest) -> matching::UsePolicyResponse;
     measure_trip(matching::MeasureTripRequest) -> matching::MeasureTripResponse;
     demand_map(matching::DemandMapRequest) -> matching::DemandMapResponse;
+    search_places(matching::SearchPlacesRequest) -> matching::SearchPlacesResponse;
+    describe_place(matching::DescribePlaceRequest) -> matching::DescribePlaceResponse;
     reload_map(matching::ReloadMapRequest) -> matching::ReloadMapResponse;
 }
 
@@ -425,6 +448,8 @@ fake! { BillingService {
     get_receipt(billing::GetReceiptRequest) -> billing::GetReceiptResponse;
     refund_trip(billing::RefundTripRequest) -> billing::RefundTripResponse;
     add_tip(billing::AddTipRequest) -> billing::AddTipResponse;
+    list_trip_entries(billing::ListTripEntriesRequest) -> billing::ListTripEntriesResponse;
+    list_fare_zones(billing::ListFareZonesRequest) -> billing::ListFareZonesResponse;
     list_postings(billing::ListPostingsRequest) -> billing::ListPostingsResponse;
     get_postings_document(billing::GetPostingsDocumentRequest) -> billing::GetPostingsDocumentResponse;
     get_driver_statement(billing::GetDriverStatementRequest) -> billing::GetDriverStatementResponse;
@@ -437,6 +462,7 @@ fake! { BillingService {
     list_payouts(billing::ListPayoutsRequest) -> billing::ListPayoutsResponse;
     grant_credit(billing::GrantCreditRequest) -> billing::GrantCreditResponse;
     put_promotion(billing::PutPromotionRequest) -> billing::PutPromotionResponse;
+    list_promotions(billing::ListPromotionsRequest) -> billing::ListPromotionsResponse;
     apply_promotion(billing::ApplyPromotionRequest) -> billing::ApplyPromotionResponse;
     put_provider_account(billing::PutProviderAccountRequest) -> billing::PutProviderAccountResponse;
     handle_provider_event(billing::HandleProviderEventRequest) -> billing::HandleProviderEventResponse;

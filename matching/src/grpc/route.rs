@@ -118,5 +118,14 @@ pub fn service_area(ground: &Ground) -> wire::GetServiceAreaResponse {
         }),
         products: ground.catalogue.products().iter().map(product).collect(),
         attribution: ground.roads.attribution().to_owned(),
+        queue_zones: ground.config.zones.iter().map(queue_zone).collect(),
+    }
+}
+
+fn queue_zone(zone: &crate::config::ZoneConfig) -> wire::QueueZone {
+    wire::QueueZone {
+        zone_id: zone.id.clone(),
+        centre: Some(Point::new(zone.latitude, zone.longitude)),
+        radius_meters: zone.radius_m,
     }
 }

@@ -1,7 +1,7 @@
 //! TrafficSnapshot: how fast the roads are driven, for a map.
 
 use jitney_proto::{matching::v1 as wire, time::timestamp};
-use jitney_roads::{ArcId, BoundingBox, LatLon, RoadNetwork};
+use jitney_roads::{ArcId, BoundingBox, LatLon, RoadArc, RoadNetwork};
 use tonic::Status;
 
 use crate::{
@@ -50,7 +50,7 @@ pub fn snapshot(
         observed.truncate(limit);
         roads.extend(observed.into_iter().map(|(arc, weight)| {
             let slowness = traffic.slowness(arc, millis(now));
-            road(&ground.roads, arc, slowness, weight)
+            road(&ground.roads, arc, slowness, weight, !request.omit_lines)
         }));
     }
     Ok(wire::TrafficSnapshotResponse {
@@ -61,10 +61,21 @@ pub fn snapshot(
     })
 }
 
-fn road(roads: &RoadNetwork, arc: ArcId, slowness: f64, weight: f64) -> wire::TrafficRoad {
-    let forward = roads.arc(arc).forward;
-    let segment = roads.segment(roads.arc(arc).segment);
-    let mut line: Vec<_> = segment
+fn road(
+    roads: &RoadNetwork,
+    arc: ArcId,
+    slowness: f64,
+    weight: f64,
+    is_drawn: bool,
+) -> wire::TrafficRoad {
+    let RoadArc {
+        forward,
+        segment: number,
+        ..
+    } = roads.arc(arc);
+    let segment = roads.segment(number);
+    let shown = segment.filter(|_| is_drawn);
+    let mut line: Vec<_> = shown
         .map(|segment| segment.line().map(words::point).collect())
         .unwrap_or_default();
     if !forward {
@@ -74,13 +85,15 @@ fn road(roads: &RoadNetwork, arc: ArcId, slowness: f64, weight: f64) -> wire::Tr
     let free_kmh = length_m / f64::from(roads.arc_time_ms(arc).max(1)) * 3600.0;
     wire::TrafficRoad {
         line,
-        street: segment
+        street: shown
             .and_then(|segment| segment.street())
             .unwrap_or_default()
             .to_owned(),
         speed_kmh: free_kmh / slowness,
         free_speed_kmh: free_kmh,
         weight,
+        segment: number.0,
+        forward,
     }
 }
 

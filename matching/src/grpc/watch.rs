@@ -118,6 +118,7 @@ pub fn fleet(
         area,
         stamp: None,
         shown: BTreeMap::new(),
+        handles: request.compact.then(Handles::default),
     };
     Ok(futures::stream::unfold(Some(watch), move |watch| async move {
         let mut watch = watch?;
@@ -127,7 +128,10 @@ pub fn fleet(
                 () = watch.service.clock.sleep(interval) => {}
             }
         }
-        let message = watch.look();
+        let message = match watch.handles {
+            Some(_) => watch.look_compact(),
+            None => watch.look(),
+        };
         Some((Ok(message), Some(watch)))
     })
     .boxed())
@@ -140,6 +144,80 @@ struct FleetWatch {
     stamp: Option<u64>,
     /// Who was shown and not gone since.
     shown: BTreeMap<DriverKey, String>,
+    /// Under which handles, when the caller wants few bytes.
+    handles: Option<Handles>,
+}
+
+/// What a caller of the compact form knows.
+#[derive(Default)]
+struct Handles {
+    known: BTreeMap<DriverKey, Known>,
+    /// Handles of drivers who are gone, to be given to others.
+    free: Vec<u32>,
+    /// The last handle that nobody had before.
+    given: u32,
+}
+
+/// What was last told of a driver.
+struct Known {
+    handle: u32,
+    latitude_e5: i32,
+    longitude_e5: i32,
+    state: DriverState,
+}
+
+impl Handles {
+    /// Adds a driver who is to be shown, unless nothing of them changed that would be seen.
+    fn show(&mut self, key: DriverKey, id: &str, driver: &Driver, into: &mut wire::CompactFleet) {
+        let e5 = |degrees: f64| (degrees * 1e5).round() as i32;
+        let Some(place) = driver.fix.map(|fix| fix.place) else {
+            self.hide(key, into);
+            return;
+        };
+        let (latitude_e5, longitude_e5) = (e5(place.lat()), e5(place.lon()));
+        let state = driver.standing.state();
+        let (handle, from) = match self.known.get(&key) {
+            Some(known) => {
+                let from = (known.latitude_e5, known.longitude_e5);
+                if from == (latitude_e5, longitude_e5) && known.state == state {
+                    return;
+                }
+                (known.handle, from)
+            }
+            None => {
+                // Those that were gone before this message: nobody mistakes one for the other.
+                let handle = self.free.pop().unwrap_or_else(|| {
+                    self.given += 1;
+                    self.given
+                });
+                into.new_handles.push(handle);
+                into.new_driver_ids.push(id.to_owned());
+                (handle, (0, 0))
+            }
+        };
+        into.handles.push(handle);
+        into.latitude_steps.push(latitude_e5 - from.0);
+        into.longitude_steps.push(longitude_e5 - from.1);
+        into.states.push(digit(state));
+        let known = Known {
+            handle,
+            latitude_e5,
+            longitude_e5,
+            state,
+        };
+        self.known.insert(key, known);
+    }
+
+    fn hide(&mut self, key: DriverKey, into: &mut wire::CompactFleet) {
+        if let Some(known) = self.known.remove(&key) {
+            into.gone_handles.push(known.handle);
+        }
+    }
+}
+
+/// The number of a state; there are fewer than ten.
+fn digit(state: DriverState) -> char {
+    char::from_digit(state as u32, 10).unwrap_or('0')
 }
 
 impl FleetWatch {
@@ -164,6 +242,39 @@ impl FleetWatch {
             }
         }
         message
+    }
+
+    /// The same in few bytes.
+    fn look_compact(&mut self) -> wire::WatchFleetResponse {
+        let service = Arc::clone(&self.service);
+        let dispatch = service.look();
+        let since = self.stamp.replace(dispatch.fleet().stamp());
+        let mut told = wire::CompactFleet::default();
+        let mut handles = self.handles.take().unwrap_or_default();
+        let changed = |driver: &Driver| since.is_none_or(|since| driver.changed > since);
+        for (key, driver) in dispatch
+            .fleet()
+            .iter()
+            .filter(|(_, driver)| changed(driver))
+        {
+            if self.is_to_show(driver) {
+                handles.show(
+                    key,
+                    &dispatch.fleet().id(key).to_string(),
+                    driver,
+                    &mut told,
+                );
+            } else {
+                handles.hide(key, &mut told);
+            }
+        }
+        handles.free.extend(&told.gone_handles);
+        self.handles = Some(handles);
+        wire::WatchFleetResponse {
+            snapshot: since.is_none(),
+            compact: Some(told),
+            ..Default::default()
+        }
     }
 
     fn is_to_show(&self, driver: &Driver) -> bool {

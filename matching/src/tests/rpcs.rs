@@ -305,6 +305,7 @@ async fn the_fleet_watched() {
         let request = wire::WatchFleetRequest {
             interval_ms: 1_000,
             area,
+            compact: false,
         };
         town.client()
             .watch_fleet(town.as_service(request))
@@ -349,7 +350,7 @@ async fn the_fleet_watched() {
 
     let hasty = wire::WatchFleetRequest {
         interval_ms: 100,
-        area: None,
+        ..Default::default()
     };
     let refused = town
         .client()

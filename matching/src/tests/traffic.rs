@@ -36,7 +36,11 @@ async fn ask(
         south_west: Some(south_west),
         north_east: Some(north_east),
     });
-    let request = wire::TrafficSnapshotRequest { area, limit };
+    let request = wire::TrafficSnapshotRequest {
+        area,
+        limit,
+        omit_lines: false,
+    };
     let request = town.as_rider("rita", request);
     let answer = town.client().traffic_snapshot(request).await?;
     Ok(answer.into_inner())

@@ -30,6 +30,7 @@ pub mod ratings;
 mod rows;
 pub mod shares;
 pub mod sos;
+pub mod stats;
 mod together;
 mod trace;
 

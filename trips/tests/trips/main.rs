@@ -20,6 +20,7 @@ mod schema;
 mod seats;
 mod second_rides;
 mod soak;
+mod stats;
 mod stops;
 mod support;
 mod together;

@@ -30,9 +30,16 @@ pub struct Grant {
     pub scope: Scope,
 }
 
+/// The rule of one rpc.
+#[derive(Clone, Debug, Default)]
+struct Rule {
+    grants: Vec<Grant>,
+    is_public: bool,
+}
+
 /// The rule of every rpc, by its path. An rpc that declares none grants nothing.
 #[derive(Clone, Debug)]
-pub struct AccessRules(HashMap<String, Vec<Grant>>);
+pub struct AccessRules(HashMap<String, Rule>);
 
 impl AccessRules {
     /// The rules that the API's own descriptors declare.
@@ -42,13 +49,13 @@ impl AccessRules {
         for service in pool.services() {
             for method in service.methods() {
                 let path = format!("/{}/{}", service.full_name(), method.name());
-                let grants = option.as_ref().map(|option| {
+                let rule = option.as_ref().map(|option| {
                     let options = method.options();
                     let access = options.get_extension(option);
                     let message = access.as_message().map(Message::encode_to_vec);
-                    grants_of(&message.unwrap_or_default())
+                    rule_of(&message.unwrap_or_default())
                 });
-                rules.insert(path, grants.unwrap_or_default());
+                rules.insert(path, rule.unwrap_or_default());
             }
         }
         Self(rules)
@@ -60,10 +67,10 @@ impl AccessRules {
     /// PERMISSION_DENIED when the role has no grant, UNIMPLEMENTED when there is no such rpc.
     #[allow(clippy::result_large_err)]
     pub fn check(&self, path: &str, caller: &Caller) -> Result<(), Status> {
-        let Some(grants) = self.0.get(path) else {
+        let Some(rule) = self.0.get(path) else {
             return Err(Status::unimplemented("there is no such rpc"));
         };
-        if grants.iter().any(|grant| grant.role == caller.role) {
+        if rule.grants.iter().any(|grant| grant.role == caller.role) {
             return Ok(());
         }
         Err(Code::PermissionDenied.status(format!("a {} may not call this", caller.role)))
@@ -71,7 +78,12 @@ impl AccessRules {
 
     /// Who may call `path`; `None` when there is no such rpc.
     pub fn grants(&self, path: &str) -> Option<&[Grant]> {
-        self.0.get(path).map(Vec::as_slice)
+        self.0.get(path).map(|rule| rule.grants.as_slice())
+    }
+
+    /// Whether `path` may be called without a token too.
+    pub fn is_public(&self, path: &str) -> bool {
+        self.0.get(path).is_some_and(|rule| rule.is_public)
     }
 
     /// The path of every rpc.
@@ -80,10 +92,10 @@ impl AccessRules {
     }
 }
 
-fn grants_of(encoded: &[u8]) -> Vec<Grant> {
+fn rule_of(encoded: &[u8]) -> Rule {
     // Bytes that are no rule grant nothing.
     let access = pb::Access::decode(encoded).unwrap_or_default();
-    access
+    let grants = access
         .grants
         .iter()
         .filter_map(|grant| {
@@ -94,7 +106,11 @@ fn grants_of(encoded: &[u8]) -> Vec<Grant> {
             };
             Some(Grant { role, scope })
         })
-        .collect()
+        .collect();
+    Rule {
+        grants,
+        is_public: access.public,
+    }
 }
 
 #[cfg(test)]
@@ -115,6 +131,13 @@ mod tests {
                 "{path} has no access option"
             );
         }
+    }
+
+    #[test]
+    fn only_the_map_is_public() {
+        let rules = AccessRules::from_descriptors(&jitney_proto::descriptor_pool());
+        let public: Vec<_> = rules.paths().filter(|path| rules.is_public(path)).collect();
+        assert_eq!(public, ["/jitney.matching.v1.MatchingService/GetMapTile"]);
     }
 
     #[test]

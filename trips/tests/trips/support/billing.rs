@@ -378,6 +378,8 @@ played! { {
     add_tip(AddTipRequest) -> AddTipResponse;
     get_balance(GetBalanceRequest) -> GetBalanceResponse;
     list_postings(ListPostingsRequest) -> ListPostingsResponse;
+    list_trip_entries(ListTripEntriesRequest) -> ListTripEntriesResponse;
+    list_fare_zones(ListFareZonesRequest) -> ListFareZonesResponse;
     get_postings_document(GetPostingsDocumentRequest) -> GetPostingsDocumentResponse;
     get_driver_statement(GetDriverStatementRequest) -> GetDriverStatementResponse;
     get_driver_statement_document(GetDriverStatementDocumentRequest) -> GetDriverStatementDocumentResponse;
@@ -388,6 +390,7 @@ played! { {
     list_payouts(ListPayoutsRequest) -> ListPayoutsResponse;
     grant_credit(GrantCreditRequest) -> GrantCreditResponse;
     put_promotion(PutPromotionRequest) -> PutPromotionResponse;
+    list_promotions(ListPromotionsRequest) -> ListPromotionsResponse;
     apply_promotion(ApplyPromotionRequest) -> ApplyPromotionResponse;
     put_provider_account(PutProviderAccountRequest) -> PutProviderAccountResponse;
     handle_provider_event(HandleProviderEventRequest) -> HandleProviderEventResponse;

@@ -471,4 +471,7 @@ played! { {
     get_policy(wire::GetPolicyRequest) -> wire::GetPolicyResponse;
     use_policy(wire::UsePolicyRequest) -> wire::UsePolicyResponse;
     reload_map(wire::ReloadMapRequest) -> wire::ReloadMapResponse;
+    get_map_tile(wire::GetMapTileRequest) -> wire::GetMapTileResponse;
+    search_places(wire::SearchPlacesRequest) -> wire::SearchPlacesResponse;
+    describe_place(wire::DescribePlaceRequest) -> wire::DescribePlaceResponse;
 }

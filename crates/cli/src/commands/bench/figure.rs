@@ -9,7 +9,7 @@ use serde::Serialize;
 pub struct Figure {
     /// What was measured.
     pub name: String,
-    /// Unit of the values: `us`, `ms`, `ns`, `1/s`, `share`, `ratio` or `count`.
+    /// Unit of the values: `us`, `ms`, `ns`, `1/s`, `KiB/s`, `share`, `ratio` or `count`.
     pub unit: &'static str,
     /// The median.
     pub p50: f64,

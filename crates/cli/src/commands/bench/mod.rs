@@ -1,6 +1,7 @@
 //! `jitney bench`: how fast the parts are that have to be, on this machine and any map.
 
 mod billing;
+mod city;
 mod figure;
 mod gateway;
 mod ingest;
@@ -23,7 +24,8 @@ use crate::{Config, program, progress::Progress};
     jitney bench nearest --map porto.osm.pbf --drivers 1000,100000 --json\n  \
     jitney bench billing --rounds 5 --seconds 10 --clients 8,32,128\n  \
     jitney bench gateway --rounds 3 --seconds 5 --json\n  \
-    jitney bench telemetry --rounds 9 --seconds 5 --json")]
+    jitney bench telemetry --rounds 9 --seconds 5 --json\n  \
+    jitney bench city --drivers 2000")]
 pub struct Args {
     /// What to measure.
     #[arg(value_enum)]
@@ -74,6 +76,8 @@ pub enum Subject {
     Gateway,
     /// Processor time of a request with 1 % of the traces exported, against telemetry off.
     Telemetry,
+    /// The city's page in a browser: first paint, frames a second, what a viewer is sent.
+    City,
 }
 
 /// How loads that are compared take turns.
@@ -166,6 +170,10 @@ pub fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
         Subject::Ingest => {
             let drivers = drivers(&[10_000]);
             ingest::run(&mut report, network, &drivers, args.seconds, args.seed)?;
+        }
+        Subject::City => {
+            let drivers = args.drivers.first().copied().unwrap_or(2_000);
+            city::run(&mut report, network, drivers, args.seconds, args.seed)?;
         }
         // No map is measured.
         Subject::Billing | Subject::Trips | Subject::Gateway | Subject::Telemetry => {}

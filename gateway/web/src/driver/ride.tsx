@@ -1,0 +1,291 @@
+// A ride that was taken: to the kerb, the PIN, the stops, the end, and what it brought.
+
+import { useEffect, useRef, useState } from "preact/hooks";
+
+import { type Api, Problem } from "../lib/api";
+import { Ask } from "../lib/ask";
+import { isZero, minutes, money, plus, time, way } from "../lib/format";
+import type { CityMap } from "../lib/map";
+import { Notice, wordsOf } from "../lib/notice";
+import { useReceipt } from "../lib/receipt";
+import type { Point, Route, ServiceArea, Trip } from "../lib/types";
+import { useNow, usePlaceName, useTrip } from "../lib/use";
+import { metres, routeOf } from "./position";
+
+interface Props {
+  api: Api;
+  area: ServiceArea;
+  map: CityMap | undefined;
+  tripId: string;
+  /** It comes after, or beside, another one. */
+  next: boolean;
+  at: Point | undefined;
+  /** Lets the car drive by itself, where that is tried out. */
+  driveTo: ((to: Point) => void) | undefined;
+  closed: () => void;
+}
+
+/** The way is computed anew when the car is this far from where it last was. */
+const REROUTE_M = 120;
+
+export function DriverRide({ api, area, map, tripId, next, at, driveTo, closed }: Props) {
+  const [{ trip, live, problem }, take] = useTrip(api, tripId);
+  const [route, setRoute] = useState<Route>();
+  const target = trip && targetOf(trip);
+  const routed = useRef<{ at: Point; to: string } | undefined>(undefined);
+  useEffect(() => {
+    if (!at || !target) return;
+    const to = `${target.location.latitude} ${target.location.longitude}`;
+    const before = routed.current;
+    if (before?.to === to && metres(before.at, at) < REROUTE_M) return;
+    if (before?.to !== to) setRoute(undefined);
+    const now = { at, to };
+    routed.current = now;
+    // An answer that was overtaken by another is of no use.
+    routeOf(api, [at, target.location]).then((found) => routed.current === now && setRoute(found), () => {});
+  }, [api, at, target?.location.latitude, target?.location.longitude]);
+  const fitted = useRef("");
+  useEffect(() => {
+    if (!map || !trip) return;
+    if (!target) {
+      map.place("target", undefined, "dropoff", "");
+      map.route(undefined);
+      return;
+    }
+    map.place("target", target.location, trip.startedAt ? "dropoff" : "pickup", target.name);
+    map.route(route?.line);
+    const now = `${target.name} ${Boolean(route)}`;
+    if (fitted.current !== now) {
+      fitted.current = now;
+      map.fit([target.location, ...(at ? [at] : []), ...(route?.line ?? [])]);
+    }
+  }, [map, trip, route, target?.name]);
+  useEffect(() => {
+    if (!map) return;
+    return () => {
+      map.place("target", undefined, "pickup", "");
+      map.route(undefined);
+    };
+  }, [map]);
+
+  if (!trip) return problem ? <Notice tone="bad">{problem}</Notice> : <p class="lead">One moment …</p>;
+  if (trip.state === "TRIP_STATE_COMPLETED") return <Brought api={api} trip={trip} closed={closed} />;
+  const title = area.products.find(({ product }) => product === trip.product)?.title ?? trip.product;
+  return (
+    <section class="stack" aria-label={next ? "The next ride" : "The ride"} data-test="ride" data-state={trip.state}>
+      {!live && <Notice tone="warn">What you see may be old; connecting again …</Notice>}
+      {next && <p class="small">After or beside the one before</p>}
+      <Leg api={api} trip={trip} route={route} at={at} />
+      <p class="small">
+        {title}, {trip.seats > 1 ? `${trip.seats} riders` : "one rider"}, {money(trip.fare)}
+        {trip.paymentMethod === "PAYMENT_METHOD_CASH" && ", paid to you in cash"}
+      </p>
+      {driveTo && target && <button onClick={() => driveTo(target.location)}>Let the car drive there by itself</button>}
+      <Act api={api} trip={trip} took={take} />
+      {!trip.startedAt && <GiveBack api={api} trip={trip} />}
+    </section>
+  );
+}
+
+function targetOf(trip: Trip): { location: Point; name: string } | undefined {
+  if (trip.endedAt) return undefined;
+  if (!trip.startedAt) return { location: trip.pickup, name: "Pick-up" };
+  const stop = trip.stops.findIndex(({ arrivedAt }) => !arrivedAt);
+  const ahead = trip.stops[stop];
+  return ahead ? { location: ahead.location, name: `Stop ${stop + 1}` } : { location: trip.dropoff, name: "Destination" };
+}
+
+function Leg({ api, trip, route, at }: { api: Api; trip: Trip; route: Route | undefined; at: Point | undefined }) {
+  const target = targetOf(trip);
+  const name = usePlaceName(api, target?.location);
+  const there = at && target && metres(at, target.location) < 60;
+  const waiting = trip.state === "TRIP_STATE_DRIVER_ARRIVED";
+  const now = useNow(1_000, waiting);
+  if (waiting) {
+    const seconds = trip.arrivedAt ? Math.max(0, Math.floor((now - Date.parse(trip.arrivedAt)) / 1000)) : 0;
+    return (
+      <header class="stack" aria-live="polite">
+        <h1>Waiting for the rider</h1>
+        <p class="lead">
+          At {name}, for{" "}
+          <span class="num">
+            {Math.floor(seconds / 60)}:{String(seconds % 60).padStart(2, "0")}
+          </span>
+          . Ask for the PIN.
+        </p>
+      </header>
+    );
+  }
+  const goal = trip.startedAt ? (target?.name === "Destination" ? "Drive to the destination" : `Drive to ${target?.name.toLowerCase()}`) : "Drive to the pick-up";
+  return (
+    <header class="stack" aria-live="polite">
+      <h1>{there ? `You are at ${name || "the place"}` : goal}</h1>
+      <p class="lead">
+        {name}
+        {route && !there && `, ${minutes(route.durationMs)}, ${way(route.distanceMeters)}`}
+      </p>
+    </header>
+  );
+}
+
+/** The one thing to do next. */
+function Act({ api, trip, took }: { api: Api; trip: Trip; took: (trip: Trip) => void }) {
+  const [pin, setPin] = useState("");
+  const [busy, setBusy] = useState(false);
+  const [problem, setProblem] = useState("");
+  const field = useRef<HTMLInputElement>(null);
+  const say = async (path: string, body: unknown = {}) => {
+    setBusy(true);
+    setProblem("");
+    try {
+      took((await api.post<{ trip: Trip }>(`/v1/trips/${trip.tripId}${path}`, body)).trip);
+    } catch (error) {
+      const until = error instanceof Problem && error.reason === "TOO_EARLY" ? error.metadata["until"] : undefined;
+      setProblem(until ? `The rider may come until ${time(until)}.` : wordsOf(error));
+      if (error instanceof Problem && error.reason === "WRONG_PIN") {
+        setPin("");
+        field.current?.focus();
+      }
+    } finally {
+      setBusy(false);
+    }
+  };
+  const stop = trip.stops.findIndex(({ arrivedAt }) => !arrivedAt);
+  return (
+    <>
+      {problem && <Notice tone="bad">{problem}</Notice>}
+      {trip.state === "TRIP_STATE_ASSIGNED" && (
+        <button class="primary" disabled={busy} onClick={() => void say(":arrive")}>
+          I am at the pick-up
+        </button>
+      )}
+      {trip.state === "TRIP_STATE_DRIVER_ARRIVED" && (
+        <form
+          class="stack"
+          onSubmit={(event) => {
+            event.preventDefault();
+            void say(":start", { pin: pin.trim() });
+          }}
+        >
+          <label class="field">
+            The rider's PIN
+            <input
+              ref={field}
+              class="digits"
+              inputMode="numeric"
+              autocomplete="off"
+              required
+              maxLength={8}
+              value={pin}
+              onInput={({ currentTarget }) => setPin(currentTarget.value)}
+            />
+          </label>
+          <button class="primary" disabled={busy}>
+            Begin the ride
+          </button>
+          <button type="button" class="quiet" disabled={busy} onClick={() => void say(":noShow")}>
+            The rider does not come
+          </button>
+        </form>
+      )}
+      {trip.state === "TRIP_STATE_IN_PROGRESS" &&
+        (stop >= 0 ? (
+          <button class="primary" disabled={busy} onClick={() => void say(`/stops/${stop}:arrive`)}>
+            We are at stop {stop + 1}
+          </button>
+        ) : (
+          <button class="primary" disabled={busy} onClick={() => void say(":complete")}>
+            We have arrived
+          </button>
+        ))}
+    </>
+  );
+}
+
+function GiveBack({ api, trip }: { api: Api; trip: Trip }) {
+  const [open, setOpen] = useState(false);
+  const [problem, setProblem] = useState("");
+  const giveBack = async () => {
+    setProblem("");
+    try {
+      await api.post(`/v1/trips/${trip.tripId}:cancel`, { reason: "" });
+      setOpen(false);
+    } catch (error) {
+      setProblem(wordsOf(error));
+    }
+  };
+  return (
+    <>
+      <button class="quiet" onClick={() => setOpen(true)}>
+        Give the ride back
+      </button>
+      {open && (
+        <Ask title="Give the ride back?" closed={() => setOpen(false)}>
+          <p>Another driver is looked for. The rider sees that you do not come.</p>
+          {problem && <Notice tone="bad">{problem}</Notice>}
+          <button class="danger" onClick={giveBack}>
+            Give it back
+          </button>
+          <button class="primary" onClick={() => setOpen(false)}>
+            Keep it
+          </button>
+        </Ask>
+      )}
+    </>
+  );
+}
+
+/** What a ride brought its driver. */
+function Brought({ api, trip, closed }: { api: Api; trip: Trip; closed: () => void }) {
+  const [receipt, problem] = useReceipt(api, trip);
+  const tips = receipt?.lines.filter(({ kind }) => kind === "FARE_LINE_KIND_TIP").map(({ amount }) => amount) ?? [];
+  const all = receipt?.driverShare && tips.reduce(plus, receipt.driverShare);
+  return (
+    <section class="stack" data-test="brought" aria-live="polite">
+      <h1>The ride is done</h1>
+      {problem && <Notice tone="bad">{problem}</Notice>}
+      {!receipt && !problem && <p role="status">Reckoning …</p>}
+      {receipt && (
+        <div class="card stack">
+          <div class="spread">
+            <h2>For you</h2>
+            <span class="big">{money(all)}</span>
+          </div>
+          <p class="small">
+            Your share of {money(receipt.fare ?? receipt.total)}
+            {tips.length > 0 && ", and the tip"}. {way(trip.drivenMeters ?? trip.distanceMeters)}.
+          </p>
+          {!isZero(receipt.cash) && <Notice tone="info">You took {money(receipt.cash)} in cash.</Notice>}
+        </div>
+      )}
+      <Rate api={api} trip={trip} />
+      <button class="primary" onClick={closed}>
+        On to the next
+      </button>
+    </section>
+  );
+}
+
+function Rate({ api, trip }: { api: Api; trip: Trip }) {
+  const [told, setTold] = useState("");
+  const rate = async (stars: number) => {
+    try {
+      await api.post(`/v1/trips/${trip.tripId}:rate`, { stars, comment: "" });
+      setTold("Noted.");
+    } catch (error) {
+      setTold(wordsOf(error));
+    }
+  };
+  if (told) return <p role="status">{told}</p>;
+  return (
+    <div class="row wrap" role="group" aria-label="How was the rider?">
+      <span class="grow">How was the rider?</span>
+      <button class="small" onClick={() => void rate(5)}>
+        Good
+      </button>
+      <button class="small" onClick={() => void rate(1)}>
+        Not good
+      </button>
+    </div>
+  );
+}

@@ -1,0 +1,98 @@
+// The rider's page: say where to, see what it costs, watch the car come, and read what was paid.
+
+import { render } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+
+import type { Api } from "../lib/api";
+import "../lib/base.css";
+import "../lib/parts.css";
+import type { CityMap } from "../lib/map";
+import { MapView } from "../lib/map-view";
+import { Notice, wordsOf } from "../lib/notice";
+import { go, useHere } from "../lib/place-in-page";
+import { signOut } from "../lib/session";
+import { SignedIn } from "../lib/sign-in";
+import type { Point, ServiceArea } from "../lib/types";
+import { History } from "./history";
+import { liveTrip } from "./live-trip";
+import { Plan } from "./plan";
+import { Ride } from "./ride";
+
+function Page({ api, leave }: { api: Api; leave: () => void }) {
+  const here = useHere();
+  const [area, setArea] = useState<ServiceArea>();
+  const [problem, setProblem] = useState("");
+  const [map, setMap] = useState<CityMap>();
+  const tapped = useRef<((point: Point) => void) | undefined>(undefined);
+  const sheet = useRef<HTMLElement>(null);
+  const seen = useRef(here);
+
+  useEffect(() => {
+    const begin = async () => {
+      const [area, live] = await Promise.all([api.get<ServiceArea>("/v1/service-area"), liveTrip(api)]);
+      if (live && !here) go(`trips/${live.tripId}`, true);
+      setArea(area);
+    };
+    begin().catch((error) => setProblem(wordsOf(error)));
+  }, [api]);
+
+  // Who listens to the page is told that another part of it is there.
+  useEffect(() => {
+    if (seen.current === here) return;
+    seen.current = here;
+    sheet.current?.focus();
+    sheet.current?.scrollTo(0, 0);
+  }, [here]);
+
+  useEffect(() => {
+    if (!map || !sheet.current) return;
+    // What the sheet covers on a phone is not part of the map.
+    map.keepClear({ top: 60, bottom: 50, left: 40, right: 40 });
+  }, [map]);
+
+  const [part, tripId] = here.split("/");
+  const shown = () => {
+    if (problem) return <Notice tone="bad">{problem}</Notice>;
+    if (!area) return <p class="lead">One moment …</p>;
+    if (part === "trips" && tripId) return <Ride key={tripId} api={api} area={area} map={map} tripId={tripId} />;
+    if (part === "rides") return <History api={api} area={area} />;
+    return <Plan api={api} area={area} map={map} tapped={tapped} />;
+  };
+  return (
+    <div class="screen">
+      <header class="topbar">
+        <a class="brand" href="/">
+          Jitney
+        </a>
+        <nav aria-label="Pages">
+          <a class="button small quiet" href="#/" aria-current={part ? undefined : "page"}>
+            Ride
+          </a>
+          <a class="button small quiet" href="#/rides" aria-current={part === "rides" ? "page" : undefined}>
+            My rides
+          </a>
+          <button
+            class="small quiet"
+            onClick={() => {
+              void signOut(api.session);
+              leave();
+            }}
+          >
+            Sign out
+          </button>
+        </nav>
+      </header>
+      {area ? <MapView area={area} tapped={(point) => tapped.current?.(point)} ready={setMap} /> : <div class="map" />}
+      <main class="sheet" ref={sheet} tabIndex={-1}>
+        {shown()}
+      </main>
+    </div>
+  );
+}
+
+render(
+  <SignedIn role="rider" title="Where to?" lead="Sign in to see prices and ask for a car.">
+    {(api, leave) => <Page api={api} leave={leave} />}
+  </SignedIn>,
+  document.getElementById("page") as HTMLElement,
+);

@@ -1,0 +1,185 @@
+//! The web pages in a real browser, against the running program: a whole ride with a rider's page and a
+//! driver's page at once, a ride that nobody takes, the operators' page on a living city, what axe finds, and
+//! not one word in the console.
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use crate::support::Process;
+
+/// Where Chromium is looked for.
+const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
+
+fn package() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/web")
+}
+
+/// Where the pictures go: to CI's artefacts, or beside what was built.
+fn pictures() -> PathBuf {
+    if let Some(folder) = std::env::var_os("CI_ARTEFACTS_DIR") {
+        return Path::new(&folder).join("web-screenshots");
+    }
+    let test = std::env::current_exe().unwrap();
+    let target = test.ancestors().nth(3).unwrap();
+    target.join("web-screenshots")
+}
+
+fn browser() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .flat_map(|folder| BROWSERS.map(|name| folder.join(name)))
+        .find(|candidate| candidate.is_file())
+}
+
+/// The browser, or why the pages cannot be tried here.
+fn ready(pages_are_built: bool) -> Result<PathBuf, &'static str> {
+    let node = Command::new("node").arg("--version").output();
+    if node.is_err() {
+        return Err("node is not installed");
+    }
+    if !package().join("node_modules/.complete").exists() {
+        return Err("the browser's driver is not installed; `make test` does, with node and npm");
+    }
+    if !pages_are_built {
+        return Err("the program was built without its pages; `make build` takes them in");
+    }
+    browser().ok_or("Chromium is not installed; `deploy/setup.sh tests` does")
+}
+
+/// Whether the program has its pages in it.
+async fn has_pages(api: &str) -> bool {
+    let page = reqwest::get(format!("{api}/rider")).await.unwrap();
+    page.status().is_success()
+}
+
+/// Simulated people in a city; they end with this.
+struct Fleet(Child);
+
+impl Fleet {
+    fn drive(folder: &Path, api: &str) -> Self {
+        let child = Process::command(folder)
+            .args([
+                "simulate",
+                "--url",
+                api,
+                "--drivers",
+                "16",
+                "--riders-per-hour",
+                "240",
+            ])
+            .args(["--speed", "4", "--minutes", "30"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        Self(child.unwrap())
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The report of a short simulation of two policies.
+fn comparison(folder: &Path) -> PathBuf {
+    let report = folder.join("comparison.json");
+    let simulated = Process::command(folder)
+        .args([
+            "simulate",
+            "--offline",
+            "--drivers",
+            "10",
+            "--riders-per-hour",
+            "40",
+        ])
+        .args([
+            "--compare",
+            "immediate,batched",
+            "--from",
+            "08:00",
+            "--to",
+            "08:30",
+            "--json",
+        ])
+        .arg(&report)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&simulated.stderr);
+    assert!(simulated.status.success(), "{told}");
+    report
+}
+
+/// Runs a script with a browser against a city, unless there is none here. CI has to have one.
+async fn try_out(script: &str, settings: &[(&str, &str)]) {
+    try_out_with(script, settings, |_, _| Vec::new(), false).await;
+}
+
+/// As [`try_out`], with what else the script is told, and with simulated people where it wants them.
+async fn try_out_with(
+    script: &str,
+    settings: &[(&str, &str)],
+    more: impl FnOnce(&Process, &Path) -> Vec<(&'static str, String)>,
+    has_people: bool,
+) {
+    let folder = tempfile::tempdir().unwrap();
+    let program = Process::serve_all_with(folder.path(), None, settings);
+    let api = format!("http://{}", program.gateway);
+    let browser = match ready(has_pages(&api).await) {
+        Ok(browser) => browser,
+        Err(why) => {
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "the pages must be tried in CI: {why}"
+            );
+            // Past the test harness, which would swallow it.
+            let told = format!("\n*** SKIPPED: {script}, the pages in a browser: {why} ***\n");
+            std::io::stderr().write_all(told.as_bytes()).unwrap();
+            return;
+        }
+    };
+    let _people = has_people.then(|| Fleet::drive(folder.path(), &api));
+    let run = Command::new("node")
+        .arg(package().join(script))
+        .envs(more(&program, folder.path()))
+        .env("API", &api)
+        .env("LOG", program.log())
+        .env("SHOTS", pictures())
+        .env("CHROMIUM", browser)
+        .env("RIDER", program.phone("rider", "web-rider").token)
+        .env("DRIVER", program.phone("driver", "web-driver").token)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(
+        run.status.success(),
+        "{script}: {}{}",
+        String::from_utf8_lossy(&run.stdout),
+        String::from_utf8_lossy(&run.stderr)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rider_and_a_driver_ride_on_their_pages() {
+    // Tokens are short-lived, so that the pages have to renew them on the way.
+    try_out("ride.mjs", &[("JITNEY_GATEWAY__LOGIN__ACCESS_TTL", "75s")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ride_that_nobody_takes_says_why() {
+    try_out("nobody.mjs", &[("JITNEY_TRIPS__SEARCH_TIMEOUT", "12s")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_see_the_city_and_say_why() {
+    let more = |program: &Process, folder: &Path| {
+        let report = comparison(folder).display().to_string();
+        let token = program.phone("operator", "web-operator").token;
+        vec![("TOKEN", token), ("REPORT", report)]
+    };
+    try_out_with("city.mjs", &[], more, true).await;
+}
