@@ -219,7 +219,8 @@ mod tests {
     fn rates_and_quantiles_are_of_what_happened_in_between() {
         let between = Between {
             before: Page::parse(
-                "a_total 10\nt_seconds_bucket{le=\"1\"} 5\nt_seconds_bucket{le=\"+Inf\"} 5\n",
+                "a_total 10\nt_seconds_bucket{le=\"1\"} 5\nt_seconds_bucket{le=\"2\"} 5\n\
+                t_seconds_bucket{le=\"+Inf\"} 5\n",
             ),
             now: Page::parse(&format!("a_total 30\n{PAGE}")),
             seconds: 2.0,
