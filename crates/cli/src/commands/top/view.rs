@@ -244,7 +244,7 @@ fn number(value: f64) -> String {
 
 fn rate(value: f64) -> String {
     match value {
-        value if value == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         value if value < 10.0 => format!("{value:.2}"),
         value => format!("{value:.0}"),
     }
