@@ -38,6 +38,7 @@ use tonic::{Request, Response, Status, metadata::AsciiMetadataValue, service::Ro
 use tonic_prost::ProstCodec;
 
 use super::{Loads, Report, figure::Unit};
+use crate::progress::Progress;
 
 mod rival;
 
@@ -142,6 +143,7 @@ impl Stage {
             let ways = Way::ALL.into_iter().enumerate();
             ways.filter(|(_, way)| *way != Way::Rival || self.rival.is_some())
         };
+        let progress = Progress::steps("rounds", loads.rounds + 1);
         for round in 0..=loads.rounds {
             for (at, way) in ways() {
                 // The first round warms up.
@@ -155,8 +157,9 @@ impl Stage {
                     latencies[at].append(&mut times);
                 }
             }
-            eprintln!("round {round} of {} is over", loads.rounds);
+            progress.step();
         }
+        drop(progress);
         for (at, way) in ways() {
             let name = format!("{}, {clients} connections", way.name());
             report.rates(&name, &rates[at]);

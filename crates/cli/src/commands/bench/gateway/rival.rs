@@ -7,8 +7,9 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use tempfile::TempDir;
 use tokio::net::TcpStream;
+
+use super::super::server::TempFolder;
 
 /// How long it may take to begin.
 const START_MAX: Duration = Duration::from_secs(10);
@@ -16,7 +17,7 @@ const START_MAX: Duration = Duration::from_secs(10);
 /// The program while it runs; it is stopped with this.
 pub struct Rival {
     child: Child,
-    _folder: TempDir,
+    _folder: TempFolder,
     /// Where it listens.
     pub address: String,
 }
@@ -27,14 +28,15 @@ impl Rival {
     /// # Errors
     /// When it cannot be started, or does not listen in time; what it says is on standard error.
     pub async fn start(program: &Path, uri: &str, service: &str) -> anyhow::Result<Rival> {
-        let folder = tempfile::tempdir()?;
-        let descriptors = folder.path().join("jitney.fds.bin");
+        let folder = TempFolder::named("rival");
+        std::fs::create_dir_all(&folder.0)?;
+        let descriptors = folder.0.join("jitney.fds.bin");
         std::fs::write(&descriptors, jitney_proto::FILE_DESCRIPTOR_SET)?;
         // Free a moment ago; nobody else on this machine is likely to take it now.
         let free = std::net::TcpListener::bind("127.0.0.1:0")?;
         let address = free.local_addr()?.to_string();
         drop(free);
-        let config = folder.path().join("proxy.yaml");
+        let config = folder.0.join("proxy.yaml");
         let text = format!(
             "upstream:\n  default: {uri:?}\ndescriptors:\n  - file: {descriptors:?}\n\
              listen:\n  http: {address:?}\n  idle_timeout_secs: 0\n\
