@@ -47,6 +47,11 @@ const MISSING: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">
     <p>The API is complete without them: <a href=\"/docs\">its documentation</a>, \
     <a href=\"/v1\">its routes</a>.</p></html>";
 
+/// Whether this program has its pages in it.
+pub fn are_built() -> bool {
+    Built::get("index.html").is_some()
+}
+
 /// The routes; none of them takes a token.
 pub fn routes() -> Router<Arc<Handler>> {
     let [rider, driver, city, share, asset] = PATHS;

@@ -57,9 +57,12 @@ async fn a_generated_typescript_client_compiles_and_rides() {
     let document = reqwest::get(format!("{api}/openapi.json")).await.unwrap();
     assert!(document.status().is_success(), "{}", document.status());
     fs::write(work.join("openapi.json"), document.bytes().await.unwrap()).unwrap();
-    for file in ["package.json", "tsconfig.json", "ride.ts"] {
+    for file in ["package.json", "tsconfig.json", "ride.ts", "pages.ts"] {
         fs::copy(package().join(file), work.join(file)).unwrap();
     }
+    // What the web pages take the API for.
+    let types = Path::new(env!("CARGO_MANIFEST_DIR")).join("gateway/web/src/lib/types.ts");
+    fs::copy(types, work.join("types.ts")).unwrap();
     let modules = package().join("node_modules");
     std::os::unix::fs::symlink(&modules, work.join("node_modules")).unwrap();
 

@@ -7,6 +7,7 @@ mod edges;
 mod grpc_web;
 mod limits;
 mod login;
+mod pages;
 mod refusals;
 mod sandbox;
 mod sockets;

@@ -258,7 +258,12 @@ impl FleetWatch {
             .filter(|(_, driver)| changed(driver))
         {
             if self.is_to_show(driver) {
-                handles.show(key, &dispatch.fleet().id(key).to_string(), driver, &mut told);
+                handles.show(
+                    key,
+                    &dispatch.fleet().id(key).to_string(),
+                    driver,
+                    &mut told,
+                );
             } else {
                 handles.hide(key, &mut told);
             }

@@ -50,17 +50,31 @@ pub fn run(args: Args, mut config: Config) -> anyhow::Result<ExitCode> {
         let roads = program.roads.clone().context("the city has no map")?;
         let at = program.addresses();
         let gateway = format!("http://{}", at.gateway.context("the city has no gateway")?);
-        let token = program.keys.mint(
-            Role::Rider,
-            "anna",
-            Duration::from_secs(30 * 86_400),
-            program.clock.now(),
-        )?;
+        let token = |role, id, days: u64| {
+            let ttl = Duration::from_secs(days * 86_400);
+            program.keys.mint(role, id, ttl, program.clock.now())
+        };
+        let (rider, driver, operator) = (
+            token(Role::Rider, "anna", 30)?,
+            token(Role::Driver, "dora", 1)?,
+            token(Role::Operator, "ops", 1)?,
+        );
+        // Behind the `#`, where no server sees it.
+        let pages = match jitney_gateway::pages_are_built() {
+            true => format!(
+                "{gateway}/\n\nOpen a page signed in, on this machine:\n\n  \
+                 a rider's     {gateway}/rider#token={rider}\n  \
+                 a driver's    {gateway}/driver#token={driver}\n  \
+                 the city's    {gateway}/city#token={operator}"
+            ),
+            false => "not built into this program; with Node: make web build".to_owned(),
+        };
         let ride = first_ride(&roads, config.map.file.is_none())?;
         let welcome = Welcome {
             gateway: gateway.clone(),
             at,
-            token,
+            token: rider,
+            pages,
             ride,
             drivers: args.drivers,
         };
@@ -122,6 +136,8 @@ struct Welcome {
     gateway: String,
     at: Addresses,
     token: String,
+    /// Where the pages are, and links to them.
+    pages: String,
     ride: [LatLon; 2],
     drivers: u32,
 }
@@ -177,7 +193,8 @@ impl Welcome {
              REST   {gateway}/   (lists every route)\n  \
              gRPC   matching {matching}, trips {trips}, billing {billing}\n  \
              data   {data}\n  \
-             map    {attribution}\n\n\
+             map    {attribution}\n  \
+             pages  {pages}\n\n\
              A first ride, from another terminal:\n\n\
              export API={gateway} RIDER={token}\n\n\
              # What would it cost, and when could a car be here?\n\
@@ -201,6 +218,7 @@ impl Welcome {
             data = config.data_dir.display(),
             attribution = roads.attribution(),
             token = self.token,
+            pages = self.pages,
             program = std::env::current_exe()
                 .map_or_else(|_| "jitney".to_owned(), |path| path.display().to_string()),
         )

@@ -6,6 +6,7 @@ import type { Api } from "../lib/api";
 import { DriverStream, type Line } from "../lib/driver-stream";
 import type { CityMap } from "../lib/map";
 import { Notice } from "../lib/notice";
+import { go } from "../lib/place-in-page";
 import type { Driver, DriverMessage, Offer, Point, ServiceArea } from "../lib/types";
 import { OfferCard } from "./offer";
 import { type At, Drive, followDevice, metres, routeOf } from "./position";
@@ -74,6 +75,8 @@ export function Shift({ api, area, map, tapped }: Props) {
     if (offer) {
       setOffer(offer);
       setTold("");
+      // Whoever reads their earnings has seconds to answer.
+      go("");
     }
     if (offerWithdrawn) {
       setOffer((open) => (open?.offerId === offerWithdrawn.offerId ? undefined : open));

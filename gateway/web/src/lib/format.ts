@@ -38,6 +38,13 @@ export function minutes(ms: string | number | undefined): string {
   return `${Math.floor(whole / 60)} h ${whole % 60} min`;
 }
 
+/** How long something took. */
+export function lasted(ms: number): string {
+  const seconds = Math.max(1, Math.round(ms / 1000));
+  if (seconds < 120) return seconds === 1 ? "one second" : `${seconds} seconds`;
+  return `${Math.round(seconds / 60)} minutes`;
+}
+
 export function way(meters: string | number | undefined): string {
   if (meters === undefined) return "";
   const value = Number(meters);

@@ -2,7 +2,6 @@
 
 import { GeoJSONSource, Map as GlMap, Marker, NavigationControl, setWorkerUrl } from "maplibre-gl";
 import workerUrl from "maplibre-gl/dist/maplibre-gl-worker.mjs?url";
-import "maplibre-gl/dist/maplibre-gl.css";
 
 import { mapStyle, ROUTE, TRAIL } from "./map-style";
 import type { BoundingBox, Point } from "./types";
@@ -35,12 +34,6 @@ export interface MapOptions {
   attribution: string;
   /** Told when somebody taps the map. */
   tapped?: (point: Point) => void;
-}
-
-/** Whether this device can draw the map at all. */
-export function canDraw(): boolean {
-  const canvas = document.createElement("canvas");
-  return Boolean(canvas.getContext("webgl2"));
 }
 
 export class CityMap {

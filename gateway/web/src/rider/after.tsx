@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 
 import { type Api, newKey } from "../lib/api";
 import { FareLines } from "../lib/fare";
-import { day, isZero, minutes, minus, money, time, way } from "../lib/format";
+import { day, isZero, lasted, minus, money, time, way } from "../lib/format";
 import { Icon } from "../lib/icons";
 import { Notice, wordsOf } from "../lib/notice";
 import { useReceipt } from "../lib/receipt";
@@ -53,10 +53,10 @@ function Why({ trip }: { trip: Trip }) {
 
 function reason(trip: Trip): [string, string] {
   const nothing = isZero(trip.fee) ? " Nothing was charged." : ` You pay ${money(trip.fee)}.`;
-  const looked = trip.endedAt ? minutes(Date.parse(trip.endedAt) - Date.parse(trip.createdAt)) : "";
+  const looked = trip.endedAt ? lasted(Date.parse(trip.endedAt) - Date.parse(trip.createdAt)) : "";
   switch (trip.state) {
     case "TRIP_STATE_COMPLETED": {
-      const took = trip.startedAt && trip.endedAt ? minutes(Date.parse(trip.endedAt) - Date.parse(trip.startedAt)) : "";
+      const took = trip.startedAt && trip.endedAt ? lasted(Date.parse(trip.endedAt) - Date.parse(trip.startedAt)) : "";
       return ["You have arrived", `${way(trip.drivenMeters ?? trip.distanceMeters)} in ${took}, at ${time(trip.endedAt)}.`];
     }
     case "TRIP_STATE_EXPIRED":
