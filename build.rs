@@ -31,6 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .build_client(true)
         .build_server(true)
+        .codec_path("crate::codec::Protobuf")
         .generate_default_stubs(false)
         .compile_fds_with_config(descriptors, config)?;
     Ok(())

@@ -4,6 +4,7 @@
 //! What an rpc does, who may call it and what it refuses is written in the `.proto` files.
 
 pub mod code;
+pub mod codec;
 pub mod geo;
 pub mod ids;
 pub mod money;

@@ -108,7 +108,9 @@ fn refused(refusal: &Refusal) -> Status {
                 ("left_minor_units", hold.left().minor.to_string()),
             ],
         ),
-        Refusal::TipTooHigh(_) | Refusal::TipTooLate => Code::TipRefused.status(message),
+        Refusal::TipTooHigh(_) | Refusal::TipTooLate | Refusal::TipInCash => {
+            Code::TipRefused.status(message)
+        }
         Refusal::PayoutOpen | Refusal::OtherDispute | Refusal::DisputeEnded => {
             Code::AlreadyExists.status(message)
         }

@@ -373,6 +373,13 @@ impl BillingService for Grpc {
         self.put(request).await
     }
 
+    async fn list_promotions(
+        &self,
+        request: Request<pb::ListPromotionsRequest>,
+    ) -> Result<Response<pb::ListPromotionsResponse>, Status> {
+        self.promotions(request).await
+    }
+
     async fn apply_promotion(
         &self,
         request: Request<pb::ApplyPromotionRequest>,

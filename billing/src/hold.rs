@@ -193,6 +193,8 @@ pub enum Outcome {
     TipTooHigh,
     /// The fare was taken too long ago for a tip.
     TipTooLate,
+    /// The ride was paid in cash, and so are its tips.
+    TipInCash,
     /// The driver has a payout on its way.
     PayoutOpen,
     /// More is to be paid out than is owed.
@@ -211,7 +213,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Outcome; 16] = [
+    pub const ALL: [Outcome; 17] = [
         Outcome::Done,
         Outcome::AlreadyHeld,
         Outcome::QuoteExpired,
@@ -221,6 +223,7 @@ impl Outcome {
         Outcome::AboveCaptured,
         Outcome::TipTooHigh,
         Outcome::TipTooLate,
+        Outcome::TipInCash,
         Outcome::PayoutOpen,
         Outcome::AboveOwed,
         Outcome::NoQuote,
@@ -242,6 +245,7 @@ impl Outcome {
             Outcome::AboveCaptured => "ABOVE_CAPTURED",
             Outcome::TipTooHigh => "TIP_TOO_HIGH",
             Outcome::TipTooLate => "TIP_TOO_LATE",
+            Outcome::TipInCash => "TIP_IN_CASH",
             Outcome::PayoutOpen => "PAYOUT_OPEN",
             Outcome::AboveOwed => "ABOVE_OWED",
             Outcome::NoQuote => "NO_QUOTE",
@@ -269,6 +273,7 @@ impl Outcome {
             Outcome::NoQuote
             | Outcome::QuoteNotGenuine
             | Outcome::OtherCurrency
+            | Outcome::TipInCash
             | Outcome::LapsedInTheWay
             | Outcome::Changed => false,
         }
@@ -337,6 +342,9 @@ pub enum Refusal {
     /// The fare was taken too long ago.
     #[error("it is too late for a tip")]
     TipTooLate,
+    /// The ride was paid in cash.
+    #[error("the ride was paid in cash: give the driver the tip in cash, too")]
+    TipInCash,
     /// The driver has a payout on its way.
     #[error("the driver has an open payout")]
     PayoutOpen,
@@ -386,9 +394,10 @@ impl Hold {
         Money::new(self.tipped, self.currency)
     }
 
-    /// How much was taken and not given back.
+    /// How much of what was taken may be given back: neither was it, nor did the rider's bank take it.
     pub fn left(&self) -> Money {
-        Money::new(self.captured - self.refunded, self.currency)
+        let left = self.captured - self.refunded - self.charged_back;
+        Money::new(left.max(0), self.currency)
     }
 
     fn why_not_open(&self) -> &'static str {

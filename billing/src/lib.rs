@@ -131,6 +131,8 @@ pub mod statements {
         GRANT_CREDIT = include_str!("sql/grant_credit.sql");
         /// Makes a promotion, or gives it new terms.
         PUT_PROMOTION = include_str!("sql/put_promotion.sql");
+        /// Promotions by code.
+        LIST_PROMOTIONS = include_str!("sql/list_promotions.sql");
         /// Gives a held trip a promotion.
         APPLY_PROMOTION = include_str!("sql/apply_promotion.sql");
         /// Who pays for a trip.

@@ -5,12 +5,13 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use axum::{
     Json, Router,
     body::{Body, Bytes},
-    extract::{Request as HttpRequest, State},
+    extract::{MatchedPath, Request as HttpRequest, State},
     http::{
         HeaderMap, HeaderValue, Method, Response, StatusCode,
         header::{CACHE_CONTROL, CONTENT_TYPE},
         request,
     },
+    middleware::{self, Next},
     response::IntoResponse,
     routing::get,
 };
@@ -34,7 +35,7 @@ use crate::{
     reference,
     route::{Binding, Body as BodyRule, Found, Routes, Shape},
     socket, stream,
-    surround::{self, REQUEST_ID},
+    surround::{REQUEST_ID, Surround},
     template::Path,
     transcode,
     upstream::Upstream,
@@ -86,7 +87,7 @@ pub struct Handler {
 }
 
 /// The gateway's own paths, every rpc's, and what stands around all of them.
-pub fn router(handler: Arc<Handler>) -> Router {
+pub fn paths(handler: Arc<Handler>) -> Surround {
     let login = handler.login.as_ref().map(login::routes::routes);
     let router = Router::new()
         .merge(login.unwrap_or_default())
@@ -101,9 +102,16 @@ pub fn router(handler: Arc<Handler>) -> Router {
         .route("/readyz", get(ready))
         .route("/.well-known/jwks.json", get(keys))
         .method_not_allowed_fallback(own_path)
+        .route_layer(middleware::from_fn(name_route))
         .fallback(rpc)
         .with_state(handler.clone());
-    surround::around_all(router, handler)
+    Surround::new(router, handler)
+}
+
+/// Names the request's span by the path of the gateway's own that it asks for.
+async fn name_route(path: MatchedPath, request: HttpRequest, next: Next) -> Response<Body> {
+    telemetry::name_route(request.method(), path.as_str());
+    next.run(request).await
 }
 
 async fn index(State(handler): State<Arc<Handler>>) -> Json<Value> {
@@ -144,7 +152,8 @@ async fn tile(state: State<Arc<Handler>>, mut request: HttpRequest) -> Response<
     rpc(state, request).await
 }
 
-async fn rpc(State(handler): State<Arc<Handler>>, request: HttpRequest) -> Response<Body> {
+/// Answers what an rpc is for, or says that there is none.
+pub async fn rpc(State(handler): State<Arc<Handler>>, request: HttpRequest) -> Response<Body> {
     if grpc_web::is_asked(request.method(), request.headers()) {
         return grpc_web::answer(handler, request).await;
     }
@@ -201,7 +210,7 @@ impl Handler {
             }
             Found::Nothing => return Err(Problem::no_route(uri.path())),
         };
-        telemetry::name_route(&parts.method, &binding.template.to_string());
+        telemetry::name_route(&parts.method, &binding.route);
         let bearer = self.admit(binding.rpc.path.as_str(), &parts.headers, origin)?;
         if !bearer.is_nobody() {
             self.limits.request(&bearer.caller)?;

@@ -16,7 +16,6 @@
 use std::{collections::HashMap, sync::Arc};
 
 use anyhow::{Context, Result};
-use axum::Router;
 use jitney_platform::{Platform, auth::AccessRules, client::Channel, tls::Tls};
 use tokio::net::TcpListener;
 
@@ -151,11 +150,6 @@ impl Gateway {
         })
     }
 
-    /// Everything the gateway serves, for a server of one's own.
-    pub fn router(&self) -> Router {
-        handler::router(self.handler.clone())
-    }
-
     /// Serves at a port until the platform is asked to stop, then drains: streams are told and ended,
     /// calls under way may end.
     pub async fn serve(&self, listener: TcpListener) -> Result<()> {
@@ -165,6 +159,7 @@ impl Gateway {
             tls: handler.tls.clone(),
             proxies: handler.proxies.clone(),
         };
-        serve::serve(listener, self.router(), port, handler.shutdown.clone()).await
+        let paths = handler::paths(handler.clone());
+        serve::serve(listener, paths, port, handler.shutdown.clone()).await
     }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use axum::{
-    body::{Body, Bytes},
+    body::{Body, Bytes, HttpBody},
     http::{
         HeaderMap, Uri,
         header::{CONTENT_ENCODING, CONTENT_LENGTH},
@@ -174,6 +174,9 @@ pub async fn read_body(body: Body, headers: &HeaderMap, config: &Config) -> Resu
         .and_then(|value| value.to_str().ok()?.parse().ok());
     if announced.is_some_and(|bytes: u64| bytes > config.body_bytes_max as u64) {
         return Err(Problem::too_large(config.body_bytes_max));
+    }
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
     }
     let all = Limited::new(body, config.body_bytes_max).collect();
     match tokio::time::timeout(config.arrival_timeout, all).await {

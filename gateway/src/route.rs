@@ -88,6 +88,8 @@ pub struct Binding {
     pub method: Method,
     /// The path.
     pub template: Template,
+    /// The same as text.
+    pub route: String,
     /// Per variable of the template, the field it is read into, outermost first.
     pub variables: Vec<Vec<FieldDescriptor>>,
     /// Where the body goes.
@@ -369,6 +371,7 @@ impl Binding {
         Ok(Binding {
             rpc: rpc.clone(),
             method,
+            route: template.to_string(),
             template,
             variables,
             body,

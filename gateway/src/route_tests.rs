@@ -263,6 +263,7 @@ proptest! {
             routes.add(Binding {
                 rpc: rpc.clone(), method: Method::GET, template, variables: Vec::new(), body,
                 mask: None,
+                route: text.clone(),
                 document: None,
                 answer: None,
             }).unwrap();

@@ -16,7 +16,7 @@ use std::{
 };
 
 use anyhow::Result;
-use axum::{Router, http::Request};
+use axum::{body::Body, http::Request};
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -39,6 +39,7 @@ use tower::ServiceExt;
 use crate::{
     address::{Peer, Proxies},
     config::{Config, HEAD_BUFFER_BYTES},
+    surround::Surround,
 };
 
 /// How often a silent HTTP/2 connection is asked whether it is still there, and how long it may take.
@@ -58,10 +59,10 @@ pub struct Port {
     pub proxies: Proxies,
 }
 
-/// Serves `router` until `shutdown`, then drains.
+/// Serves `paths` until `shutdown`, then drains.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    paths: Surround,
     port: Port,
     shutdown: CancellationToken,
 ) -> Result<()> {
@@ -95,9 +96,9 @@ pub async fn serve(
             tracing::debug!("an address has too many connections");
             continue;
         };
-        let (router, port, watcher) = (router.clone(), port.clone(), graceful.watcher());
+        let (paths, port, watcher) = (paths.clone(), port.clone(), graceful.watcher());
         tokio::spawn(async move {
-            connection(stream, Peer(peer), router, port, watcher).await;
+            connection(stream, Peer(peer), paths, port, watcher).await;
             drop((place, room));
         });
     }
@@ -111,7 +112,7 @@ pub async fn serve(
     Ok(())
 }
 
-async fn connection(stream: TcpStream, peer: Peer, router: Router, port: Port, watcher: Watcher) {
+async fn connection(stream: TcpStream, peer: Peer, paths: Surround, port: Port, watcher: Watcher) {
     // Events are small and want to leave at once; where that cannot be set they leave later.
     let _ = stream.set_nodelay(true);
     let config = port.config;
@@ -126,10 +127,10 @@ async fn connection(stream: TcpStream, peer: Peer, router: Router, port: Port, w
     let asked = Arc::new(AtomicBool::new(false));
     let service = {
         let asked = asked.clone();
-        router.map_request(move |mut request: Request<Incoming>| {
+        paths.map_request(move |mut request: Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(peer);
-            request
+            request.map(Body::new)
         })
     };
     let mut server = Builder::new(TokioExecutor::new());

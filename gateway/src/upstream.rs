@@ -11,7 +11,7 @@ use prost_reflect::{DynamicMessage, MessageDescriptor};
 use tonic::{
     Request, Status, Streaming,
     client::Grpc,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
 
 use crate::route::{Routes, Rpc};
@@ -193,6 +193,10 @@ impl Encoder for Writer {
     type Item = DynamicMessage;
     type Error = Status;
 
+    fn buffer_settings(&self) -> BufferSettings {
+        jitney_proto::codec::buffers()
+    }
+
     fn encode(&mut self, message: DynamicMessage, into: &mut EncodeBuf<'_>) -> Result<(), Status> {
         message
             .encode(into)
@@ -208,6 +212,10 @@ struct Reader {
 impl Decoder for Reader {
     type Item = DynamicMessage;
     type Error = Status;
+
+    fn buffer_settings(&self) -> BufferSettings {
+        jitney_proto::codec::buffers()
+    }
 
     fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<DynamicMessage>, Status> {
         DynamicMessage::decode((*self.output).clone(), from)

@@ -26,9 +26,12 @@ pub mod statements {
     jitney_platform::statements! {
         /// Positions and shifts of many drivers.
         SAVE_DRIVERS = include_str!("sql/save_drivers.sql");
-        /// Drivers whose rides are to be written down.
+        /// Drivers whose rides are to be written down. On its own, not in the transaction that locks drivers:
+        /// who keeps a new row and then waits for another can be waited for by `SAVE_DRIVERS`.
         INTERN_DRIVERS = "-- intern_drivers: the drivers have a row
-            INSERT INTO driver (driver_id) SELECT unnest($1::text[]) ON CONFLICT (driver_id) DO NOTHING";
+            INSERT INTO driver (driver_id)
+            SELECT driver_id FROM unnest($1::text[]) AS said (driver_id) ORDER BY driver_id
+            ON CONFLICT (driver_id) DO NOTHING";
         /// Rides that events change.
         LOCK_RIDES = include_str!("sql/lock_rides.sql");
         /// Drivers' live trips, each the first of two.
@@ -50,12 +53,14 @@ pub mod statements {
             ON CONFLICT (trip_id) DO UPDATE SET version = excluded.version, applied_at = now()
             WHERE trip_applied.version < excluded.version
             RETURNING trip_id";
-        /// The offers of trips that are driven or over.
-        DELETE_TRIP_OFFERS = "-- delete_trip_offers: these trips need no offer any more
-            DELETE FROM offer WHERE trip_id = ANY($1)";
-        /// Offers that are over.
-        DELETE_OFFERS = "-- delete_offers: these offers ended
-            DELETE FROM offer WHERE offer_id = ANY($1)";
+        /// What events say is over, in the order in which offers are saved.
+        DELETE_OFFERS = include_str!("sql/delete_offers.sql");
+        /// Offers that ended as far as the fleet knows. One that another transaction has is deleted or
+        /// replaced by it: nobody here waits for it.
+        DELETE_ENDED_OFFERS = "-- delete_ended_offers: these offers ended
+            DELETE FROM offer WHERE trip_id IN (
+                SELECT trip_id FROM offer WHERE offer_id = ANY($1) FOR UPDATE SKIP LOCKED
+            ) AND offer_id = ANY($1)";
         /// Everybody, at start.
         LOAD_DRIVERS = include_str!("sql/load_drivers.sql");
         /// Open offers, at start.
@@ -67,7 +72,9 @@ pub mod statements {
             FROM offer WHERE expires_at > $1 ORDER BY expires_at DESC, offer_id DESC";
         /// Housekeeping.
         DELETE_OLD_OFFERS = "-- delete_old_offers: leftovers that ran out long ago
-            DELETE FROM offer WHERE expires_at < $1";
+            DELETE FROM offer WHERE trip_id IN (
+                SELECT trip_id FROM offer WHERE expires_at < $1 FOR UPDATE SKIP LOCKED
+            ) AND expires_at < $1";
         /// Rounds, in bulk; one that is there already stays as it is.
         SAVE_ROUNDS = "-- save_rounds: dispatch rounds that were held
             INSERT INTO round (round_id, decided_at, policy, requests, assigned, body)
@@ -128,6 +135,7 @@ pub mod statements {
 }
 use statements::*;
 
+use rides::Stopped;
 pub use rounds::RoundRow;
 pub use rows::DriverRow;
 use rows::{read_driver, read_offer, read_rides};
@@ -249,13 +257,13 @@ impl Store {
         Ok(())
     }
 
-    /// Deletes offers that ended.
+    /// Deletes offers that ended; one that is in another transaction's hands is left to it.
     ///
     /// # Errors
     /// The database's.
     pub async fn delete_offers(&self, offers: &[OfferId]) -> Result<(), sqlx::Error> {
         let ids: Vec<Uuid> = offers.iter().map(|offer| offer.0).collect();
-        sqlx::query(DELETE_OFFERS)
+        sqlx::query(DELETE_ENDED_OFFERS)
             .bind(ids)
             .execute(&self.pool)
             .await?;
@@ -269,11 +277,21 @@ impl Store {
     /// The database's. Whether they were written down is then unknown: deliver them again.
     pub async fn apply(&self, news: Vec<News>) -> Result<Vec<bool>, sqlx::Error> {
         let news: Arc<[News]> = news.into();
-        transaction(&self.pool, "apply_trip_events", move |connection| {
+        loop {
             let news = Arc::clone(&news);
-            async move { rides::apply(connection, &news).await }.boxed()
-        })
-        .await
+            let applied = transaction(&self.pool, "apply_trip_events", move |connection| {
+                let news = Arc::clone(&news);
+                async move { rides::apply(connection, &news).await }.boxed()
+            });
+            match applied.await {
+                Ok(applied) => return Ok(applied),
+                Err(Stopped::Store(error)) => return Err(error),
+                Err(Stopped::UnknownDrivers(drivers)) => {
+                    let interned = sqlx::query(INTERN_DRIVERS).bind(drivers);
+                    interned.execute(&self.pool).await?;
+                }
+            }
+        }
     }
 
     /// Everybody, by id.

@@ -7,6 +7,7 @@ mod looks;
 mod maps;
 mod meter;
 mod offers;
+mod overlaps;
 mod restart;
 mod rounds;
 mod rpcs;

@@ -1,10 +1,11 @@
 //! The web pages in a real browser, against the running program: a whole ride with a rider's page and a
-//! driver's page at once, a ride that nobody takes, what axe finds, and not one word in the console.
+//! driver's page at once, a ride that nobody takes, the operators' page on a living city, what axe finds, and
+//! not one word in the console.
 
 use std::{
     io::Write,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use crate::support::Process;
@@ -54,8 +55,77 @@ async fn has_pages(api: &str) -> bool {
     page.status().is_success()
 }
 
+/// Simulated people in a city; they end with this.
+struct Fleet(Child);
+
+impl Fleet {
+    fn drive(folder: &Path, api: &str) -> Self {
+        let child = Process::command(folder)
+            .args([
+                "simulate",
+                "--url",
+                api,
+                "--drivers",
+                "16",
+                "--riders-per-hour",
+                "240",
+            ])
+            .args(["--speed", "4", "--minutes", "30"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        Self(child.unwrap())
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The report of a short simulation of two policies.
+fn comparison(folder: &Path) -> PathBuf {
+    let report = folder.join("comparison.json");
+    let simulated = Process::command(folder)
+        .args([
+            "simulate",
+            "--offline",
+            "--drivers",
+            "10",
+            "--riders-per-hour",
+            "40",
+        ])
+        .args([
+            "--compare",
+            "immediate,batched",
+            "--from",
+            "08:00",
+            "--to",
+            "08:30",
+            "--json",
+        ])
+        .arg(&report)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&simulated.stderr);
+    assert!(simulated.status.success(), "{told}");
+    report
+}
+
 /// Runs a script with a browser against a city, unless there is none here. CI has to have one.
 async fn try_out(script: &str, settings: &[(&str, &str)]) {
+    try_out_with(script, settings, |_, _| Vec::new(), false).await;
+}
+
+/// As [`try_out`], with what else the script is told, and with simulated people where it wants them.
+async fn try_out_with(
+    script: &str,
+    settings: &[(&str, &str)],
+    more: impl FnOnce(&Process, &Path) -> Vec<(&'static str, String)>,
+    has_people: bool,
+) {
     let folder = tempfile::tempdir().unwrap();
     let program = Process::serve_all_with(folder.path(), None, settings);
     let api = format!("http://{}", program.gateway);
@@ -72,8 +142,10 @@ async fn try_out(script: &str, settings: &[(&str, &str)]) {
             return;
         }
     };
+    let _people = has_people.then(|| Fleet::drive(folder.path(), &api));
     let run = Command::new("node")
         .arg(package().join(script))
+        .envs(more(&program, folder.path()))
         .env("API", &api)
         .env("LOG", program.log())
         .env("SHOTS", pictures())
@@ -100,4 +172,14 @@ async fn a_rider_and_a_driver_ride_on_their_pages() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ride_that_nobody_takes_says_why() {
     try_out("nobody.mjs", &[("JITNEY_TRIPS__SEARCH_TIMEOUT", "12s")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_see_the_city_and_say_why() {
+    let more = |program: &Process, folder: &Path| {
+        let report = comparison(folder).display().to_string();
+        let token = program.phone("operator", "web-operator").token;
+        vec![("TOKEN", token), ("REPORT", report)]
+    };
+    try_out_with("city.mjs", &[], more, true).await;
 }

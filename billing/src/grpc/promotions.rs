@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{
     Grpc,
-    wire::{doer, key, money, positive, rider_id, trip_id, words},
+    wire::{Page, doer, key, money, positive, rider_id, trip_id, words},
 };
 use crate::{
     Error,
@@ -129,6 +129,25 @@ impl Grpc {
             .await?;
         Ok(Response::new(pb::PutPromotionResponse {
             promotion: Some(told(kept)),
+        }))
+    }
+
+    pub(super) async fn promotions(
+        &self,
+        request: Request<pb::ListPromotionsRequest>,
+    ) -> Result<Response<pb::ListPromotionsResponse>, Status> {
+        let asked = request.into_inner();
+        let page = Page::of(asked.page_size, &asked.page_token, promotion::code)?;
+        let after = page.after.as_deref();
+        let found = self.0.store.promotions(after, page.asks_for()).await?;
+        let (found, next_page_token) = page.cut(found, |last| last.code.clone());
+        let promotions = found.into_iter().map(|promotion| pb::NamedPromotion {
+            code: promotion.code.clone(),
+            promotion: Some(told(promotion)),
+        });
+        Ok(Response::new(pb::ListPromotionsResponse {
+            promotions: promotions.collect(),
+            next_page_token,
         }))
     }
 

@@ -19,6 +19,8 @@ judged AS (
         trip_id, at,
         CASE
             WHEN currency <> $5::text THEN 'OTHER_CURRENCY'
+            -- Nobody would collect it, and the driver be paid it all the same.
+            WHEN payment_method = 'CASH' THEN 'TIP_IN_CASH'
             WHEN closed_at + $7::bigint * interval '1 millisecond' <= at THEN 'TIP_TOO_LATE'
             WHEN tipped + $4::bigint > $6::bigint THEN 'TIP_TOO_HIGH'
             ELSE 'DONE'
@@ -96,7 +98,7 @@ decided AS (
 kept AS (
     INSERT INTO idempotency (scope, key, request_hash, outcome, answer, created_at)
     SELECT 'tip', $1, $2, outcome, answer, at
-    FROM decided WHERE outcome <> 'OTHER_CURRENCY'
+    FROM decided WHERE outcome NOT IN ('OTHER_CURRENCY', 'TIP_IN_CASH')
 )
 SELECT outcome, request_hash, answer FROM prior
 UNION ALL

@@ -1,7 +1,7 @@
 -- refund_facts: what a refund is planned from; no row until the fare is captured
 -- $1 trip
 SELECT
-    receipt.rider_id, receipt.driver_id, charge.captured, charge.refunded,
+    receipt.rider_id, receipt.driver_id, charge.captured, charge.refunded, charge.charged_back,
     receipt.promotion_minor, receipt.credit_minor,
     receipt.cash_minor > 0 AS in_cash, quote.platform_share_basis_points,
     -- In the order of `FareLines`.

@@ -8,7 +8,8 @@
 -- Answers one row, or none when nothing was captured for the trip. The charge is locked first and
 -- judged as it is then; account_balance (by account) and idempotency follow, as in capture_hold. The
 -- number of the refund is counted in the locked row, so of refunds at once each gets its own; one
--- that was planned before another went through says CHANGED and is planned again.
+-- that was planned before another went through says CHANGED and is planned again. What a bank has taken
+-- back, and we have not won, is not there to be given back once more.
 WITH prior AS (
     SELECT outcome, request_hash, answer FROM idempotency WHERE scope = 'refund' AND key = $1
 ),
@@ -34,11 +35,16 @@ judged AS (
         CASE
             WHEN currency <> $5::text THEN 'OTHER_CURRENCY'
             -- With no amount: there is nothing left.
-            WHEN captured - refunded < coalesce($4::bigint, 1) THEN 'ABOVE_CAPTURED'
-            WHEN refunded <> $6 OR coalesce($4::bigint, captured - refunded) <> $7 THEN 'CHANGED'
+            WHEN left_minor < coalesce($4::bigint, 1) THEN 'ABOVE_CAPTURED'
+            WHEN refunded <> $6 OR coalesce($4::bigint, left_minor) <> $7 THEN 'CHANGED'
             ELSE 'DONE'
         END AS outcome
-    FROM (SELECT charge.*, clock_timestamp() AS at FROM charge) AS locked
+    FROM (
+        SELECT
+            charge.*, greatest(captured - refunded - charged_back, 0) AS left_minor,
+            clock_timestamp() AS at
+        FROM charge
+    ) AS locked
 ),
 taken AS (
     UPDATE trip_charge AS charge
@@ -46,7 +52,7 @@ taken AS (
         version = charge.version + 1
     FROM judged
     WHERE charge.trip_id = judged.trip_id AND charge.state = 'CAPTURED' AND judged.outcome = 'DONE'
-        AND charge.refunded + $7 <= charge.captured
+        AND charge.refunded + charge.charged_back + $7 <= charge.captured
     RETURNING charge.*
 ),
 -- What the others are told: the row as it is now, in the version it has now.

@@ -92,6 +92,7 @@ pub(super) fn settled(
             Refusal::AboveOwed(answer.owed_minor.ok_or_else(Error::half_an_answer)?)
         }
         Outcome::TipTooLate => Refusal::TipTooLate,
+        Outcome::TipInCash => Refusal::TipInCash,
         Outcome::AboveCaptured => {
             Refusal::AboveCaptured(answer.hold.ok_or_else(Error::half_an_answer)?)
         }

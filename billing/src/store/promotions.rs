@@ -68,6 +68,24 @@ impl Store {
         Ok(kept.0)
     }
 
+    /// Promotions by code, those after one, at most so many.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn promotions(
+        &self,
+        after: Option<&str>,
+        at_most: i64,
+    ) -> Result<Vec<Promotion>, Error> {
+        let rows: Vec<Json<Promotion>> = sqlx::query_scalar(statements::LIST_PROMOTIONS)
+            .bind(after)
+            .bind(at_most)
+            .fetch_all(&self.pool)
+            .instrument(span("list_promotions"))
+            .await?;
+        Ok(rows.into_iter().map(|row| row.0).collect())
+    }
+
     /// Who pays for a trip; none when it has no charge.
     ///
     /// # Errors

@@ -24,6 +24,7 @@ struct RefundFacts {
     driver_id: String,
     captured: i64,
     refunded: i64,
+    charged_back: i64,
     promotion_minor: i64,
     credit_minor: i64,
     in_cash: bool,
@@ -86,8 +87,8 @@ impl Store {
         let Some(facts) = facts else {
             return Ok(Default::default());
         };
-        let left = facts.captured - facts.refunded;
-        let amount = asked.amount.map_or(left, |amount| amount.minor);
+        let left = facts.captured - facts.refunded - facts.charged_back;
+        let amount = asked.amount.map_or(left.max(0), |amount| amount.minor);
         if !(1..=left).contains(&amount) {
             return Ok((facts.refunded, amount, Plan::default()));
         }

@@ -215,6 +215,25 @@ async fn a_fee_that_is_given_back_is_not_carried_any_more() {
 }
 
 #[tokio::test]
+async fn a_ride_in_cash_is_tipped_in_cash() {
+    let sandbox = Sandbox::new().await;
+    let ride = paid_in_cash(&sandbox, "anna").await;
+    let tip = pb::AddTipRequest {
+        trip_id: ride.trip_id.clone(),
+        amount: Some(euro(30)),
+        idempotency_key: "t".to_owned(),
+    };
+    for _ in 0..2 {
+        let refused = sandbox.trips().add_tip(tip.clone()).await.unwrap_err();
+        assert_eq!(Code::of(&refused), Some(Code::TipRefused));
+        assert!(refused.message().contains("in cash"), "{refused:?}");
+    }
+    assert_eq!(sandbox.count("tip").await, 0);
+    assert_eq!(sandbox.balance(rider("anna")).await, 0);
+    sandbox.assert_sound().await;
+}
+
+#[tokio::test]
 async fn promotions_and_credit_work_for_cash_and_the_driver_loses_nothing() {
     let sandbox = Sandbox::new().await;
     let grant = pb::GrantCreditRequest {

@@ -187,6 +187,69 @@ async fn many_at_once_are_lost_once_and_never_more_than_was_charged() {
     assert_eq!(won, sandbox.count("chargeback WHERE state = 'WON'").await);
 }
 
+#[tokio::test]
+async fn what_a_bank_took_back_is_not_given_back_once_more() {
+    let sandbox = Sandbox::new().await;
+    let ride = sandbox.captured("anna").await;
+    let mut olga = sandbox.client(Role::Operator, "olga");
+    let mut refund = async |key, amount| olga.refund_trip(ride.refund(key, amount)).await;
+    recorded(&sandbox, dispute(&ride, "dp_1", 300, State::Open)).await;
+    let whole = refund("r1", Some(ride.total())).await.unwrap_err();
+    assert_eq!(Code::of(&whole), Some(Code::RefundAboveCapture));
+    let rest = refund("r2", None).await.unwrap().into_inner();
+    assert_eq!(minor(&rest.refund.unwrap().amount), ride.total() - 300);
+    let none = refund("r3", None).await.unwrap_err();
+    assert_eq!(Code::of(&none), Some(Code::RefundAboveCapture));
+    // What was won may be given back.
+    recorded(&sandbox, dispute(&ride, "dp_1", 300, State::Won)).await;
+    let won = refund("r4", None).await.unwrap().into_inner();
+    assert_eq!(minor(&won.refund.unwrap().amount), 300);
+    assert!(sandbox.check().await.balanced);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refunds_and_chargebacks_at_once_never_give_back_more_than_was_taken() {
+    let sandbox = Sandbox::new().await;
+    let ride = sandbox.captured("anna").await;
+    let calls = (0..40).map(|number| {
+        let mut olga = sandbox.client(Role::Operator, "olga");
+        let dispute = dispute(&ride, &format!("dp_{number}"), 90, State::Lost);
+        let refund = ride.refund(&format!("r{number}"), Some(70));
+        async move {
+            match number % 2 {
+                0 => olga.record_chargeback(dispute).await.map(drop),
+                _ => olga.refund_trip(refund).await.map(drop),
+            }
+        }
+    });
+    let mut refused = 0;
+    for answer in at_once(&sandbox, CONNECTIONS, calls).await {
+        if let Err(status) = answer {
+            assert_eq!(
+                Code::of(&status),
+                Some(Code::RefundAboveCapture),
+                "{status:?}"
+            );
+            refused += 1;
+        }
+    }
+    assert!(refused > 0, "more was asked for than there was");
+    // What a refund found there when it was its turn.
+    let over = sandbox
+        .count(
+            "refund JOIN trip_charge AS charge USING (trip_id) WHERE captured < (
+                SELECT sum(total_minor) FROM refund AS given
+                WHERE given.trip_id = refund.trip_id AND given.seq <= refund.seq
+            ) + (
+                SELECT coalesce(sum(amount_minor), 0) FROM chargeback
+                WHERE chargeback.trip_id = refund.trip_id AND opened_at < refunded_at
+            )",
+        )
+        .await;
+    assert_eq!(over, 0);
+    assert!(sandbox.check().await.balanced);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_beginning_and_the_end_of_a_dispute_at_once_do_not_lock_each_other_out() {
     let sandbox = Sandbox::new().await;

@@ -118,7 +118,10 @@ impl Run {
             amount: Some(euro(amount)),
             idempotency_key: format!("tip-{step}"),
         };
-        self.olga.add_tip(request).await.unwrap();
+        // Nobody collects a tip for a ride in cash.
+        if let Err(status) = self.olga.add_tip(request).await {
+            self.refused(&status, &[Code::TipRefused]);
+        }
     }
 
     async fn refund(&mut self, step: usize) {

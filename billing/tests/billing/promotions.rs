@@ -33,6 +33,35 @@ async fn put(sandbox: &Sandbox, code: &str, terms: pb::Promotion) {
     assert_eq!(kept.promotion, Some(terms));
 }
 
+#[tokio::test]
+async fn promotions_are_listed_by_code_page_by_page() {
+    let sandbox = Sandbox::new().await;
+    for code in ["night", "AUTUMN", "Rain-2"] {
+        put(&sandbox, code, terms(Off::Percent(10))).await;
+    }
+    let mut olga = sandbox.client(Role::Operator, "olga");
+    let mut page = async |page_token: &str| {
+        let request = pb::ListPromotionsRequest {
+            page_size: 2,
+            page_token: page_token.to_owned(),
+        };
+        let page = olga.list_promotions(request).await?.into_inner();
+        let codes: Vec<String> = page.promotions.iter().map(|one| one.code.clone()).collect();
+        assert!(
+            page.promotions
+                .iter()
+                .all(|one| one.promotion == Some(terms(Off::Percent(10))))
+        );
+        Ok::<_, tonic::Status>((codes, page.next_page_token))
+    };
+    let (codes, next) = page("").await.unwrap();
+    assert_eq!(codes, ["AUTUMN", "NIGHT"]);
+    let (codes, next) = page(&next).await.unwrap();
+    assert_eq!((codes, next.as_str()), (vec!["RAIN-2".to_owned()], ""));
+    let refused = page("no token").await.unwrap_err();
+    assert_eq!(Code::of(&refused), Some(Code::InvalidRequest));
+}
+
 fn apply(held: &Held, code: &str) -> pb::ApplyPromotionRequest {
     pb::ApplyPromotionRequest {
         trip_id: held.trip.clone(),

@@ -151,17 +151,6 @@ async fn what_was_declined_stays_owed() {
     assert_eq!(total(&bank.sandbox, "psp_clearing").await, ride.total());
 }
 
-#[tokio::test]
-async fn tips_for_rides_in_cash_are_nobodys_charge() {
-    let bank = Bank::new().await;
-    let cash = bank.sandbox.held_by("anna", pb::PaymentMethod::Cash).await;
-    bank.capture(&cash).await;
-    tip(&bank, &cash, 30).await;
-    bank.settle().await;
-    assert_eq!(bank.operations(&cash.trip).await, []);
-    assert_eq!(bank.sandbox.balance(anna()).await, 30);
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_older_version_settled_is_posted_once() {
     let bank = Bank::new().await;

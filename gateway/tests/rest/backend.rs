@@ -462,6 +462,7 @@ fake! { BillingService {
     list_payouts(billing::ListPayoutsRequest) -> billing::ListPayoutsResponse;
     grant_credit(billing::GrantCreditRequest) -> billing::GrantCreditResponse;
     put_promotion(billing::PutPromotionRequest) -> billing::PutPromotionResponse;
+    list_promotions(billing::ListPromotionsRequest) -> billing::ListPromotionsResponse;
     apply_promotion(billing::ApplyPromotionRequest) -> billing::ApplyPromotionResponse;
     put_provider_account(billing::PutProviderAccountRequest) -> billing::PutProviderAccountResponse;
     handle_provider_event(billing::HandleProviderEventRequest) -> billing::HandleProviderEventResponse;

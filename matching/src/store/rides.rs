@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use jitney_platform::db::Retryable;
 use jitney_proto::ids::TripId;
 use jitney_roads::LatLon;
 use sqlx::{
@@ -16,8 +17,8 @@ use uuid::Uuid;
 use super::{
     rows::{leg_name, read_rides},
     statements::{
-        ADVANCE_TRIPS, DELETE_OFFERS, DELETE_SECOND_RIDE, DELETE_TRIP_OFFERS, INTERN_DRIVERS,
-        LOCK_RIDES, OFFERED_STOP_ORDER, SAVE_FIRST_RIDES, SAVE_SECOND_RIDE,
+        ADVANCE_TRIPS, DELETE_OFFERS, DELETE_SECOND_RIDE, LOCK_RIDES, OFFERED_STOP_ORDER,
+        SAVE_FIRST_RIDES, SAVE_SECOND_RIDE,
     },
 };
 use crate::{
@@ -25,11 +26,35 @@ use crate::{
     rides::{Beside, Live, Rides, StopOrder},
 };
 
+/// Why events were not written down. Nothing of them was.
+#[derive(Debug)]
+pub(super) enum Stopped {
+    /// These drivers have no row yet: give them one and apply the events again.
+    UnknownDrivers(Vec<String>),
+    /// The database's error.
+    Store(sqlx::Error),
+}
+
+impl From<sqlx::Error> for Stopped {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Retryable for Stopped {
+    fn sqlx(&self) -> Option<&sqlx::Error> {
+        match self {
+            Self::Store(error) => Some(error),
+            Self::UnknownDrivers(_) => None,
+        }
+    }
+}
+
 /// Writes events down, those of one trip in their order; whether each was above the last one applied.
 pub(super) async fn apply(
     connection: &mut PgConnection,
     news: &[News],
-) -> Result<Vec<bool>, sqlx::Error> {
+) -> Result<Vec<bool>, Stopped> {
     let applied = advance(connection, news).await?;
     let fresh: Vec<&News> = news
         .iter()
@@ -124,7 +149,7 @@ async fn ordered(
 async fn lock(
     connection: &mut PgConnection,
     news: &[&News],
-) -> Result<BTreeMap<String, Rides>, sqlx::Error> {
+) -> Result<BTreeMap<String, Rides>, Stopped> {
     let (mut trips, mut drivers) = (Vec::new(), BTreeSet::new());
     for news in news {
         match &news.what {
@@ -141,19 +166,16 @@ async fn lock(
     }
     let drivers: Vec<&str> = drivers.into_iter().collect();
     let locked = read_locked(connection, &drivers, &trips).await?;
-    let missing: Vec<&str> = drivers
+    let unknown: Vec<String> = drivers
         .iter()
-        .copied()
-        .filter(|driver| !locked.contains_key(*driver))
+        .filter(|driver| !locked.contains_key(**driver))
+        .map(|driver| (*driver).to_owned())
         .collect();
-    if missing.is_empty() {
-        return Ok(locked);
+    if unknown.is_empty() {
+        Ok(locked)
+    } else {
+        Err(Stopped::UnknownDrivers(unknown))
     }
-    sqlx::query(INTERN_DRIVERS)
-        .bind(missing)
-        .execute(&mut *connection)
-        .await?;
-    read_locked(connection, &drivers, &trips).await
 }
 
 async fn read_locked(
@@ -286,11 +308,10 @@ async fn delete_offers(connection: &mut PgConnection, news: &[&News]) -> Result<
             What::Riding { .. } | What::Over { .. } => trips.push(news.trip.0),
         }
     }
-    for (statement, ids) in [(DELETE_OFFERS, offers), (DELETE_TRIP_OFFERS, trips)] {
-        if !ids.is_empty() {
-            let query = sqlx::query(statement).bind(ids);
-            query.execute(&mut *connection).await?;
-        }
+    if offers.is_empty() && trips.is_empty() {
+        return Ok(());
     }
+    let query = sqlx::query(DELETE_OFFERS).bind(trips).bind(offers);
+    query.execute(connection).await?;
     Ok(())
 }

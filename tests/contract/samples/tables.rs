@@ -36,6 +36,7 @@ fn callers(rules: &AccessRules, rpc: &str) -> String {
             Scope::Any => grant.role.name().to_owned(),
             Scope::Own => format!("{} (own)", grant.role.name()),
         })
+        .chain(rules.is_public(rpc).then(|| "nobody".to_owned()))
         .collect();
     callers.join(", ")
 }

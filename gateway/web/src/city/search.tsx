@@ -152,12 +152,14 @@ async function look(api: Api, fleet: Fleet, text: string, near: Point | undefine
   const isName = /^[\w.-]{1,64}$/.test(text);
   const place = near && { "near.latitude": near.latitude, "near.longitude": near.longitude };
   const [known, rides, places] = await Promise.all([
-    isName ? quiet(api.get<{ driver: { driverId: string } }>(`/v1/drivers/${id}`, undefined, signal)) : undefined,
+    // A driver who is not on shift is known by their rides.
+    isName ? quiet(api.get<{ trips: Trip[] }>("/v1/trips", { driverId: text, pageSize: 1 }, signal)) : undefined,
     isName ? quiet(api.get<{ trips: Trip[] }>("/v1/trips", { riderId: text, pageSize: 3 }, signal)) : undefined,
     quiet(api.get<{ places: { title: string; location: Point }[] }>("/v1/places:search", { query: text, limit: 5, ...place }, signal)),
   ]);
   const found: Found[] = [];
-  if (known) found.push(driver(known.driver.driverId));
+  const isOnShift = fleet.handle(text) !== undefined;
+  if (isOnShift || known?.trips.length) found.push(driver(text, isOnShift ? "on shift" : "not seen here now"));
   if (rides?.trips.length) {
     found.push({ key: `r${text}`, kind: "Rider", title: text, told: "rides and balance", open: () => go(`riders/${id}`) });
     found.push(...rides.trips.map(ride));

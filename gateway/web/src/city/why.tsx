@@ -69,7 +69,7 @@ function RoundOf({ api, tripId, round, policies }: { api: Api; tripId: string; r
 
 /** The round's decision in a sentence or two. */
 export function told(outcome: Outcome): string {
-  const waited = `after ${span(outcome.waitedMs)} of waiting`;
+  const waited = Number(outcome.waitedMs) < 1_000 ? "at once" : `after ${span(outcome.waitedMs)} of waiting`;
   if (!outcome.driverId) {
     const looked = outcome.drivers.length;
     if (looked === 0) return `Nobody was on shift near enough to be looked at, ${waited}.`;

@@ -390,6 +390,7 @@ played! { {
     list_payouts(ListPayoutsRequest) -> ListPayoutsResponse;
     grant_credit(GrantCreditRequest) -> GrantCreditResponse;
     put_promotion(PutPromotionRequest) -> PutPromotionResponse;
+    list_promotions(ListPromotionsRequest) -> ListPromotionsResponse;
     apply_promotion(ApplyPromotionRequest) -> ApplyPromotionResponse;
     put_provider_account(PutProviderAccountRequest) -> PutProviderAccountResponse;
     handle_provider_event(HandleProviderEventRequest) -> HandleProviderEventResponse;

@@ -91,7 +91,7 @@ pub fn run(
         let mint = |role, id| keys.mint(role, id, DAY, Clock::system().now());
         let fleet = Fleet {
             channel: Channel::remote(&format!("http://{matching}"))?,
-            token: mint(Role::Service, "bench")?,
+            token: mint(Role::Operator, "bench-fleet")?,
         };
         let cars = cars(&network, seed, drivers)?;
         fleet.begin_shift(&cars).await?;
