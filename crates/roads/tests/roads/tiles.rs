@@ -169,6 +169,15 @@ fn the_built_in_city_on_all_zooms() {
     for zoom in SEGMENTS_FROM_ZOOM..=ZOOM_MAX {
         check(&monaco, TileId::around(centre, zoom).unwrap());
     }
+    // A line that crosses the edge goes on to the end of the buffer.
+    let near = decode(&monaco.tile(TileId::around(centre, 16).unwrap()));
+    let (low, high) = (-(BUFFER as i32), (EXTENT + BUFFER) as i32);
+    let at_end = |[x, y]: &[i32; 2]| [x, y].iter().any(|at| **at == low || **at == high);
+    let crossing = near
+        .iter()
+        .flat_map(|feature| feature.lines.iter().flatten())
+        .filter(|p| at_end(p));
+    assert!(crossing.count() > 5, "lines do not end at the edge");
     // From farther away: streets in one piece, and only the large ones.
     let far = decode(&monaco.tile(TileId::around(centre, 10).unwrap()));
     let classes: BTreeSet<&str> = far
