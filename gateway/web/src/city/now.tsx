@@ -88,9 +88,11 @@ function Drivers({ fleet }: { fleet: Fleet }) {
         </span>
       </h2>
       <div class="shares" aria-hidden="true">
-        {Object.keys(DRIVER_STATES).map((state) => (
-          <span key={state} class={`state-${state}`} style={{ flexGrow: counts.get(Number(state)) ?? 0 }} />
-        ))}
+        {Object.keys(DRIVER_STATES)
+          .filter((state) => counts.has(Number(state)))
+          .map((state) => (
+            <span key={state} class={`state-${state}`} style={{ flexGrow: counts.get(Number(state)) ?? 0 }} />
+          ))}
       </div>
       <ul class="legend">
         {Object.entries(DRIVER_STATES).map(([state, { words }]) => (
