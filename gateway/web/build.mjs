@@ -28,11 +28,12 @@ const asUrl = {
     build.onResolve({ filter: /\?url$/ }, ({ path: asked, resolveDir }) => {
       const bare = asked.slice(0, -"?url".length);
       const found = bare.startsWith(".") ? path.join(resolveDir, bare) : require.resolve(bare);
-      return { path: found, namespace: "as-url" };
+      // Relative, so that the same sources give the same files wherever they are built.
+      return { path: path.relative(home, found), namespace: "as-url" };
     });
     build.onLoad({ filter: /.*/, namespace: "as-url" }, async ({ path: file }) => {
       // Maps of the library's own source are not served.
-      const text = (await readFile(file, "utf8")).replace(/\n?\/\/# sourceMappingURL=.*\s*$/, "\n");
+      const text = (await readFile(path.join(home, file), "utf8")).replace(/\n?\/\/# sourceMappingURL=.*\s*$/, "\n");
       return { contents: text, loader: "file" };
     });
   },

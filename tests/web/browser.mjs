@@ -41,8 +41,9 @@ const problems = [];
 
 /** Somebody with a browser. */
 export class Person {
-  /** `expected`: what the browser's console may say, because the test makes it happen. */
-  static async arrive({ name, viewport = PHONE, dark = false, at, expected = [] }) {
+  /** `expected`: what the browser's console may say, because the test makes it happen. `more`: arguments of
+   * the browser. */
+  static async arrive({ name, viewport = PHONE, dark = false, at, expected = [], more = [] }) {
     const person = new Person();
     person.name = name;
     person.expected = expected;
@@ -53,7 +54,7 @@ export class Person {
       headless: true,
       chromiumSandbox: false,
       ignoreDefaultArgs: ["--enable-automation"],
-      args: ARGUMENTS,
+      args: [...ARGUMENTS, ...more],
       viewport,
       deviceScaleFactor: viewport === PHONE ? 2 : 1,
       hasTouch: viewport === PHONE,

@@ -3,7 +3,8 @@
 //! not one word in the console.
 
 use std::{
-    io::Write,
+    fs::File,
+    io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -128,6 +129,22 @@ async fn try_out_with(
 ) {
     let folder = tempfile::tempdir().unwrap();
     let program = Process::serve_all_with(folder.path(), None, settings);
+    let Some(mut node) = script_on(script, &program).await else {
+        return;
+    };
+    let api = format!("http://{}", program.gateway);
+    let _people = has_people.then(|| Fleet::drive(folder.path(), &api));
+    let run = node.envs(more(&program, folder.path())).output().unwrap();
+    assert!(
+        run.status.success(),
+        "{script}: {}{}",
+        String::from_utf8_lossy(&run.stdout),
+        String::from_utf8_lossy(&run.stderr)
+    );
+}
+
+/// A script, ready to be run against a program, with the browser; nothing where there is none.
+async fn script_on(script: &str, program: &Process) -> Option<Command> {
     let api = format!("http://{}", program.gateway);
     let browser = match ready(has_pages(&api).await) {
         Ok(browser) => browser,
@@ -139,28 +156,19 @@ async fn try_out_with(
             // Past the test harness, which would swallow it.
             let told = format!("\n*** SKIPPED: {script}, the pages in a browser: {why} ***\n");
             std::io::stderr().write_all(told.as_bytes()).unwrap();
-            return;
+            return None;
         }
     };
-    let _people = has_people.then(|| Fleet::drive(folder.path(), &api));
-    let run = Command::new("node")
-        .arg(package().join(script))
-        .envs(more(&program, folder.path()))
+    let mut node = Command::new("node");
+    node.arg(package().join(script))
         .env("API", &api)
         .env("LOG", program.log())
         .env("SHOTS", pictures())
         .env("CHROMIUM", browser)
         .env("RIDER", program.phone("rider", "web-rider").token)
         .env("DRIVER", program.phone("driver", "web-driver").token)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    assert!(
-        run.status.success(),
-        "{script}: {}{}",
-        String::from_utf8_lossy(&run.stdout),
-        String::from_utf8_lossy(&run.stderr)
-    );
+        .stdin(Stdio::null());
+    Some(node)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -172,6 +180,33 @@ async fn a_rider_and_a_driver_ride_on_their_pages() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ride_that_nobody_takes_says_why() {
     try_out("nobody.mjs", &[("JITNEY_TRIPS__SEARCH_TIMEOUT", "12s")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_in_mid_ride_is_told_and_gone_through() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut program = Some(Process::serve_all(folder.path(), None));
+    let address = program.as_ref().map(|program| program.gateway);
+    let Some(mut node) = script_on("killed.mjs", program.as_ref().unwrap()).await else {
+        return;
+    };
+    let complaints = folder.path().join("complaints");
+    let mut run = node
+        .stdout(Stdio::piped())
+        .stderr(File::create(&complaints).unwrap())
+        .spawn()
+        .unwrap();
+    // The script says when.
+    for line in BufReader::new(run.stdout.take().unwrap()).lines() {
+        match line.unwrap().as_str() {
+            "kill" => program.take().unwrap().kill(),
+            "start" => program = Some(Process::serve_all(folder.path(), address)),
+            other => eprintln!("{other}"),
+        }
+    }
+    let told = run.wait().unwrap();
+    let complaints = std::fs::read_to_string(complaints).unwrap();
+    assert!(told.success(), "{complaints}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

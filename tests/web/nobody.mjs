@@ -100,6 +100,17 @@ await run(async (arrive) => {
     ["TRIP_STATE_EXPIRED", "PAYMENT_STATE_VOIDED"],
   ]);
 
+  // A browser that cannot draw a map is told so, and does all the rest.
+  const plain = await arrive({ name: "no-map", viewport: PHONE, more: ["--disable-3d-apis"] });
+  await plain.open(`/rider#token=${RIDER}`);
+  await plain.sees(/This browser cannot draw the map/);
+  await plain.sees("OpenStreetMap");
+  await plain.accessible("without a map");
+  const from = plain.page.getByRole("combobox", { name: "From" });
+  await from.fill("place du casino");
+  await plain.page.getByRole("option").first().click();
+  await plain.picture("no-map");
+
   // Another tab takes over the driver's stream; the first one says so.
   const second = await driver.context.newPage();
   driver.watch(second);

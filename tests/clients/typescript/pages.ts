@@ -17,11 +17,11 @@ export function sent(answers: {
   position: Whole<Schemas["jitney.trips.v1.DriverPosition"]>;
   receipt: Whole<Schemas["jitney.billing.v1.Receipt"]>;
 }): {
-  area: pages.ServiceArea;
-  quotes: pages.Quotes;
-  trip: pages.Trip;
-  position: pages.DriverPosition;
-  receipt: pages.Receipt;
+  area: Whole<pages.ServiceArea>;
+  quotes: Whole<pages.Quotes>;
+  trip: Whole<pages.Trip>;
+  position: Whole<pages.DriverPosition>;
+  receipt: Whole<pages.Receipt>;
 } {
   return answers;
 }
