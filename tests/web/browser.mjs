@@ -185,8 +185,8 @@ export class Person {
 }
 
 /** Waits until `condition` gives something. */
-export async function eventually(what, condition) {
-  const end = Date.now() + PATIENCE_MS;
+export async function eventually(what, condition, patienceMs = PATIENCE_MS) {
+  const end = Date.now() + patienceMs;
   for (;;) {
     const found = await condition();
     if (found) return found;
