@@ -62,6 +62,24 @@ if ((${#missing[@]} + ${#wanted[@]})); then
   done
 fi
 
+# Checks and tests the alerts. Only this program is wanted, not a Prometheus that the system starts; without it the test
+# of the alerts is left out, or fails in CI.
+if ! command -v promtool >/dev/null 2>&1 && command -v apt-get >/dev/null 2>&1; then
+  if ((EUID == 0)); then
+    echo "setup: fetching promtool with apt-get" >&2
+    folder=$(mktemp -d)
+    if (cd "$folder" && apt-get download -qq prometheus 2>/dev/null &&
+      dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x -O ./usr/bin/promtool >promtool); then
+      install -m 755 "$folder/promtool" /usr/local/bin/promtool
+    else
+      echo "setup: promtool was not found; the test of the alerts needs it" >&2
+    fi
+    rm -rf "$folder"
+  else
+    echo "setup: promtool is missing; the test of the alerts needs it (package prometheus)" >&2
+  fi
+fi
+
 if ! command -v cargo >/dev/null 2>&1; then
   echo "setup: Rust is not installed; see https://rustup.rs (1.95 or newer)" >&2
   exit 1

@@ -16,6 +16,8 @@ impl Work for Store {
     type Done = Captured;
     type Error = Error;
 
+    const NAME: &'static str = "captures";
+
     fn overloaded() -> Error {
         Error::Overloaded
     }

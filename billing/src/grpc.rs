@@ -17,6 +17,7 @@ use crate::{
     document::Sheet,
     hold::{Authorize, CaptureOf, Reason},
     ledger::Account,
+    metrics::{Operation, counted},
     quote::Asked,
     receipt::{Receipt, View},
     store::batch,
@@ -105,11 +106,9 @@ impl BillingService for Grpc {
                 .map_err(|e: IdError| e.status("quote_id"))?,
             payment_method: payment_method(asked.payment_method)?,
         };
-        let held = self
-            .0
-            .store
-            .authorize(&key, &asked, &self.0.terms())
-            .await?;
+        let terms = self.0.terms();
+        let held = self.0.store.authorize(&key, &asked, &terms);
+        let held = counted(Operation::Authorize, held.await)?;
         Ok(Response::new(pb::AuthorizeHoldResponse {
             hold: Some(hold(&held)),
         }))
@@ -139,7 +138,12 @@ impl BillingService for Grpc {
             amount,
             reason,
         };
-        let (held, charged) = self.0.captures.ask(batch::Asked { key, capture }).await?;
+        let captured = self.0.captures.ask(batch::Asked {
+            key,
+            capture,
+            traceparent: jitney_platform::telemetry::traceparent(),
+        });
+        let (held, charged) = counted(Operation::Capture, captured.await)?;
         Ok(Response::new(pb::CaptureHoldResponse {
             hold: Some(hold(&held)),
             receipt: Some(receipt(charged, View::Staff)),
@@ -152,7 +156,8 @@ impl BillingService for Grpc {
     ) -> Result<Response<pb::VoidHoldResponse>, Status> {
         let asked = request.into_inner();
         let key = key(asked.idempotency_key)?;
-        let held = self.0.store.void(&key, trip_id(&asked.trip_id)?).await?;
+        let held = self.0.store.void(&key, trip_id(&asked.trip_id)?);
+        let held = counted(Operation::Void, held.await)?;
         Ok(Response::new(pb::VoidHoldResponse {
             hold: Some(hold(&held)),
         }))
@@ -167,7 +172,8 @@ impl BillingService for Grpc {
         let trip_id = trip_id(&asked.trip_id)?;
         let quote_id = asked.quote_id.parse();
         let quote_id = quote_id.map_err(|e: IdError| e.status("quote_id"))?;
-        let held = self.0.store.change_hold(&key, trip_id, quote_id).await?;
+        let held = self.0.store.change_hold(&key, trip_id, quote_id);
+        let held = counted(Operation::Change, held.await)?;
         Ok(Response::new(pb::ChangeHoldResponse {
             hold: Some(hold(&held)),
         }))

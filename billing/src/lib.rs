@@ -26,6 +26,7 @@ pub mod hold;
 pub mod idempotency;
 pub mod jobs;
 pub mod ledger;
+pub mod metrics;
 pub mod payout;
 pub mod place;
 pub mod promotion;
@@ -271,6 +272,7 @@ impl Billing {
             };
             store.keep_tariff(&body).await?;
         }
+        metrics::start();
         let lapse = jobs::lapse_holds(
             store.clone(),
             config.lapse_interval,

@@ -181,6 +181,7 @@ impl Store {
                 .bind(asked.payment_method.name())
                 .bind(genuine.total_minor)
                 .bind(genuine.expires_at)
+                .bind(jitney_platform::telemetry::traceparent())
                 .fetch_optional(&mut *connection)
                 .instrument(span("authorize_hold"))
                 .await;
@@ -236,6 +237,7 @@ impl Store {
                 .bind(capture.dues_minor)
                 .bind(capture.cash_minor)
                 .bind(capture.carried_minor)
+                .bind(jitney_platform::telemetry::traceparent())
                 .fetch_optional(&mut *connection)
                 .instrument(span("capture_hold"))
                 .await;
@@ -261,6 +263,7 @@ impl Store {
                 .bind(key.as_str())
                 .bind(hash.as_slice())
                 .bind(trip_id.0)
+                .bind(jitney_platform::telemetry::traceparent())
                 .fetch_optional(&self.pool)
                 .instrument(span("void_hold"))
                 .await;

@@ -43,6 +43,7 @@ use crate::{
     session::Sessions,
     standing::Hold,
     store::DriverRow,
+    traces::Traces,
     traffic::{Observation, Observations},
     zone::Zones,
 };
@@ -114,6 +115,8 @@ pub struct Dispatch {
     observations: Observations,
     /// How far riders are driven.
     meters: Meters,
+    /// In which traces this is told.
+    traces: Traces,
     /// Rouses whoever advances the searches.
     rouse: Arc<Notify>,
 }
@@ -146,6 +149,7 @@ impl Dispatch {
             observations: Observations::new(&config.traffic),
             demand: Demand::new(config.demand.clone()),
             meters: Meters::new(config),
+            traces: Traces::default(),
             reservation_ttl: delta(config.reservation_ttl),
             rouse,
             ground,
@@ -186,6 +190,11 @@ impl Dispatch {
     /// How far riders are driven.
     pub fn meters(&self) -> &Meters {
         &self.meters
+    }
+
+    /// In which traces things are told.
+    pub fn traces(&mut self) -> &mut Traces {
+        &mut self.traces
     }
 
     /// How many searches are under way.

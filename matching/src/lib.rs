@@ -51,6 +51,7 @@ pub mod sharing;
 pub mod standing;
 pub mod store;
 pub mod tiles;
+pub mod traces;
 pub mod traffic;
 pub mod wire;
 pub mod zone;
@@ -116,6 +117,7 @@ impl Matching {
             .context("the fleet cannot be restored from the database")?;
         let service = Arc::new(service);
         service.start(&platform);
+        metrics::start(&service);
         Ok(Self { service })
     }
 

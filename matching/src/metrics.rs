@@ -1,14 +1,18 @@
 //! What is counted. Nothing here says where anybody is.
 
-use std::{sync::LazyLock, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
-use jitney_proto::matching::v1::MatchEndReason;
+use jitney_platform::telemetry::meters::{counter, counter_of, meter, seconds};
+use jitney_proto::matching::v1::{DriverState, MatchEndReason};
 use opentelemetry::{
-    KeyValue, global,
+    KeyValue,
     metrics::{Counter, Histogram},
 };
 
-use crate::{offer::OfferEnd, ping::PingRefusal, round::gather::Plan};
+use crate::{offer::OfferEnd, ping::PingRefusal, round::gather::Plan, service::Service};
 
 struct Counters {
     pings: Counter<u64>,
@@ -18,6 +22,7 @@ struct Counters {
     searches_ended: Counter<u64>,
     reservations: Counter<u64>,
     rounds: Counter<u64>,
+    round_duration: Histogram<f64>,
     traffic: Counter<u64>,
     traffic_refused: Counter<u64>,
     customization: Histogram<f64>,
@@ -27,80 +32,190 @@ struct Counters {
     map_changed: Counter<u64>,
 }
 
-static COUNTERS: LazyLock<Counters> = LazyLock::new(|| {
-    let meter = global::meter("jitney.matching");
-    let counter = |name: &'static str, unit: &'static str, what: &'static str| {
-        meter
-            .u64_counter(name)
-            .with_unit(unit)
-            .with_description(what)
-            .build()
-    };
-    Counters {
-        pings: counter("jitney.matching.pings", "{ping}", "Driver positions taken"),
-        pings_refused: counter(
-            "jitney.matching.pings_refused",
-            "{ping}",
-            "Driver positions not believed, by reason",
-        ),
-        offers_made: counter(
-            "jitney.matching.offers",
-            "{offer}",
-            "Offers made to drivers",
-        ),
-        offers_ended: counter(
-            "jitney.matching.offers_ended",
-            "{offer}",
-            "Offers that ended, by outcome",
-        ),
-        searches_ended: counter(
-            "jitney.matching.searches_ended",
-            "{search}",
-            "Searches for a driver that ended, by outcome",
-        ),
-        traffic: counter(
-            "jitney.matching.traffic",
-            "{observation}",
-            "Observations of traffic that were used",
-        ),
-        traffic_refused: counter(
-            "jitney.matching.traffic_refused",
-            "{observation}",
-            "Observations of traffic that told nothing, by reason",
-        ),
-        customization: meter
-            .f64_histogram("jitney.matching.customization")
-            .with_unit("s")
-            .with_description("Time to work out new travel times and swap them in")
-            .build(),
-        rounds: counter("jitney.matching.rounds", "{round}", "Dispatch rounds held"),
-        rounds_lost: counter(
-            "jitney.matching.rounds_lost",
-            "{round}",
-            "Dispatch rounds that could not be kept for explanation",
-        ),
-        round_requests: counter(
-            "jitney.matching.round_requests",
-            "{request}",
-            "Requests in dispatch rounds, by outcome",
-        ),
-        map_reloads: counter(
-            "jitney.matching.map_reloads",
-            "{reload}",
-            "Times the map was opened again, by outcome",
-        ),
-        map_changed: counter(
-            "jitney.matching.map_changed",
-            "{item}",
-            "What was in flight when the map was changed, by kind",
-        ),
-        reservations: counter(
-            "jitney.matching.reservations",
-            "{reservation}",
-            "Drivers set aside for riders",
-        ),
-    }
+/// How offers end.
+const OFFER_ENDS: [&str; 4] = ["accepted", "declined", "expired", "withdrawn"];
+/// How searches end.
+const SEARCH_ENDS: [&str; 4] = ["assigned", "cancelled", "no_driver", "forgotten"];
+/// Why positions are not believed.
+const PING_REFUSALS: [&str; 7] = [
+    UNKNOWN_DRIVER,
+    PingRefusal::OutOfRange.reason(),
+    PingRefusal::FromTheFuture.reason(),
+    PingRefusal::TooOld.reason(),
+    PingRefusal::OutOfOrder.reason(),
+    PingRefusal::Jump.reason(),
+    PingRefusal::OutsideMap.reason(),
+];
+/// Why positions of a driver whom nobody knows are not believed.
+const UNKNOWN_DRIVER: &str = "UNKNOWN_DRIVER";
+/// Why traffic is not used that came faster than it is followed.
+pub const TRAFFIC_OVERFLOW: &str = "overflow";
+/// What drivers are at.
+const DRIVER_STATES: [DriverState; 6] = [
+    DriverState::Offline,
+    DriverState::Idle,
+    DriverState::Offered,
+    DriverState::EnRoute,
+    DriverState::OnTrip,
+    DriverState::Chained,
+];
+
+static COUNTERS: LazyLock<Counters> = LazyLock::new(|| Counters {
+    pings: counter("jitney.matching.pings", "{ping}", "Driver positions taken"),
+    pings_refused: counter_of(
+        "jitney.matching.pings_refused",
+        "{ping}",
+        "Driver positions not believed, by reason",
+        "reason",
+        &PING_REFUSALS,
+    ),
+    offers_made: counter(
+        "jitney.matching.offers",
+        "{offer}",
+        "Offers made to drivers",
+    ),
+    offers_ended: counter_of(
+        "jitney.matching.offers_ended",
+        "{offer}",
+        "Offers that ended, by outcome",
+        "outcome",
+        &OFFER_ENDS,
+    ),
+    searches_ended: counter_of(
+        "jitney.matching.searches_ended",
+        "{search}",
+        "Searches for a driver that ended, by outcome",
+        "outcome",
+        &SEARCH_ENDS,
+    ),
+    traffic: counter(
+        "jitney.matching.traffic",
+        "{observation}",
+        "Observations of traffic that were used",
+    ),
+    traffic_refused: counter_of(
+        "jitney.matching.traffic_refused",
+        "{observation}",
+        "Observations of traffic that told nothing, by reason",
+        "reason",
+        &[TRAFFIC_OVERFLOW],
+    ),
+    customization: seconds(
+        "jitney.matching.customization",
+        "Time to work out new travel times and swap them in",
+    ),
+    rounds: counter("jitney.matching.rounds", "{round}", "Dispatch rounds held"),
+    round_duration: seconds(
+        "jitney.matching.round.duration",
+        "Time to put a dispatch round together and decide it",
+    ),
+    rounds_lost: counter(
+        "jitney.matching.rounds_lost",
+        "{round}",
+        "Dispatch rounds that could not be kept for explanation",
+    ),
+    round_requests: counter_of(
+        "jitney.matching.round_requests",
+        "{request}",
+        "Requests in dispatch rounds, by outcome",
+        "outcome",
+        &["assigned", "left_out"],
+    ),
+    map_reloads: counter_of(
+        "jitney.matching.map_reloads",
+        "{reload}",
+        "Times the map was opened again, by outcome",
+        "outcome",
+        &["changed", "unchanged", "unusable"],
+    ),
+    map_changed: counter_of(
+        "jitney.matching.map_changed",
+        "{item}",
+        "What was in flight when the map was changed, by kind",
+        "kind",
+        &["call", "round"],
+    ),
+    reservations: counter(
+        "jitney.matching.reservations",
+        "{reservation}",
+        "Drivers set aside for riders",
+    ),
 });
+
+/// Counts what is there at every look, and has the counters on the page before anything happens.
+pub fn start(service: &Arc<Service>) {
+    let Counters {
+        pings,
+        offers_made,
+        traffic,
+        rounds,
+        rounds_lost,
+        reservations,
+        ..
+    } = &*COUNTERS;
+    for counter in [
+        pings,
+        offers_made,
+        traffic,
+        rounds,
+        rounds_lost,
+        reservations,
+    ] {
+        counter.add(0, &[]);
+    }
+    let meter = meter();
+    let gauge = |name: &'static str, unit: &'static str, what: &'static str| {
+        let gauge = meter.u64_observable_gauge(name);
+        gauge.with_unit(unit).with_description(what)
+    };
+    let watched = Arc::downgrade(service);
+    let what = "Drivers, by what they are at";
+    gauge("jitney.matching.drivers", "{driver}", what)
+        .with_callback(move |gauge| {
+            let Some(service) = watched.upgrade() else {
+                return;
+            };
+            let mut counts = [0; DRIVER_STATES.len()];
+            for (_, driver) in service.look().fleet().iter() {
+                let state = driver.standing.state();
+                if let Some(place) = DRIVER_STATES.iter().position(|other| *other == state) {
+                    counts[place] += 1;
+                }
+            }
+            for (state, count) in DRIVER_STATES.iter().zip(counts) {
+                let state = state.as_str_name().trim_start_matches("DRIVER_STATE_");
+                gauge.observe(count, &[KeyValue::new("state", state)]);
+            }
+        })
+        .build();
+    let watched = Arc::downgrade(service);
+    let what = "Drivers in the index of those who can be offered a ride";
+    gauge("jitney.matching.index.drivers", "{driver}", what)
+        .with_callback(move |gauge| {
+            if let Some(service) = watched.upgrade() {
+                gauge.observe(service.look().fleet().index().len() as u64, &[]);
+            }
+        })
+        .build();
+    let watched = Arc::downgrade(service);
+    let what = "Cells of the index that somebody is in";
+    gauge("jitney.matching.index.cells", "{cell}", what)
+        .with_callback(move |gauge| {
+            if let Some(service) = watched.upgrade() {
+                gauge.observe(service.look().fleet().index().cell_count() as u64, &[]);
+            }
+        })
+        .build();
+    let watched = Arc::downgrade(service);
+    let what = "Searches for a driver that are under way";
+    gauge("jitney.matching.searches", "{search}", what)
+        .with_callback(move |gauge| {
+            if let Some(service) = watched.upgrade() {
+                gauge.observe(service.look().search_count() as u64, &[]);
+            }
+        })
+        .build();
+}
 
 /// Positions were taken.
 pub fn pings_accepted(count: usize) {
@@ -120,7 +235,7 @@ pub fn ping_refused(refusal: PingRefusal) {
 pub fn pings_of_nobody(count: usize) {
     COUNTERS
         .pings_refused
-        .add(count as u64, &[KeyValue::new("reason", "UNKNOWN_DRIVER")]);
+        .add(count as u64, &[KeyValue::new("reason", UNKNOWN_DRIVER)]);
 }
 
 /// An offer was made.
@@ -130,15 +245,9 @@ pub fn offer_made() {
 
 /// An offer ended.
 pub fn offer_ended(end: OfferEnd) {
-    let outcome = match end {
-        OfferEnd::Accepted => "accepted",
-        OfferEnd::Declined => "declined",
-        OfferEnd::Expired => "expired",
-        OfferEnd::Withdrawn => "withdrawn",
-    };
     COUNTERS
         .offers_ended
-        .add(1, &[KeyValue::new("outcome", outcome)]);
+        .add(1, &[KeyValue::new("outcome", end.name())]);
 }
 
 /// A search ended; without a reason nobody came back for it.
@@ -157,6 +266,11 @@ pub fn search_ended(reason: Option<MatchEndReason>) {
 /// A driver was set aside for a rider.
 pub fn reservation_made() {
     COUNTERS.reservations.add(1, &[]);
+}
+
+/// A dispatch round was decided.
+pub fn round_decided(took: Duration) {
+    COUNTERS.round_duration.record(took.as_secs_f64(), &[]);
 }
 
 /// A dispatch round was held.

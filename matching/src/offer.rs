@@ -60,6 +60,16 @@ pub enum OfferEnd {
 }
 
 impl OfferEnd {
+    /// Its name in what is counted and told.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Declined => "declined",
+            Self::Expired => "expired",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+
     /// Whether the same trip may be offered to the same driver again.
     pub fn may_be_repeated(self) -> bool {
         matches!(self, Self::Withdrawn)

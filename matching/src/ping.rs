@@ -40,7 +40,7 @@ pub enum PingRefusal {
 
 impl PingRefusal {
     /// As apps read it.
-    pub fn reason(self) -> &'static str {
+    pub const fn reason(self) -> &'static str {
         match self {
             Self::OutOfRange => "OUT_OF_RANGE",
             Self::FromTheFuture => "FROM_THE_FUTURE",

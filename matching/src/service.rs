@@ -22,6 +22,7 @@ use rustc_hash::{FxBuildHasher, FxHashMap};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
+use tracing::Span;
 
 use crate::{
     Config, OpenMap,
@@ -323,6 +324,9 @@ impl Service {
                 mut offers,
                 looking,
             } = self.change().advance(now);
+            if !offers.is_empty() {
+                self.change().trace_offers(&offers, None);
+            }
             if !looking.is_empty() {
                 offers.extend(self.round(looking, now).await);
             }
@@ -342,9 +346,24 @@ impl Service {
     /// Holds a round, away from the threads that serve calls.
     async fn round(self: &Arc<Self>, looking: Vec<TripId>, now: DateTime<Utc>) -> Vec<Offer> {
         let service = Arc::clone(self);
-        let planned = tokio::task::spawn_blocking(move || service.look().plan(&looking, now)).await;
-        match planned {
-            Ok(decided) => self.change().settle(decided, now),
+        let trace = self.change().traces().round(&looking);
+        let span = trace
+            .as_ref()
+            .map_or_else(Span::none, |trace| trace.span.clone());
+        let decide = span.clone();
+        let plan = move || {
+            let began = std::time::Instant::now();
+            let decided = decide.in_scope(|| service.look().plan(&looking, now));
+            metrics::round_decided(began.elapsed());
+            decided
+        };
+        match tokio::task::spawn_blocking(plan).await {
+            Ok(decided) => {
+                let mut dispatch = self.change();
+                let offers = dispatch.settle(decided, now);
+                dispatch.trace_offers(&offers, trace.as_ref().map(|_| &span));
+                offers
+            }
             Err(error) => {
                 // Nothing was changed; the searches are still due.
                 tracing::error!(%error, "a dispatch round broke down");

@@ -141,7 +141,7 @@ impl Observations {
 
     fn set_aside(&mut self, observation: Observation) {
         if self.waiting.len() == self.most {
-            metrics::traffic_refused("overflow", 1);
+            metrics::traffic_refused(metrics::TRAFFIC_OVERFLOW, 1);
         } else {
             self.waiting.push(observation);
         }

@@ -2,6 +2,7 @@
 
 mod city;
 mod maps;
+mod metrics;
 mod money;
 mod ride;
 mod rounds;

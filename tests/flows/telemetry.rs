@@ -1,78 +1,25 @@
-//! One trace from the REST request through gRPC to SQL, and no secret in it. The program runs in a
-//! process of its own and exports to a collector in this one.
+//! One trace from the REST request through gRPC to SQL, one for a whole ride, and no secret in them. The
+//! program runs in a process of its own and exports to a collector in this one.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex},
-};
-
-use opentelemetry_proto::tonic::{
-    collector::trace::v1::{
-        ExportTraceServiceRequest, ExportTraceServiceResponse,
-        trace_service_server::{TraceService, TraceServiceServer},
-    },
-    trace::v1::Span,
-};
+use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::json;
-use tokio_stream::wrappers::TcpListenerStream;
 
-use crate::support::{Process, eventually, places::*, point};
+use crate::support::{Collector, DriverApp, Process, eventually, places::*, point, trip_in};
 
-/// Keeps every span it is sent.
-#[derive(Clone, Default)]
-struct Collector(Arc<Mutex<Vec<Span>>>);
-
-#[tonic::async_trait]
-impl TraceService for Collector {
-    async fn export(
-        &self,
-        request: tonic::Request<ExportTraceServiceRequest>,
-    ) -> Result<tonic::Response<ExportTraceServiceResponse>, tonic::Status> {
-        let spans = request.into_inner().resource_spans.into_iter();
-        let spans = spans
-            .flat_map(|resource| resource.scope_spans)
-            .flat_map(|scope| scope.spans);
-        self.0.lock().unwrap().extend(spans);
-        Ok(tonic::Response::new(ExportTraceServiceResponse::default()))
-    }
-}
-
-impl Collector {
-    /// The spans of the trace that a span of this name belongs to.
-    fn trace_with(&self, name: &str) -> Vec<Span> {
-        let spans = self.0.lock().unwrap();
-        let traces: HashSet<_> = spans
-            .iter()
-            .filter(|span| span.name.contains(name))
-            .map(|span| span.trace_id.clone())
-            .collect();
-        spans
-            .iter()
-            .filter(|span| traces.contains(&span.trace_id))
-            .cloned()
-            .collect()
-    }
+/// A program that exports everything to a collector.
+fn serve(folder: &std::path::Path, endpoint: &str) -> Process {
+    let settings = [
+        ("JITNEY_TELEMETRY__ENDPOINT", endpoint),
+        ("JITNEY_TELEMETRY__SAMPLE_RATIO", "1.0"),
+    ];
+    Process::serve_all_with(folder, None, &settings)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_trace_from_rest_to_sql_and_no_secret_in_it() {
-    let collector = Collector::default();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let server = tonic::transport::Server::builder()
-        .add_service(TraceServiceServer::new(collector.clone()))
-        .serve_with_incoming(TcpListenerStream::new(listener));
-    let server = tokio::spawn(server);
-
+    let (collector, endpoint) = Collector::start().await;
     let folder = tempfile::tempdir().unwrap();
-    let program = Process::serve_all_with(
-        folder.path(),
-        None,
-        &[
-            ("JITNEY_TELEMETRY__ENDPOINT", &endpoint),
-            ("JITNEY_TELEMETRY__SAMPLE_RATIO", "1.0"),
-        ],
-    );
+    let program = serve(folder.path(), &endpoint);
     let anna = program.phone("rider", "anna");
     anna.post(
         "/v1/quotes",
@@ -82,38 +29,21 @@ async fn one_trace_from_rest_to_sql_and_no_secret_in_it() {
     .ok();
 
     let spans = eventually("the whole trace has been exported", || async {
-        let spans = collector.trace_with("QuoteTrip");
-        let has = |name: &str| spans.iter().any(|span| span.name.contains(name));
+        let spans = collector.spans().trace_of("POST /v1/quotes")?;
+        let has = |name: &str| spans.0.iter().any(|span| span.name.contains(name));
         let sql = |span: &Span| {
             span.attributes
                 .iter()
                 .any(|field| field.key == "db.operation.name")
         };
-        let whole =
-            has("/v1/quotes") && has("ComputeRoute") && has("QuoteFare") && spans.iter().any(sql);
+        let whole = has("ComputeRoute") && has("QuoteFare") && spans.0.iter().any(sql);
         whole.then_some(spans)
     })
     .await;
-    let roots = spans
-        .iter()
-        .filter(|span| span.parent_span_id.is_empty())
-        .count();
-    assert_eq!(
-        roots,
-        1,
-        "one root: {:?}",
-        spans.iter().map(|span| &span.name).collect::<Vec<_>>()
-    );
-    let ids: HashSet<_> = spans.iter().map(|span| span.span_id.clone()).collect();
-    for span in &spans {
-        assert!(
-            span.parent_span_id.is_empty() || ids.contains(&span.parent_span_id),
-            "{} hangs loose",
-            span.name
-        );
-    }
+    assert_eq!(spans.roots(), 1, "one root: {:?}", spans.names());
+    spans.assert_whole();
 
-    let everything = format!("{:?}", collector.0.lock().unwrap());
+    let everything = collector.everything();
     let token = anna.token.rsplit('.').next().unwrap();
     assert!(
         !everything.contains(token),
@@ -126,5 +56,150 @@ async fn one_trace_from_rest_to_sql_and_no_secret_in_it() {
         );
     }
     drop(program);
-    server.abort();
+}
+
+const CREATE: &str = "jitney.trips.v1.TripsService/CreateTrip";
+const ACCEPT: &str = "jitney.trips.v1.TripsService/AcceptOffer";
+const REQUEST_MATCH: &str = "jitney.matching.v1.MatchingService/RequestMatch";
+const STREAM_DRIVER: &str = "jitney.matching.v1.MatchingService/StreamDriver";
+const WATCH_TRIP: &str = "jitney.trips.v1.TripsService/WatchTrip";
+const CAPTURE: &str = "jitney.billing.v1.BillingService/CaptureHold";
+const TOLD: &str = "jitney.trips.v1.TripsService/ApplyBillingEvent";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_trace_holds_a_whole_ride() {
+    let (collector, endpoint) = Collector::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let program = serve(folder.path(), &endpoint);
+    let anna = program.phone("rider", "anna");
+    let mut ben = DriverApp::connect(&program.phone("driver", "ben")).await;
+    ben.go_online(STATION, &["economy"]).await;
+
+    let asked = json!({"pickup": point(CASINO), "dropoff": point(PORT), "product": "economy"});
+    let trip = anna.post_keyed("/v1/trips", "ride", asked).await.ok()["trip"].clone();
+    let trip_id = trip["tripId"].as_str().unwrap();
+    let watch = anna.stream(&format!("/v1/trips/{trip_id}:watch")).await;
+    let offer = ben.next("offer").await;
+    ben.accept(&offer).await;
+    ben.next("assignment").await;
+    ben.drive(trip_id, trip["pin"].as_str().unwrap()).await;
+    // The watch ends with the ride; the driver leaves, and with that their stream's span is over.
+    watch.bytes().await.unwrap();
+    drop(ben);
+    eventually("the fare is taken", || async {
+        let trip = trip_in(&anna, trip_id, "TRIP_STATE_COMPLETED").await;
+        (trip["paymentState"] == "PAYMENT_STATE_CAPTURED").then_some(())
+    })
+    .await;
+
+    let all = eventually("all of it has been exported", || async {
+        let all = collector.spans();
+        let ride = all.trace_of("POST /v1/trips")?;
+        let wanted = [
+            "offer",
+            "trip COMPLETED",
+            "apply COMPLETED",
+            "capture_hold",
+            TOLD,
+            "trip.search",
+        ];
+        let others = [STREAM_DRIVER, WATCH_TRIP, "driver.pings"];
+        let whole = wanted.iter().all(|name| ride.find(name).is_some())
+            && others.iter().all(|name| all.find(name).is_some());
+        whole.then_some(all)
+    })
+    .await;
+    let ride = all.trace_of("POST /v1/trips").unwrap();
+    let tree = || format!("{:#?}", ride.names());
+    ride.assert_whole();
+    assert_eq!(ride.roots(), 1, "{}", tree());
+    let find = |name: &str| {
+        ride.find(name)
+            .unwrap_or_else(|| panic!("{name}: {}", tree()))
+    };
+    let above = |name: &str| ride.above(find(name));
+
+    // The rider's request, and the search that goes on after it, over a stream.
+    assert!(
+        above("trip CREATED").contains(&CREATE.to_owned()),
+        "{}",
+        tree()
+    );
+    assert_eq!(above(REQUEST_MATCH)[..2], ["trip.search", CREATE]);
+    let (search, offer) = (find("trip.search"), find("offer"));
+    assert!(covers(search, offer), "the search's span covers its stream");
+
+    // The round and the offer are the search's; they point at each other and at the driver's position.
+    for name in ["dispatch.round", "offer", "trip OFFERED"] {
+        let above = above(name);
+        assert!(
+            above.contains(&REQUEST_MATCH.to_owned()) || above.contains(&"trip.search".to_owned()),
+            "{name}: {above:?}"
+        );
+    }
+    let linked = all.linked(offer);
+    assert!(linked.contains(&"dispatch.round".to_owned()), "{linked:?}");
+    assert!(linked.contains(&"driver.pings".to_owned()), "{linked:?}");
+    let linked = all.linked(find("dispatch.round"));
+    assert!(linked.contains(&"offer".to_owned()), "{linked:?}");
+    assert!(linked.contains(&"driver.pings".to_owned()), "{linked:?}");
+    let pings = all.find("driver.pings").unwrap();
+    assert_eq!(all.above(pings)[0], STREAM_DRIVER);
+    assert!(covers(all.find(STREAM_DRIVER).unwrap(), pings));
+    assert!(text(offer, "outcome") == Some("accepted"));
+
+    // The driver's acceptance came in a trace of its own, and is told in the ride's.
+    let accepted = find("trip ASSIGNED");
+    assert_eq!(ride.above(accepted)[0], CREATE);
+    let asked_in = all.linked(accepted);
+    assert_eq!(asked_in.len(), 1, "{asked_in:?}");
+    let accept = all.trace_of(ACCEPT).unwrap();
+    assert!(
+        accept
+            .0
+            .iter()
+            .any(|span| all.linked(span).contains(&"trip ASSIGNED".to_owned())),
+        "the driver's request points at the ride: {:?}",
+        accept.names()
+    );
+    // So are the others, whether they were written alone or with those of other rides.
+    for name in ["trip DRIVER_ARRIVED", "trip STARTED", "trip COMPLETED"] {
+        assert!(above(name).contains(&CREATE.to_owned()), "{name}");
+    }
+
+    // Through the outbox: matching hears of the assignment, billing posts the fare, and trips of that.
+    assert_eq!(above("apply ASSIGNED")[0], "trip ASSIGNED");
+    let posted = above("capture_hold");
+    assert_eq!(posted[0], CAPTURE);
+    let deliver = posted
+        .iter()
+        .position(|name| name == "outbox.deliver")
+        .expect("delivered");
+    assert_eq!(posted[deliver + 1], "trip COMPLETED", "{posted:?}");
+    let captured = |span: &&Span| ride.above(span).contains(&CAPTURE.to_owned());
+    assert!(ride.named(TOLD).any(|span| captured(&span)), "{}", tree());
+
+    // Streams have spans that cover them.
+    let watched = all.find(WATCH_TRIP).unwrap();
+    assert!(
+        covers(watched, find("trip COMPLETED")),
+        "the watch's span covers the ride"
+    );
+    drop(program);
+}
+
+/// Whether one span lasts at least as long as the other, at either end.
+fn covers(outer: &Span, inner: &Span) -> bool {
+    outer.start_time_unix_nano <= inner.start_time_unix_nano
+        && outer.end_time_unix_nano >= inner.end_time_unix_nano
+}
+
+/// What a span says under a name.
+fn text<'a>(span: &'a Span, key: &str) -> Option<&'a str> {
+    use opentelemetry_proto::tonic::common::v1::any_value::Value;
+    let field = span.attributes.iter().find(|field| field.key == key)?;
+    match field.value.as_ref()?.value.as_ref()? {
+        Value::StringValue(text) => Some(text),
+        _ => None,
+    }
 }

@@ -1,6 +1,7 @@
 //! The sandbox that makes a test short: a whole city in this process on free ports and a database of
 //! its own, phones and driver apps on its gateway, and waiting on conditions.
 
+mod collector;
 mod driver_app;
 mod phone;
 mod process;
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub use collector::Collector;
 pub use driver_app::DriverApp;
 pub use phone::Phone;
 pub use process::{BillingProcess, Process};

@@ -27,6 +27,8 @@ pub struct Process {
     data_dir: PathBuf,
     /// The gateway's address.
     pub gateway: SocketAddr,
+    /// Where it tells what is measured, if it was asked to.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// The program, built beside this test binary.
@@ -51,6 +53,7 @@ impl Process {
         command
             .env_remove("DATABASE_URL")
             .env("JITNEY_DATA_DIR", data_dir)
+            .env("JITNEY_LISTEN__METRICS", "")
             .current_dir(data_dir)
             .stdin(Stdio::null());
         command
@@ -81,6 +84,7 @@ impl Process {
         let (child, gateway) = start(command, "gateway", data_dir);
         Self {
             child,
+            metrics: told_before(data_dir, "metrics"),
             data_dir: data_dir.to_owned(),
             gateway,
         }
@@ -105,6 +109,14 @@ impl Process {
         )
         .unwrap();
         self.child.wait().unwrap()
+    }
+
+    /// What it tells of what is measured.
+    pub async fn scrape(&self) -> String {
+        let at = self.metrics.expect("it was started with listen.metrics");
+        let page = reqwest::get(format!("http://{at}/metrics")).await.unwrap();
+        assert_eq!(page.status(), 200);
+        page.text().await.unwrap()
     }
 
     /// A phone with a token that `jitney token` made.
@@ -162,6 +174,16 @@ impl Drop for BillingProcess {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Where a service is that the log names before the one that was waited for.
+fn told_before(data_dir: &Path, service: &str) -> Option<SocketAddr> {
+    let log = std::fs::read_to_string(data_dir.join(LOG)).ok()?;
+    let records = log
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok());
+    let mut told = records.filter(|record: &Value| record["service"] == service);
+    told.next()?["address"].as_str()?.parse().ok()
 }
 
 /// Starts the program, keeps its log in the data folder, and waits until it says where a service is.

@@ -11,13 +11,14 @@ use jitney_proto::{
 };
 use tokio::sync::{Semaphore, mpsc};
 use tonic::{Response, Status};
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use crate::{
     Config,
     command::Command,
     error::Error,
     hub::Hub,
+    metrics,
     state::{Context, State},
     store::{Job, Rules, Store},
     trip::Trip,
@@ -97,6 +98,7 @@ impl App {
                     trip_id,
                     command,
                     rules,
+                    asked_in: Span::current(),
                 };
                 app.line.ask(job).await?
             } else {
@@ -115,6 +117,7 @@ impl App {
     /// trip that needs a driver, to the searches. All three also look by themselves.
     pub fn announce(&self, trip: &Arc<Trip>) {
         tracing::debug!(trip_id = %trip.trip_id, version = trip.version, state = %trip.state, "moved");
+        metrics::changed(trip);
         self.hub.tell(trip);
         self.wake.poke();
         if trip.state == State::Searching {

@@ -162,6 +162,7 @@ async fn go_on(
         booking,
         payment_method: asked.payment_method,
         by: asked.by.clone(),
+        traceparent: jitney_platform::telemetry::traceparent(),
     };
     // A PIN that a seed foretells would protect nothing.
     #[allow(clippy::disallowed_methods)]

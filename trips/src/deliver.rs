@@ -54,10 +54,12 @@ async fn to_matching(app: Arc<App>, events: Vec<OutboxEvent>) -> Vec<Delivery> {
         }
         // One that cannot be read is refused for what it lacks, and with it the later ones of its trip.
         let read = |event: &OutboxEvent| {
-            read(event).unwrap_or_else(|_| TripEvent {
+            let mut read = read(event).unwrap_or_else(|_| TripEvent {
                 trip_id: TripId(event.aggregate_id).into(),
                 ..TripEvent::default()
-            })
+            });
+            read.traceparent = event.traceparent.clone().unwrap_or_default();
+            read
         };
         let request = ApplyTripEventsRequest {
             events: events.iter().map(read).collect(),

@@ -45,6 +45,8 @@ pub fn event(event_id: EventId, change: &Change, beside: Option<Beside>) -> Trip
         shared: beside.is_some_and(|beside| beside.shared),
         fee: trip.fee.wire().into(),
         fare_quote_id: trip.price_quote_id.clone().unwrap_or_default(),
+        // Each telling puts it in from the outbox.
+        traceparent: String::new(),
         stops_left: u32::try_from(stops_left.count()).unwrap_or(u32::MAX),
     }
 }

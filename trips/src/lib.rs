@@ -34,6 +34,7 @@ mod fields;
 mod grpc;
 mod hub;
 mod jobs;
+mod metrics;
 mod payment;
 mod quote;
 mod rating;
@@ -107,6 +108,7 @@ impl Trips {
             config,
             platform,
         });
+        metrics::start(&app);
         jobs::start(&app, hints);
         Ok(Trips { app })
     }

@@ -4,6 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jitney_platform::telemetry::TraceContext;
 use jitney_proto::{
     ids::{DriverId, OfferId, TripId},
     matching::v1::{
@@ -13,6 +14,7 @@ use jitney_proto::{
     time::{moment, timestamp},
 };
 use tonic::{Code, Status, Streaming};
+use tracing::Instrument;
 
 use crate::{
     app::{App, MATCHING},
@@ -64,13 +66,22 @@ async fn once(app: &Arc<App>, trip_id: TripId, changes: &mut Subscription) -> Re
     if !trip.state.needs_driver() {
         return Ok(End::Over);
     }
-    let request = request(app, &trip).await?;
+    let span = tracing::info_span!("trip.search", trip.id = %trip_id);
+    if let Some(ride) = trip.traceparent.as_deref().and_then(TraceContext::parse) {
+        ride.adopt(&span);
+    }
+    ask(app, &trip, changes).instrument(span).await
+}
+
+/// One stream of matching's, from its beginning to its end.
+async fn ask(app: &Arc<App>, trip: &Trip, changes: &mut Subscription) -> Result<End, Error> {
+    let request = request(app, trip).await?;
     let mut matching = app.matching.clone();
     let mut stream = match app.call(matching.request_match(request)).await {
         Ok(stream) => stream,
         Err(status) => return broken(status),
     };
-    listen(app, &trip, &mut stream, changes).await
+    listen(app, trip, &mut stream, changes).await
 }
 
 /// Reads matching's stream and, beside it, whether the trip still needs this search.

@@ -343,6 +343,8 @@ pub struct Trip {
     pub started_at: Option<DateTime<Utc>>,
     /// When it ended, whichever way.
     pub ended_at: Option<DateTime<Utc>>,
+    /// The span that asked for it, as W3C's header: the ride's trace.
+    pub traceparent: Option<String>,
 }
 
 impl Trip {

@@ -31,7 +31,7 @@ impl Grpc {
         let zone = |zone: &crate::surcharge::FareZone| pb::FareZone {
             zone_id: zone.id.clone(),
             centre: Some(Point::new(zone.area.latitude, zone.area.longitude)),
-            radius_meters: zone.area.radius_m,
+            radius_meters: zone.area.radius_m.round() as i64,
             pickup_fee: money(zone.pickup_minor, config.currency),
             dropoff_fee: money(zone.dropoff_minor, config.currency),
         };

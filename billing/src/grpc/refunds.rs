@@ -9,6 +9,7 @@ use super::{
     wire::{doer, hold, key, positive, refund, trip_id, words},
 };
 use crate::{
+    metrics::{Operation, counted},
     receipt::View,
     refund::{REASON_CHARS_MAX, RefundOf},
 };
@@ -27,7 +28,7 @@ impl Grpc {
             reason: words("reason", asked.reason, REASON_CHARS_MAX)?,
             made_by: doer(&caller),
         };
-        let (held, given) = self.0.store.refund(&key, &asked).await?;
+        let (held, given) = counted(Operation::Refund, self.0.store.refund(&key, &asked).await)?;
         Ok(Response::new(pb::RefundTripResponse {
             refund: Some(refund(given, View::Staff)),
             hold: Some(hold(&held)),

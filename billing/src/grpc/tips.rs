@@ -8,7 +8,10 @@ use super::{
     Grpc,
     wire::{doer, key_of, money, positive, trip_id},
 };
-use crate::tip::{TipOf, TipTerms};
+use crate::{
+    metrics::{Operation, counted},
+    tip::{TipOf, TipTerms},
+};
 
 impl Grpc {
     pub(super) async fn thank(
@@ -32,7 +35,7 @@ impl Grpc {
             max_minor: config.tip_max_minor,
             window: config.tip_window,
         };
-        let (hold, tip) = self.0.store.tip(&key, &asked, &terms).await?;
+        let (hold, tip) = counted(Operation::Tip, self.0.store.tip(&key, &asked, &terms).await)?;
         Ok(Response::new(pb::AddTipResponse {
             amount: money(tip.amount_minor, tip.currency),
             tips: money(hold.tipped, hold.currency),

@@ -1,6 +1,7 @@
 -- add_tip: a rider gives the driver something on top; writes the tip, its entry and postings
 -- $1 key, $2 request hash, $3 trip, $4 amount, $5 its currency, $6 what the tips of a trip may add up
 -- to, $7 how long after the capture in ms, $8 by whom
+-- $9 the trace context it happens in, or null
 --
 -- Answers one row, or none when nothing was captured for the trip. Locks: as in refund_trip. The sum
 -- and the number of the trip's tips are in the locked row. A refusal is kept as well: a duplicate that
@@ -37,10 +38,10 @@ taken AS (
 ),
 -- What the others are told: the row as it is now, in the version it has now.
 announced AS (
-    INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload)
+    INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload, traceparent)
     SELECT
         gen_random_uuid(), 'charge', trip_id, 'TIPPED', version,
-        convert_to(row_to_json(taken)::text, 'UTF8')
+        convert_to(row_to_json(taken)::text, 'UTF8'), $9::text
     FROM taken
 ),
 told AS (

@@ -1,5 +1,6 @@
 -- apply_promotion: gives a held trip the terms of a promotion, once
 -- $1 trip, $2 code
+-- $3 the trace context it happens in, or null
 --
 -- Answers one row, or none when there is no such charge. It needs no key: the charge is locked first,
 -- and one that has the promotion already is left as it is. On how many rides a rider has it is counted
@@ -42,10 +43,10 @@ given AS (
 ),
 -- What the others are told: the row as it is now, in the version it has now.
 announced AS (
-    INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload)
+    INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload, traceparent)
     SELECT
         gen_random_uuid(), 'charge', trip_id, 'PROMOTION_APPLIED', version,
-        convert_to(row_to_json(given)::text, 'UTF8')
+        convert_to(row_to_json(given)::text, 'UTF8'), $3::text
     FROM given
 )
 SELECT

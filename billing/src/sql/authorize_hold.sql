@@ -1,6 +1,7 @@
 -- authorize_hold: holds a quoted fare for a trip, once per key and once per trip
 -- $1 key, $2 request hash, $3 trip, $4 rider, $5 quote, $6 currency, $7 limit, $8 validity in ms,
 -- $9 how it is paid, $10 what the quote comes to and $11 when it ends, as was found genuine, or null
+-- $12 the trace context it happens in, or null
 --
 -- Answers one row. Rows are locked in the order rider_exposure, trip_charge, idempotency. A
 -- duplicate that runs at the same time cannot see this one's rows and fails as a whole on the
@@ -50,10 +51,10 @@ held AS (
 ),
 -- What the others are told: the row as it is now, in the version it has now.
 announced AS (
-    INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload)
+    INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload, traceparent)
     SELECT
         gen_random_uuid(), 'charge', trip_id, 'HELD', version,
-        convert_to(row_to_json(held)::text, 'UTF8')
+        convert_to(row_to_json(held)::text, 'UTF8'), $12::text
     FROM held
 ),
 decided AS (

@@ -5,6 +5,7 @@
 -- $14 the promotion when planned, or null, $15 what it takes off, $16 how much is paid with credit,
 -- $17 earlier fees that are paid with it, $18 how much the driver takes in cash, $19 how much is to be
 -- paid with the next ride
+-- $20 the trace context it happens in, or null
 --
 -- Answers one row, or none when there is no such charge. The charge is locked first and judged as
 -- it is then, by the clock of then; the rider's credit and dues where some are used, rider_exposure,
@@ -57,10 +58,10 @@ taken AS (
 ),
 -- What the others are told: the row as it is now, in the version it has now.
 announced AS (
-    INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload)
+    INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload, traceparent)
     SELECT
         gen_random_uuid(), 'charge', trip_id, 'CAPTURED', version,
-        convert_to(row_to_json(taken)::text, 'UTF8')
+        convert_to(row_to_json(taken)::text, 'UTF8'), $20::text
     FROM taken
 ),
 -- It is no longer an open hold.

@@ -3,7 +3,7 @@
 -- $7 the lines of all, one command's after another's, each in the order of `FareLines`,
 -- $8 the drivers' shares, $9 the platform's shares, $10 currencies of the amounts, or nulls;
 -- the postings of all: $11 which command's (its place, from 1), $12 which of its postings,
--- $13 accounts, $14 owners, $15 amounts
+-- $13 accounts, $14 owners, $15 amounts; $16 the trace contexts the commands come in, or nulls
 --
 -- It takes plain fares only: paid by card, without a promotion, credit, or fees of before. A charge that
 -- has got a promotion since it was planned is to be asked for alone; credit or fees that came since are
@@ -21,13 +21,13 @@
 WITH asked AS MATERIALIZED (
     SELECT
         place::int AS place, (place::int - 1) * 13 AS before, key, request_hash, trip_id, driver_id,
-        amount, authorised, driver_share, platform_share, currency
+        amount, authorised, driver_share, platform_share, currency, traceparent
     FROM unnest(
         $1::text[], $2::bytea[], $3::uuid[], $4::text[], $5::bigint[], $6::bigint[], $8::bigint[],
-        $9::bigint[], $10::text[]
+        $9::bigint[], $10::text[], $16::text[]
     ) WITH ORDINALITY AS command (
         key, request_hash, trip_id, driver_id, amount, authorised, driver_share, platform_share,
-        currency, place
+        currency, traceparent, place
     )
 ),
 prior AS MATERIALIZED (
@@ -69,11 +69,11 @@ taken AS (
 ),
 -- What the others are told: the row as it is now, in the version it has now.
 announced AS (
-    INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload)
+    INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload, traceparent)
     SELECT
-        gen_random_uuid(), 'charge', trip_id, 'CAPTURED', version,
-        convert_to(row_to_json(taken)::text, 'UTF8')
-    FROM taken
+        gen_random_uuid(), 'charge', taken.trip_id, 'CAPTURED', version,
+        convert_to(row_to_json(taken)::text, 'UTF8'), traceparent
+    FROM taken JOIN asked USING (trip_id)
 ),
 told AS (
     INSERT INTO receipt (

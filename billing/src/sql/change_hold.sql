@@ -1,5 +1,6 @@
 -- change_hold: puts an open hold under another quote; what is held becomes its total
 -- $1 key, $2 request hash, $3 trip, $4 quote, $5 what it comes to, as was found genuine, or null
+-- $6 the trace context it happens in, or null
 --
 -- Answers one row, or none when there is no such charge. The limit is not asked: the ride is being
 -- driven, and somebody has to pay for it. Nor is the quote's expiry: it says until when a ride may be
@@ -36,10 +37,10 @@ changed AS (
 ),
 -- What the others are told: the row as it is now, in the version it has now.
 announced AS (
-    INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload)
+    INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload, traceparent)
     SELECT
         gen_random_uuid(), 'charge', trip_id, 'HOLD_CHANGED', version,
-        convert_to(row_to_json(changed)::text, 'UTF8')
+        convert_to(row_to_json(changed)::text, 'UTF8'), $6::text
     FROM changed
 ),
 exposed AS (

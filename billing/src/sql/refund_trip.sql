@@ -4,6 +4,7 @@
 -- $8 the lines, in the order of `FareLines`, $9 the driver's share, $10 the platform's share,
 -- $11 accounts, $12 owners, $13 amounts of the postings, $14 reason, $15 by whom,
 -- $16 what of a promotion is taken back with it, $17 how much is given back as credit
+-- $18 the trace context it happens in, or null
 --
 -- Answers one row, or none when nothing was captured for the trip. The charge is locked first and
 -- judged as it is then; account_balance (by account) and idempotency follow, as in capture_hold. The
@@ -57,12 +58,12 @@ taken AS (
 ),
 -- What the others are told: the row as it is now, in the version it has now.
 announced AS (
-    INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload)
+    INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload, traceparent)
     SELECT
         gen_random_uuid(), 'charge', trip_id,
         CASE WHEN refunded < captured THEN 'PARTIALLY_REFUNDED' ELSE 'REFUNDED' END,
         version,
-        convert_to(row_to_json(taken)::text, 'UTF8')
+        convert_to(row_to_json(taken)::text, 'UTF8'), $18::text
     FROM taken
 ),
 lifted AS (

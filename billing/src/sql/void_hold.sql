@@ -1,5 +1,6 @@
 -- void_hold: releases a hold; one that was released before stays so, a captured one is refused
 -- $1 key, $2 request hash, $3 trip
+-- $4 the trace context it happens in, or null
 --
 -- Answers one row, or none when there is no such charge. Locks and duplicates: as in capture_hold.
 WITH prior AS (
@@ -25,10 +26,10 @@ released AS (
 ),
 -- What the others are told: the row as it is now, in the version it has now.
 announced AS (
-    INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload)
+    INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload, traceparent)
     SELECT
         gen_random_uuid(), 'charge', trip_id, 'VOIDED', version,
-        convert_to(row_to_json(released)::text, 'UTF8')
+        convert_to(row_to_json(released)::text, 'UTF8'), $4::text
     FROM released
 ),
 -- A ride that was called off does not use a promotion up.

@@ -28,6 +28,8 @@ pub struct Asked {
     pub key: Key,
     /// What is asked.
     pub capture: CaptureOf,
+    /// The trace it is asked in, in which what comes of it is told.
+    pub traceparent: Option<String>,
 }
 
 /// What one of several captures comes to.
@@ -158,6 +160,7 @@ struct Batch<'a> {
     driver_shares: Vec<i64>,
     platform_shares: Vec<i64>,
     currencies: Vec<Option<String>>,
+    traceparents: Vec<Option<&'a str>>,
     postings: Postings,
 }
 
@@ -189,6 +192,7 @@ impl<'a> Batch<'a> {
             .push(written.split.platform_share_minor);
         let currency = capture.amount.as_ref().map(|money| money.currency);
         self.currencies.push(currency.map(|code| code.to_string()));
+        self.traceparents.push(asked.traceparent.as_deref());
         let place = i32::try_from(self.indices.len()).unwrap_or(i32::MAX);
         for (position, posting) in (1..).zip(&written.postings) {
             self.postings.places.push(place);
@@ -219,6 +223,7 @@ impl<'a> Batch<'a> {
             .bind(&self.postings.accounts)
             .bind(&self.postings.owners)
             .bind(&self.postings.amounts)
+            .bind(&self.traceparents)
             .fetch_all(connection)
             .instrument(span("capture_holds"))
             .await
@@ -242,6 +247,7 @@ mod tests {
                 amount: None,
                 reason: Reason::Fare,
             },
+            traceparent: None,
         };
         let all = [
             asked("a", 1),

@@ -33,6 +33,7 @@ impl Store {
                 .bind(trip_id.0)
                 .bind(quote_id.0)
                 .bind(genuine.total_minor)
+                .bind(jitney_platform::telemetry::traceparent())
                 .fetch_optional(&mut *connection)
                 .instrument(span("change_hold"))
                 .await;

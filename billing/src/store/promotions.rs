@@ -109,6 +109,7 @@ impl Store {
                 sqlx::query_as(statements::APPLY_PROMOTION)
                     .bind(trip_id.0)
                     .bind(code)
+                    .bind(jitney_platform::telemetry::traceparent())
                     .fetch_optional(&self.pool)
                     .instrument(span("apply_promotion"))
                     .await;

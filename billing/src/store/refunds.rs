@@ -60,6 +60,7 @@ impl Store {
                 .bind(&asked.made_by)
                 .bind(plan.promotion_minor)
                 .bind(plan.credit_minor)
+                .bind(jitney_platform::telemetry::traceparent())
                 .fetch_optional(&self.pool)
                 .instrument(span("refund_trip"))
                 .await;

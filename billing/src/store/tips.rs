@@ -33,6 +33,7 @@ impl Store {
                 .bind(terms.max_minor)
                 .bind(milliseconds(terms.window))
                 .bind(&asked.made_by)
+                .bind(jitney_platform::telemetry::traceparent())
                 .fetch_optional(&self.pool)
                 .instrument(span("add_tip"))
                 .await;

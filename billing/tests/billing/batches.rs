@@ -150,6 +150,7 @@ impl Drawn {
                 amount,
                 reason,
             },
+            traceparent: None,
         }
     }
 }
@@ -245,7 +246,7 @@ async fn together_is_as_alone() {
         // Twice: the second time everything is a repetition.
         for _ in 0..2 {
             let mut expected = Vec::new();
-            for Asked { key, capture } in &asked {
+            for Asked { key, capture, .. } in &asked {
                 expected.push(told(alone.billing.store().capture(key, capture).await));
             }
             let (answers, left) = together(batched.billing.store(), &asked).await;

@@ -138,6 +138,8 @@ fn the_outbox_is_the_platforms() {
     // The lease came with the providers.
     let (tables, _) = tables.split_once("CREATE TABLE lease").unwrap();
     assert!(migration.contains(tables.trim()), "{migration}");
+    let later = include_str!("../../migrations/0037_traceparent.sql");
+    assert!(later.contains(jitney_platform::outbox::TRACEPARENT));
 }
 
 #[tokio::test]

@@ -18,7 +18,8 @@ use crate::{
 /// The events of a trip as others are told them.
 async fn told(sandbox: &Sandbox, trip: &str) -> Vec<pb::BillingEvent> {
     let rows: Vec<OutboxEvent> = sqlx::query_as(
-        "SELECT xid::text, seq, id, aggregatetype, aggregateid, type, version, payload, created_at
+        "SELECT xid::text, seq, id, aggregatetype, aggregateid, type, version, payload, traceparent,
+                created_at
          FROM outbox WHERE aggregateid = $1 ORDER BY version",
     )
     .bind(trip.parse::<Uuid>().unwrap())

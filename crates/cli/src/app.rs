@@ -21,6 +21,7 @@ use jitney_platform::{
     clock::Clock,
     db::Database,
     serve::{self, GrpcService},
+    telemetry,
     tls::Tls,
 };
 use jitney_roads::RoadNetwork;
@@ -28,7 +29,10 @@ use jitney_trips::Trips;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Config, config::Mode};
+use crate::{
+    Config,
+    config::{METRICS_DEFAULT, Mode},
+};
 
 /// The proto services' full names, as clients call them.
 const MATCHING: &str = "jitney.matching.v1.MatchingService";
@@ -95,6 +99,7 @@ pub struct App {
     tls: Option<Arc<Tls>>,
     ports: Vec<Port>,
     gateway: Option<(Gateway, TcpListener)>,
+    metrics: Option<(axum::Router, TcpListener)>,
     addresses: Addresses,
 }
 
@@ -109,6 +114,8 @@ pub struct Addresses {
     pub trips: Option<SocketAddr>,
     /// Billing's gRPC.
     pub billing: Option<SocketAddr>,
+    /// What is measured.
+    pub metrics: Option<SocketAddr>,
 }
 
 impl App {
@@ -124,6 +131,10 @@ impl App {
         let trips_listener = bind(which, Which::Trips, &config.listen.trips).await?;
         let billing_listener = bind(which, Which::Billing, &config.listen.billing).await?;
         let gateway_listener = bind(which, Which::Gateway, &config.listen.gateway).await?;
+        let metrics = bind_metrics(&config.listen.metrics).await?;
+        if let Some((_, listener)) = &metrics {
+            addresses.metrics = Some(listener.local_addr()?);
+        }
 
         let platform = Platform {
             clock: parts.clock,
@@ -235,6 +246,7 @@ impl App {
             tls,
             ports,
             gateway,
+            metrics,
             addresses,
         })
     }
@@ -262,6 +274,14 @@ impl App {
         if let Some((gateway, listener)) = self.gateway {
             serving.spawn(async move { gateway.serve(listener).await });
         }
+        if let Some((router, listener)) = self.metrics {
+            let shutdown = self.platform.shutdown.clone();
+            serving.spawn(async move {
+                let served = axum::serve(listener, router);
+                let served = served.with_graceful_shutdown(shutdown.cancelled_owned());
+                Ok(served.await?)
+            });
+        }
         let mut outcome = Ok(());
         while let Some(ended) = serving.join_next().await {
             let ended = ended
@@ -285,6 +305,25 @@ async fn bind(which: Which, one: Which, address: &str) -> anyhow::Result<Option<
     }
     let what = format!("listen.{}", format!("{one:?}").to_lowercase());
     serve::bind(address, &what).await.map(Some)
+}
+
+/// The port for what is measured, where anything is and somewhere to tell it. The default may be taken by
+/// another process of ours, which is no reason not to serve; one that was asked for must be had.
+async fn bind_metrics(address: &str) -> anyhow::Result<Option<(axum::Router, TcpListener)>> {
+    if address.is_empty() {
+        return Ok(None);
+    }
+    let Some(router) = telemetry::metrics_router() else {
+        return Ok(None);
+    };
+    match serve::bind(address, "listen.metrics").await {
+        Ok(listener) => Ok(Some((router, listener))),
+        Err(error) if address == METRICS_DEFAULT => {
+            tracing::warn!("{error:#}; metrics are not served");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The login, where there is one.

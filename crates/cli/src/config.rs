@@ -114,7 +114,13 @@ pub struct Listen {
     pub trips: String,
     /// Billing's gRPC.
     pub billing: String,
+    /// What is measured in this process, for Prometheus: `/metrics`, without TLS and for whoever can reach
+    /// it. Empty: nowhere. The default is left to the first process on a machine.
+    pub metrics: String,
 }
+
+/// Where a process tells what is measured unless it is told otherwise.
+pub const METRICS_DEFAULT: &str = "127.0.0.1:9464";
 
 impl Default for Listen {
     fn default() -> Self {
@@ -123,6 +129,7 @@ impl Default for Listen {
             matching: "127.0.0.1:50051".into(),
             trips: "127.0.0.1:50052".into(),
             billing: "127.0.0.1:50053".into(),
+            metrics: METRICS_DEFAULT.into(),
         }
     }
 }
@@ -174,6 +181,11 @@ impl fmt::Debug for Secret {
 }
 
 impl Config {
+    /// Whether what is measured is told to whoever asks.
+    pub fn is_scraped(&self) -> bool {
+        !self.listen.metrics.is_empty()
+    }
+
     /// The settings in force: defaults, then the file, then the environment.
     ///
     /// # Errors

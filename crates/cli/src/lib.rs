@@ -5,6 +5,7 @@ pub mod app;
 pub mod commands;
 pub mod config;
 pub mod program;
+mod progress;
 pub mod safety;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -54,8 +55,68 @@ fn told(error: &anyhow::Error) -> String {
 #[cfg(test)]
 mod tests {
     use anyhow::anyhow;
+    use clap::{CommandFactory, Parser};
 
     use super::*;
+
+    /// What the examples of a command's help say one should type, without variables, pipes and files.
+    fn examples(help: &str) -> Vec<Vec<String>> {
+        let lines = help.lines().filter(|line| line.starts_with("  "));
+        let typed = lines.map(|line| {
+            let line = line.replace("$(", " ").replace(')', " ");
+            let words = line.split_whitespace().map(str::to_owned);
+            let words = words.skip_while(|word| word != "jitney");
+            words
+                .take_while(|word| ![">", "|"].contains(&word.as_str()))
+                .collect()
+        });
+        typed.collect()
+    }
+
+    fn check_help(command: &clap::Command, path: &str) {
+        for own in command.get_subcommands() {
+            let path = format!("{path} {}", own.get_name());
+            let help = own.get_after_help().map(ToString::to_string);
+            let help = help.unwrap_or_else(|| panic!("{path} has no examples"));
+            let examples = examples(&help);
+            assert!(!examples.is_empty(), "{path} has no examples");
+            for example in examples {
+                assert!(
+                    example.join(" ").contains(own.get_name()),
+                    "{path}: {example:?}"
+                );
+                if let Err(error) = Cli::try_parse_from(&example) {
+                    panic!("{path}: {example:?}: {error}");
+                }
+            }
+            check_help(own, &path);
+        }
+    }
+
+    #[test]
+    fn every_command_has_examples_that_can_be_typed() {
+        check_help(&Cli::command(), "jitney");
+    }
+
+    #[test]
+    fn shells_complete_every_command() {
+        for shell in [
+            clap_complete::Shell::Bash,
+            clap_complete::Shell::Zsh,
+            clap_complete::Shell::Fish,
+        ] {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "jitney", &mut script);
+            let script = String::from_utf8(script).unwrap();
+            for command in Cli::command().get_subcommands() {
+                assert!(
+                    script.contains(command.get_name()),
+                    "{shell}: {}",
+                    command.get_name()
+                );
+            }
+        }
+    }
 
     #[test]
     fn a_failure_is_told_with_every_cause_once() {

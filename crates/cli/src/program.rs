@@ -15,7 +15,7 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::{App, Config, Parts, Which, app::Addresses, safety};
+use crate::{App, Config, Parts, Which, app::Addresses, progress::Progress, safety};
 
 /// The built-in city, made by `jitney map import`; `data/README.md` says from what.
 const BUILT_IN_CITY: &[u8] = include_bytes!("../../../data/monaco.roads");
@@ -166,7 +166,9 @@ pub fn open_roads(config: &Config) -> anyhow::Result<RoadNetwork> {
     match &config.map.file {
         None => RoadNetwork::from_bytes(BUILT_IN_CITY).context("the built-in city is broken"),
         Some(file) => {
+            let progress = Progress::spinner(format!("opening {}", file.display()));
             let opened = jitney_roads::open_map(file, &config.data_dir.join("maps"))?;
+            drop(progress);
             for note in &opened.notes {
                 tracing::warn!(map = %file.display(), "{note}");
             }

@@ -9,12 +9,15 @@ use std::{
     time::Duration,
 };
 
+use opentelemetry::KeyValue;
 use serde::{Deserialize, Serialize};
 use sqlx::{
     ConnectOptions, PgPool,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
+
+use crate::telemetry::meters;
 
 mod error;
 mod schema;
@@ -130,6 +133,7 @@ impl Database {
             .await
             .map_err(DbError::Connect)?;
         self.pools().push(pool.clone());
+        measure(schema, &pool);
         Ok(pool)
     }
 
@@ -143,6 +147,27 @@ impl Database {
     fn pools(&self) -> std::sync::MutexGuard<'_, Vec<PgPool>> {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Has a pool's connections counted, in use and idle, at every look.
+fn measure(schema: &str, pool: &PgPool) {
+    let (schema, pool) = (schema.to_owned(), pool.clone());
+    let labels = move |state| {
+        [
+            KeyValue::new("db.client.connection.pool.name", schema.clone()),
+            KeyValue::new("db.client.connection.state", state),
+        ]
+    };
+    meters::meter()
+        .u64_observable_gauge("db.client.connection.count")
+        .with_unit("{connection}")
+        .with_description("Connections to the database, by what they are at")
+        .with_callback(move |gauge| {
+            let (all, idle) = (u64::from(pool.size()), pool.num_idle() as u64);
+            gauge.observe(all.saturating_sub(idle), &labels("used"));
+            gauge.observe(idle, &labels("idle"));
+        })
+        .build();
 }
 
 /// The span of one statement that runs by itself in a schema.

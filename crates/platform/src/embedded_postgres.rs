@@ -62,6 +62,15 @@ impl EmbeddedOptions {
     }
 }
 
+/// The folder of PostgreSQL's programs: the one given, or the first that is found.
+///
+/// # Errors
+/// When there is none, or it is not one.
+pub fn programs(given: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let postgres = binaries::find(given, None)?.postgres();
+    Ok(postgres.parent().map_or_else(PathBuf::new, Path::to_owned))
+}
+
 /// A running server. It stops when this is dropped, or when the process ends in whatever way.
 #[derive(Debug)]
 pub struct EmbeddedPostgres {

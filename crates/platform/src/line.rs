@@ -9,10 +9,11 @@
 use std::{
     collections::VecDeque,
     future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use opentelemetry::{KeyValue, metrics::Histogram};
 use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{Notify, oneshot},
@@ -21,6 +22,8 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span};
+
+use crate::telemetry::{link_both, meters};
 
 /// How jobs that wait are done together. One that waits alone is done at once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,6 +121,9 @@ pub trait Work: Send + Sync + 'static {
     /// Why they are not.
     type Error: From<sqlx::Error> + From<Arc<sqlx::Error>> + Send + 'static;
 
+    /// What the line is called where it is measured.
+    const NAME: &'static str = "line";
+
     /// What whoever comes to a full line is told.
     fn overloaded() -> Self::Error;
 
@@ -138,6 +144,11 @@ pub trait Work: Send + Sync + 'static {
     where
         Self: Sized;
 }
+
+static BATCHES: LazyLock<Histogram<u64>> = LazyLock::new(|| {
+    let what = "How many jobs were done together";
+    meters::sizes("jitney.line.batch", "{job}", what)
+});
 
 /// Those who wait for one kind of work.
 pub struct Line<W: Work> {
@@ -238,7 +249,10 @@ impl<W: Work> Line<W> {
 
     async fn do_together(self: &Arc<Self>, batch: Vec<Waiting<W>>) {
         let jobs: Vec<_> = batch.iter().map(|waiting| &waiting.job).collect();
-        let span = tracing::info_span!("together", size = jobs.len());
+        let span = tracing::info_span!(parent: None, "together", size = jobs.len());
+        for waiting in &batch {
+            link_both(&waiting.span, &span);
+        }
         match self.work.together(&jobs).instrument(span).await {
             Ok(answers) => {
                 for (waiting, answer) in batch.into_iter().zip(answers) {
@@ -268,6 +282,7 @@ impl<W: Work> Line<W> {
     /// Does them in a task of their own.
     fn start(self: &Arc<Self>, mut batch: Vec<Waiting<W>>) -> JoinHandle<()> {
         batch.retain(|waiting| !waiting.answer.is_closed());
+        BATCHES.record(batch.len() as u64, &[KeyValue::new("line", W::NAME)]);
         let under_way = UnderWay::count(self, batch.len());
         self.tasks.spawn(async move {
             let line = &under_way.line;

@@ -32,6 +32,9 @@ pub use transport::{PostgresTransport, Transport};
 /// The tables that the outbox and [`crate::lease`] need, for a service's migration.
 pub const TABLES: &str = include_str!("outbox/tables.sql");
 
+/// What came to them later: the trace that an event belongs to.
+pub const TRACEPARENT: &str = include_str!("outbox/traceparent.sql");
+
 /// An event to be told.
 #[derive(Clone, Debug)]
 pub struct NewEvent<'a> {
@@ -68,6 +71,8 @@ pub struct OutboxEvent {
     pub version: i64,
     /// The event, encoded.
     pub payload: Vec<u8>,
+    /// The span it happened in, as W3C's header, for whatever comes of it to be in that trace.
+    pub traceparent: Option<String>,
     /// When it happened, by the database's clock.
     pub created_at: DateTime<Utc>,
     /// Where it stands in the outbox.
@@ -153,7 +158,7 @@ impl Wake {
     }
 }
 
-/// Writes an event, in the caller's transaction.
+/// Writes an event, in the caller's transaction, with the trace context of the caller's span.
 ///
 /// # Errors
 /// Those of the database.
@@ -168,6 +173,7 @@ pub async fn append(
         .bind(event.kind)
         .bind(event.version)
         .bind(event.payload)
+        .bind(crate::telemetry::traceparent())
         .execute(transaction)
         .await
         .map(drop)

@@ -20,6 +20,8 @@ use tonic::{Code, Status, body::Body};
 use tracing::{Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
+use crate::telemetry::meters;
+
 /// Which side of the rpc a span is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
@@ -125,24 +127,13 @@ impl Call {
 }
 
 static SERVED: LazyLock<Histogram<f64>> =
-    LazyLock::new(|| durations("rpc.server.call.duration", "How long answering an rpc took"));
+    LazyLock::new(|| meters::seconds("rpc.server.call.duration", "How long answering an rpc took"));
 static CALLED: LazyLock<Histogram<f64>> = LazyLock::new(|| {
-    durations(
+    meters::seconds(
         "rpc.client.call.duration",
         "How long an rpc took its caller",
     )
 });
-
-fn durations(name: &'static str, description: &'static str) -> Histogram<f64> {
-    opentelemetry::global::meter("jitney")
-        .f64_histogram(name)
-        .with_description(description)
-        .with_unit("s")
-        .with_boundaries(vec![
-            0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-        ])
-        .build()
-}
 
 /// Makes the span a child of the one that the headers name, if they do.
 pub(crate) fn adopt(span: &Span, headers: &HeaderMap) {

@@ -16,11 +16,16 @@ use tracing_subscriber::{
 
 mod format;
 mod http;
+pub mod meters;
 mod pipeline;
+mod scrape;
+mod trace;
 
 use pipeline::Pipeline;
 
 pub use http::{HttpSpan, HttpSpanLayer, http_span_layer, name_route};
+pub use scrape::{METRICS_PATH, metrics_router};
+pub use trace::{TraceContext, link_both, traceparent};
 
 /// The variable that names a collector for any program that speaks OpenTelemetry.
 const STANDARD_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
@@ -104,11 +109,11 @@ impl Drop for Guard {
 }
 
 /// Sets up logging and, if there is a collector, exporting, for the whole process; `service` is the
-/// name it goes by there.
+/// name it goes by there. With `scraped`, what is measured is also collected for [`metrics_router`].
 ///
 /// # Errors
 /// When the filter or the endpoint is not one, or this was called before.
-pub fn init(config: &TelemetryConfig, service: &str) -> anyhow::Result<Guard> {
+pub fn init(config: &TelemetryConfig, service: &str, scraped: bool) -> anyhow::Result<Guard> {
     let filter = EnvFilter::try_new(&config.log_filter)
         .with_context(|| format!("telemetry.log_filter = {:?}", config.log_filter))?;
     anyhow::ensure!(
@@ -122,7 +127,7 @@ pub fn init(config: &TelemetryConfig, service: &str) -> anyhow::Result<Guard> {
             .ok()
             .filter(|endpoint| !endpoint.is_empty()),
     };
-    let pipeline = Pipeline::new(endpoint.as_deref(), config.sample_ratio, service)?;
+    let pipeline = Pipeline::new(endpoint.as_deref(), config.sample_ratio, service, scraped)?;
 
     let lines = tracing_subscriber::fmt::layer()
         .event_format(format::Lines::new(config.log_format))

@@ -131,9 +131,9 @@ async fn one_trace_from_door_to_door() {
         endpoint: Some(collect(&collector).await),
         ..TelemetryConfig::default()
     };
-    let guard = telemetry::init(&config, "jitney-test").unwrap();
+    let guard = telemetry::init(&config, "jitney-test", true).unwrap();
     assert!(
-        telemetry::init(&config, "jitney-test").is_err(),
+        telemetry::init(&config, "jitney-test", true).is_err(),
         "once per process"
     );
 

@@ -331,6 +331,9 @@ async fn secrets_and_positions_are_not_logged() {
         // The libraries' own bytes at TRACE are another matter; ours and the request's spans count.
         .with_env_filter("jitney=trace,jitney_gateway=trace,jitney_platform=trace,rest=trace,warn")
         .finish();
+    // With but one subscriber alive, what another test's thread says first would be taken for what nobody
+    // listens to, here too.
+    let _other = tracing::Dispatch::new(tracing_subscriber::registry());
     // One thread: everything of this test goes to these lines.
     let _guard = tracing::subscriber::set_default(subscriber);
     let sandbox = Sandbox::in_process().await;

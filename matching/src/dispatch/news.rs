@@ -52,6 +52,7 @@ impl Dispatch {
         // The search found its driver, whether by its open offer or by an earlier one whose acceptance
         // was on its way when the offer had run out here.
         if let Some(mut search) = self.searches.remove(&trip) {
+            self.traces.search_over(trip);
             if let Some(Open { offer, made }) = search.open.take() {
                 let is_accepted = offer.driver == *driver;
                 let offered = offer.beside.filter(|_| is_accepted);

@@ -1,6 +1,7 @@
 //! The search for a driver: round by round, one offer at a time.
 
 use chrono::{DateTime, Utc};
+use jitney_platform::telemetry::TraceContext;
 use jitney_proto::{
     Code,
     ids::{DriverId, OfferId, TripId},
@@ -10,6 +11,7 @@ use jitney_proto::{
     },
 };
 use jitney_roads::{Snap, Travel};
+use tracing::Span;
 
 use super::Dispatch;
 use crate::{
@@ -88,6 +90,7 @@ impl Dispatch {
                 search.tell(Event::OfferMade(offer.made()), now);
             }
         }
+        self.traces.searched(trip, TraceContext::current());
         self.rouse.notify_one();
     }
 
@@ -159,6 +162,14 @@ impl Dispatch {
             }
         });
         searches.chain(self.reservations.next_expiry()).min()
+    }
+
+    /// Begins to tell of offers that were drawn up, in the traces of their searches.
+    pub fn trace_offers(&mut self, offers: &[Offer], round: Option<&Span>) {
+        for offer in offers {
+            let driver = self.fleet.key(&offer.driver);
+            self.traces.offered(offer, driver, round);
+        }
     }
 
     /// Makes an offer that was written down: driver and trip service are told. Does nothing when it
@@ -279,6 +290,7 @@ impl Dispatch {
                     .push(key, Message::OfferWithdrawn(offer.withdrawn(end)));
             }
         }
+        self.traces.offer_over(offer.id, end);
         if made {
             metrics::offer_ended(end);
             self.ended_offers.push(offer.id);
@@ -303,6 +315,7 @@ impl Dispatch {
         let Some(search) = self.searches.remove(&trip) else {
             return;
         };
+        self.traces.search_over(trip);
         metrics::search_ended(reason);
         if let Some(reason) = reason {
             search.say_ended(reason);

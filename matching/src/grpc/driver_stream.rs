@@ -3,13 +3,15 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, TimeDelta, Utc};
+use jitney_platform::telemetry::TraceContext;
 use jitney_proto::{
     Code,
     ids::{DriverId, SessionId},
     matching::v1::{self as wire, StreamDriverRequest, stream_driver_request::Message},
 };
 use tonic::{Status, Streaming};
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::shift_change;
 use crate::{
@@ -22,6 +24,9 @@ use crate::{
     session::ConnectionNo,
 };
 
+/// How often a driver's positions get a span of their own on a stream that is exported. A shift has
+/// thousands of batches, and its trace need not.
+const PINGS_SPAN_INTERVAL: TimeDelta = TimeDelta::seconds(10);
 /// Positions of one batch, at most.
 const PINGS_MAX: usize = 100;
 
@@ -39,6 +44,7 @@ pub fn open(
         driver,
         inbound,
         out,
+        pings_told_at: None,
     };
     tokio::spawn(connection.run().in_current_span());
     stream
@@ -49,6 +55,8 @@ struct Connection {
     driver: DriverId,
     inbound: Streaming<StreamDriverRequest>,
     out: Out,
+    /// When positions last got a span.
+    pings_told_at: Option<DateTime<Utc>>,
 }
 
 impl Connection {
@@ -151,11 +159,26 @@ impl Connection {
         }
     }
 
-    fn pings(&self, key: DriverKey, pings: &wire::Pings) -> Result<(), Status> {
+    /// The span of a batch of positions: on a stream that is exported, once in a while.
+    fn pings_span(&mut self, count: usize) -> Option<Span> {
+        TraceContext::current().filter(TraceContext::is_sampled)?;
+        let now = self.service.clock.now();
+        let is_due = self
+            .pings_told_at
+            .is_none_or(|at| now - at >= PINGS_SPAN_INTERVAL);
+        is_due.then(|| {
+            self.pings_told_at = Some(now);
+            tracing::info_span!("driver.pings", count)
+        })
+    }
+
+    fn pings(&mut self, key: DriverKey, pings: &wire::Pings) -> Result<(), Status> {
         if pings.pings.len() > PINGS_MAX {
             let problem = format!("must be at most {PINGS_MAX} in a batch");
             return Err(Refusal::bad_field("pings.pings", problem).into());
         }
+        let span = self.pings_span(pings.pings.len());
+        let told_in = span.as_ref().and_then(TraceContext::of);
         let reach_m = self.service.config.snap_distance_max_m;
         // Looking for the road is the long part.
         let look_up = |ground: &Ground| -> Vec<_> {
@@ -165,6 +188,9 @@ impl Connection {
         self.service.on_the_map(look_up, |dispatch, sightings| {
             let now = self.service.clock.now();
             dispatch.pings(key, pings.batch, &sightings, now);
+            if let Some(told_in) = told_in {
+                dispatch.traces().seen(key, told_in);
+            }
         });
         Ok(())
     }

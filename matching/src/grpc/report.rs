@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use jitney_platform::telemetry::TraceContext;
 use jitney_proto::{ids::DriverId, matching::v1 as wire};
 use tonic::{Status, Streaming};
 
@@ -62,6 +63,7 @@ fn take_sightings(
     now: DateTime<Utc>,
     tally: &mut Tally,
 ) {
+    let told_in = TraceContext::current().filter(TraceContext::is_sampled);
     for (driver, sightings) in message.drivers.iter().zip(sightings) {
         let id: Option<DriverId> = driver.driver_id.parse().ok();
         let Some(key) = id.and_then(|id| dispatch.known(&id).ok()) else {
@@ -69,6 +71,9 @@ fn take_sightings(
             metrics::pings_of_nobody(sightings.len());
             continue;
         };
+        if let Some(told_in) = &told_in {
+            dispatch.traces().seen(key, told_in.clone());
+        }
         let refused = dispatch.positions(key, sightings, now);
         tally.accepted += (sightings.len() - refused.len()) as u64;
         for (_, refusal) in refused {

@@ -2,9 +2,13 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use jitney_platform::db;
-use jitney_proto::matching::v1 as wire;
+use jitney_platform::{
+    db,
+    telemetry::{TraceContext, link_both},
+};
+use jitney_proto::{matching::v1 as wire, trips::v1::TripEvent};
 use tonic::Status;
+use tracing::Span;
 
 use crate::{error::Refusal, news::News, service::Service};
 
@@ -13,6 +17,25 @@ const EVENTS_MAX: usize = 1_000;
 
 /// What a later event of a trip is told whose earlier one was refused.
 const BEHIND: &str = "an earlier event of the trip was refused";
+
+/// A span for each event of a ride that is exported, in the ride's trace; the call is about many rides.
+fn told(events: &[TripEvent]) -> Vec<Span> {
+    let call = Span::current();
+    let begin = |event: &TripEvent| {
+        let happened = TraceContext::sampled(&event.traceparent)?;
+        let kind = event.kind().as_str_name();
+        let span = tracing::info_span!(
+            parent: None,
+            "trip_event",
+            otel.name = format!("apply {}", kind.trim_start_matches("TRIP_EVENT_KIND_")),
+            otel.kind = "consumer",
+        );
+        happened.adopt(&span);
+        link_both(&span, &call);
+        Some(span)
+    };
+    events.iter().filter_map(begin).collect()
+}
 
 /// Takes each event or refuses it.
 pub(super) async fn apply(
@@ -43,6 +66,7 @@ pub(super) async fn apply(
             }
         }
     }
+    let _told = told(&events);
     match service.hear(news.clone()).await {
         Ok(applied) => {
             for (place, applied) in places.into_iter().zip(applied) {

@@ -49,6 +49,8 @@ pub struct Request {
     pub payment_method: PaymentMethod,
     /// Who asked; not always the rider.
     pub by: By,
+    /// The span that asks, as W3C's header.
+    pub traceparent: Option<String>,
 }
 
 /// The first version of the trip: a driver is looked for, or its time is waited for.
@@ -99,6 +101,7 @@ pub fn apply(request: &Request, context: &Context, dice: &mut impl rand::Rng) ->
         arrived_at: None,
         started_at: None,
         ended_at: None,
+        traceparent: request.traceparent.clone(),
     };
     Box::new(Change {
         trip,

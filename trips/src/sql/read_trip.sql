@@ -7,7 +7,7 @@ SELECT t.trip_id, t.version, t.state, t.rider_id, t.driver_id, t.driver_plate, t
     t.pickup_due_at, t.pickup_at, t.release_at, t.fare_quote_id,
     t.pay_in_cash, t.stops,
     t.tariff_version, t.surge_percent, t.driven_m, t.final_fare_minor, t.final_quote_id,
-    t.price_quote_id,
+    t.price_quote_id, t.traceparent,
     o.driver_id AS offer_driver_id, o.expires_at AS offer_expires_at, o.state AS offer_state,
     o.beside_trip_id AS offer_beside_trip_id, o.shared AS offer_shared,
     o.pickup_duration_ms AS offer_pickup_duration_ms

@@ -30,5 +30,5 @@ logged AS (
     INSERT INTO trip_transition (trip_id, version, from_state, to_state, actor, actor_id, reason, at)
     SELECT trip_id, $2, $21, $3, $22, $23, $24, $13 FROM changed
 )
-INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload)
-SELECT $25, $26, trip_id, $27, $2, $28 FROM changed
+INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload, traceparent)
+SELECT $25, $26, trip_id, $27, $2, $28, $29 FROM changed

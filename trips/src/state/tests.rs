@@ -69,6 +69,7 @@ fn requested() -> Trip {
         longitude: -8.61,
     };
     let request = Request {
+        traceparent: None,
         trip_id: TripId(Uuid::from_u128(1)),
         rider_id: "rita".parse().unwrap(),
         product: "economy".parse().unwrap(),

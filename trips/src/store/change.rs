@@ -5,11 +5,13 @@ use jitney_platform::outbox::{self, NewEvent};
 use jitney_proto::ids::{DriverId, EventId, TripId};
 use prost::Message;
 use sqlx::{PgConnection, Row};
+use tracing::{Instrument, Span};
 use uuid::Uuid;
 
 use super::{
     Outcome, Rules, claims, fresh_id,
     rows::{self, OfferRow, TripRow},
+    trace,
 };
 use crate::{
     command::Command,
@@ -134,6 +136,7 @@ pub(super) async fn write(connection: &mut PgConnection, change: &Change) -> Res
             carry(connection, effect, change).await?;
         }
     }
+    let told = trace::begin(change, &Span::current());
     let event_id = fresh_id(trip.updated_at);
     let event = NewEvent {
         event_id,
@@ -144,7 +147,9 @@ pub(super) async fn write(connection: &mut PgConnection, change: &Change) -> Res
         version: trip.version,
     };
     let Some(from) = change.from else {
-        return write_first(connection, change, event).await;
+        return write_first(connection, change, event)
+            .instrument(told.span)
+            .await;
     };
     let written = rows::update(trip)
         .bind(from.name())
@@ -155,7 +160,9 @@ pub(super) async fn write(connection: &mut PgConnection, change: &Change) -> Res
         .bind(event.aggregate_type)
         .bind(event.kind)
         .bind(event.payload)
+        .bind(told.traceparent)
         .execute(connection)
+        .instrument(told.span)
         .await?;
     if written.rows_affected() != 1 {
         return Err(Error::Defect(format!(

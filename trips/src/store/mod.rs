@@ -32,6 +32,7 @@ pub mod shares;
 pub mod sos;
 pub mod stats;
 mod together;
+mod trace;
 
 use rows::LogRow;
 pub use together::Job;

@@ -73,6 +73,7 @@ pub(super) struct TripRow {
     final_fare_minor: Option<i64>,
     final_quote_id: Option<String>,
     price_quote_id: Option<String>,
+    traceparent: Option<String>,
 }
 
 /// The offer beside a trip, as `read_trip` and the lists join it.
@@ -197,6 +198,7 @@ impl TripRow {
             arrived_at: self.arrived_at,
             started_at: self.started_at,
             ended_at: self.ended_at,
+            traceparent: self.traceparent,
         })
     }
 }
@@ -304,6 +306,7 @@ pub(super) fn insert(trip: &Trip) -> Statement<'_> {
         .bind(Json(&trip.stops))
         .bind(tariff.map(|tariff| tariff.version.as_str()))
         .bind(tariff.map(|tariff| tariff.surge_percent.cast_signed()))
+        .bind(&trip.traceparent)
 }
 
 /// The statement that writes a trip's next version; what its log and its event say is bound after this.

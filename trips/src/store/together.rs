@@ -12,10 +12,10 @@ use jitney_platform::{
 use jitney_proto::ids::{EventId, TripId};
 use prost::Message;
 use sqlx::{Row, types::Json};
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 use uuid::Uuid;
 
-use super::{Outcome, Rules, Store, fresh_id, rows};
+use super::{Outcome, Rules, Store, fresh_id, rows, trace};
 use crate::{
     command::{Command, Kind},
     error::Error,
@@ -34,6 +34,8 @@ pub struct Job {
     pub command: Command,
     /// What it is judged by.
     pub rules: Rules,
+    /// The span it is asked for in.
+    pub asked_in: Span,
 }
 
 impl Job {
@@ -47,6 +49,8 @@ impl Work for Store {
     type Job = Job;
     type Done = Outcome;
     type Error = Error;
+
+    const NAME: &'static str = "transitions";
 
     fn overloaded() -> Error {
         Error::Overloaded
@@ -117,13 +121,14 @@ impl Store {
                     answers[index] = Some(Ok(outcome));
                 }
                 Ok(Transition::Changed(change)) if is_move(trip, &change) => {
-                    moves.add(index, *change);
+                    moves.add(index, *change, &job.asked_in);
                 }
                 // Refusals may be due to a row that has changed since.
                 Ok(Transition::Changed(_)) | Err(_) => {}
             }
         }
         let moved = moves.run(&mut connection).await?;
+        moves.spans.clear();
         for (index, change) in moves.changes {
             if moved.contains(&change.trip.trip_id.0) {
                 answers[index] = Some(Ok(Outcome {
@@ -158,10 +163,16 @@ struct Moves {
     changes: Vec<(usize, Change)>,
     events: Vec<Uuid>,
     payloads: Vec<Vec<u8>>,
+    traceparents: Vec<Option<String>>,
+    /// Open until the changes are written.
+    spans: Vec<Span>,
 }
 
 impl Moves {
-    fn add(&mut self, index: usize, change: Change) {
+    fn add(&mut self, index: usize, change: Change, asked_in: &Span) {
+        let told = trace::begin(&change, asked_in);
+        self.traceparents.push(told.traceparent);
+        self.spans.push(told.span);
         let event_id = fresh_id(change.trip.updated_at);
         self.events.push(event_id);
         let event = events::event(EventId(event_id), &change, None);
@@ -195,6 +206,7 @@ impl Moves {
             .bind(column(self, |change| events::name(change.event)))
             .bind(&self.payloads)
             .bind(events::AGGREGATE)
+            .bind(&self.traceparents)
             .fetch_all(connection)
             .instrument(db::span(crate::SCHEMA, "move_trips"))
             .await

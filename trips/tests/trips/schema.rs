@@ -116,4 +116,6 @@ async fn the_version_before_claims_and_frees_drivers() {
 fn the_outbox_is_the_platforms() {
     let migration = include_str!("../../migrations/0002_outbox.sql");
     assert_eq!(migration, jitney_platform::outbox::TABLES);
+    let later = include_str!("../../migrations/0013_traceparent.sql");
+    assert!(later.contains(jitney_platform::outbox::TRACEPARENT));
 }

@@ -27,7 +27,7 @@ async fn every_ride_is_counted_once_and_as_it_ended() {
     city.searching("rosa").await;
     let told = stats(&city, GetTripStatsRequest::default()).await;
     assert_eq!(told.buckets.len(), 60);
-    let total = told.total.clone().unwrap();
+    let total = told.total.unwrap();
     assert_eq!(
         (
             total.requested,

@@ -19,6 +19,7 @@ fn job(trip: &Trip, command: Command) -> Job {
     Job {
         trip_id: trip.trip_id.parse().expect("an id"),
         command,
+        asked_in: tracing::Span::none(),
         rules: Rules {
             now: Clock::system().now().trunc_subsecs(6),
             limits: quick().limits(),

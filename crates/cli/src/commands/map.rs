@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode, time::Instant};
 
-use crate::{Config, program};
+use crate::{Config, program, progress::Progress};
 
 /// The commands of `jitney map`.
 #[derive(clap::Subcommand, Debug)]
@@ -18,6 +18,7 @@ pub enum Command {
         output: Option<PathBuf>,
     },
     /// Says what a map holds.
+    #[command(after_help = "Examples:\n  jitney map info\n  jitney map info porto.roads")]
     Info {
         /// A map file or an extract; without it, the map of the configuration.
         file: Option<PathBuf>,
@@ -42,7 +43,9 @@ pub fn run(command: Command, config: &Config) -> anyhow::Result<ExitCode> {
                 file.with_file_name(format!("{stem}.roads"))
             });
             let begun = Instant::now();
+            let progress = Progress::spinner(format!("importing {}", file.display()));
             let network = jitney_roads::import(&file)?;
+            drop(progress);
             println!("{}\n", network.report());
             network.save(&output)?;
             println!("{}\n", summary(&network));

@@ -21,10 +21,11 @@ pub struct Args {
 pub fn run(args: &Args, config: Config) -> anyhow::Result<ExitCode> {
     super::runtime()?.block_on(async {
         let name = format!("jitney-{}", format!("{:?}", args.which).to_lowercase());
-        let _telemetry = telemetry::init(&config.telemetry, &name)?;
+        let _telemetry = telemetry::init(&config.telemetry, &name, config.is_scraped())?;
         let program = Program::start(&config, args.which).await?;
         let at = program.addresses();
         for (service, address) in [
+            ("metrics", at.metrics),
             ("gateway", at.gateway),
             ("matching", at.matching),
             ("trips", at.trips),

@@ -45,7 +45,7 @@ pub fn run(args: Args, mut config: Config) -> anyhow::Result<ExitCode> {
         config.map.file.clone_from(&args.map);
     }
     super::runtime()?.block_on(async {
-        let _telemetry = telemetry::init(&config.telemetry, "jitney")?;
+        let _telemetry = telemetry::init(&config.telemetry, "jitney", config.is_scraped())?;
         let program = Program::start(&config, Which::All).await?;
         let roads = program.roads.clone().context("the city has no map")?;
         let at = program.addresses();

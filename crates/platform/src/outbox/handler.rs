@@ -4,7 +4,10 @@ use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 
+use tracing::Instrument;
+
 use super::{DeliveryError, OutboxEvent};
+use crate::telemetry::TraceContext;
 
 /// What became of one event.
 pub type Delivery = Result<(), DeliveryError>;
@@ -60,25 +63,43 @@ impl Handler {
     /// Tells the events of several aggregates, each as far as it goes.
     pub(super) async fn tell(
         &self,
+        consumer: &'static str,
         aggregates: Vec<Vec<OutboxEvent>>,
         bounds: Bounds,
     ) -> Vec<Told> {
         match &self.0 {
             Kind::Each(tell) => {
                 stream::iter(aggregates)
-                    .map(|events| tell_each(tell, events, bounds.timeout))
+                    .map(|events| tell_each(consumer, tell, events, bounds.timeout))
                     .buffer_unordered(bounds.parallel_max.max(1))
                     .collect()
                     .await
             }
-            Kind::Together(tell) => tell_together(tell, aggregates, bounds.timeout).await,
+            Kind::Together(tell) => tell_together(consumer, tell, aggregates, bounds.timeout).await,
         }
     }
 }
 
-async fn tell_each(tell: &TellOne, events: Vec<OutboxEvent>, timeout: Duration) -> Told {
+async fn tell_each(
+    consumer: &'static str,
+    tell: &TellOne,
+    events: Vec<OutboxEvent>,
+    timeout: Duration,
+) -> Told {
     for (delivered, event) in events.iter().enumerate() {
-        let delivery = patiently(timeout, || tell(event.clone())).await.flatten();
+        let span = tracing::info_span!(
+            parent: None,
+            "outbox.deliver",
+            otel.kind = "consumer",
+            messaging.system = "outbox",
+            messaging.destination.name = consumer,
+            event.kind = event.kind,
+        );
+        if let Some(happened) = event.traceparent.as_deref().and_then(TraceContext::parse) {
+            happened.adopt(&span);
+        }
+        let telling = patiently(timeout, || tell(event.clone())).instrument(span);
+        let delivery = telling.await.flatten();
         if let Err(failure) = delivery {
             return Told::up_to(delivered, failure, events);
         }
@@ -87,6 +108,7 @@ async fn tell_each(tell: &TellOne, events: Vec<OutboxEvent>, timeout: Duration) 
 }
 
 async fn tell_together(
+    consumer: &'static str,
     tell: &TellMany,
     aggregates: Vec<Vec<OutboxEvent>>,
     timeout: Duration,
@@ -94,7 +116,21 @@ async fn tell_together(
     if aggregates.is_empty() {
         return Vec::new();
     }
-    let mut outcomes = match patiently(timeout, || tell(aggregates.concat())).await {
+    let span = tracing::info_span!(
+        parent: None,
+        "outbox.deliver",
+        otel.kind = "consumer",
+        messaging.system = "outbox",
+        messaging.destination.name = consumer,
+        messaging.batch.message_count = aggregates.iter().map(Vec::len).sum::<usize>(),
+    );
+    for event in aggregates.iter().flatten() {
+        if let Some(happened) = event.traceparent.as_deref().and_then(TraceContext::sampled) {
+            happened.link(&span);
+        }
+    }
+    let telling = patiently(timeout, || tell(aggregates.concat())).instrument(span);
+    let mut outcomes = match telling.await {
         Ok(outcomes) => outcomes.into_iter(),
         Err(failure) => {
             let none = |events| Told::up_to(0, failure.clone(), events);

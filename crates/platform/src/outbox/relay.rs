@@ -1,8 +1,12 @@
 //! Tells one consumer what is in the outbox.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::LazyLock, time::Duration};
 
 use chrono::{DateTime, Utc};
+use opentelemetry::{
+    KeyValue,
+    metrics::{Counter, Gauge},
+};
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use tokio::time::Instant;
@@ -14,7 +18,7 @@ use super::{
     prune,
     store::{Batch, Parking, Retried, Store},
 };
-use crate::{clock::Clock, lease::Lease};
+use crate::{clock::Clock, lease::Lease, telemetry::meters};
 
 /// The first wait after a round that found nothing; it doubles up to the poll interval. An event that
 /// was just committed may have to wait for a neighbour's transaction to end.
@@ -75,6 +79,31 @@ pub struct Relay {
     config: RelayConfig,
 }
 
+/// What is measured.
+struct Measures {
+    delivered: Counter<u64>,
+    parked: Counter<u64>,
+    lag: Gauge<f64>,
+}
+
+static MEASURES: LazyLock<Measures> = LazyLock::new(|| Measures {
+    delivered: meters::counter(
+        "jitney.outbox.delivered",
+        "{event}",
+        "Events that a consumer was told",
+    ),
+    parked: meters::counter(
+        "jitney.outbox.parked",
+        "{event}",
+        "Events that were set aside, to be told later",
+    ),
+    lag: meters::meter()
+        .f64_gauge("jitney.outbox.lag")
+        .with_unit("s")
+        .with_description("How old the oldest event is that a consumer has yet to be told")
+        .build(),
+});
+
 /// What is known of the consumer for as long as the lease is held: nobody else moves it.
 struct Held {
     /// When the lease was last held.
@@ -123,6 +152,8 @@ impl Relay {
         let mut wait = LOOK_AGAIN;
         let mut pokes = self.wake.subscribe();
         let mut held = None;
+        // On the page from the start.
+        MEASURES.parked.add(0, &self.labels());
         let mut pruned = Instant::now();
         while !shutdown.is_cancelled() {
             match self.round(&handler, &mut held).await {
@@ -168,7 +199,14 @@ impl Relay {
         };
         let retried = held.has_parked && self.retry_parked(handler, held).await?;
         let next = self.store.read(&held.cursor, self.config.batch_max.into());
-        match next.await? {
+        let batch = next.await?;
+        let oldest = batch
+            .iter()
+            .flat_map(|batch| batch.aggregates.iter().flatten());
+        let oldest = oldest.map(|event| event.created_at).min();
+        let lag = oldest.map(|oldest| self.clock.now() - oldest);
+        self.measure_lag(lag.unwrap_or_default());
+        match batch {
             Some(batch) => self.tell_batch(batch, handler, held).await,
             None => Ok(if retried { Round::Busy } else { Round::Idle }),
         }
@@ -207,7 +245,9 @@ impl Relay {
         held: &mut Held,
     ) -> Result<Round, sqlx::Error> {
         let (waiting, ready) = self.apart(batch.aggregates, held).await?;
-        let told = handler.tell(ready, self.bounds()).await;
+        let told = handler
+            .tell(self.store.consumer, ready, self.bounds())
+            .await;
 
         let unavailable = |told: &Told| matches!(told.failure, Some(DeliveryError::Unavailable(_)));
         if !told.is_empty()
@@ -228,6 +268,8 @@ impl Relay {
             return Ok(Round::Away);
         }
 
+        let delivered = told.iter().map(|told| told.delivered as u64).sum();
+        MEASURES.delivered.add(delivered, &self.labels());
         let now = self.clock.now();
         let mut parking: Vec<_> = told
             .into_iter()
@@ -236,6 +278,7 @@ impl Relay {
         let behind = waiting.into_iter().flatten();
         parking.extend(behind.map(|event| wait_behind(event, now)));
         held.has_parked |= !parking.is_empty();
+        MEASURES.parked.add(parking.len() as u64, &self.labels());
         let advanced = self.store.advance(&batch.end, &parking).await?;
         if !advanced {
             tracing::info!(
@@ -309,7 +352,9 @@ impl Relay {
             attempts.insert(due.event.event_id, due.attempts);
             events.push(vec![due.event]);
         }
-        let told = handler.tell(events, self.bounds()).await;
+        let told = handler
+            .tell(self.store.consumer, events, self.bounds())
+            .await;
         let mut failures = HashMap::new();
         for told in told {
             if let (Some(failure), Some(event)) = (told.failure, told.left.first()) {
@@ -337,6 +382,16 @@ impl Relay {
             .min(20);
         let wait = self.config.backoff_min.saturating_mul(1 << doublings);
         wait.min(self.config.backoff_max)
+    }
+
+    /// How old the oldest event is that has yet to be told; nothing where none has.
+    fn measure_lag(&self, lag: chrono::TimeDelta) {
+        let seconds = lag.to_std().unwrap_or_default().as_secs_f64();
+        MEASURES.lag.record(seconds, &self.labels());
+    }
+
+    fn labels(&self) -> [KeyValue; 1] {
+        [KeyValue::new("consumer", self.store.consumer)]
     }
 
     async fn prune(&self) {

@@ -6,8 +6,8 @@
 crate::statements! {
     /// Writes an event in the transaction that makes it true.
     APPEND = "-- append_event: one more event
-        INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload)
-        VALUES ($1, $2, $3, $4, $5, $6)";
+        INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload, traceparent)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)";
 
     /// Puts a consumer at the beginning, unless it is somewhere.
     BEGIN_CURSOR = "-- begin_cursor: a consumer that has been told nothing
@@ -20,7 +20,8 @@ crate::statements! {
     /// The next events. Neither ids nor sequence numbers commit in order: what is read must lie below
     /// every transaction that is still under way, or an event that commits late would be passed over.
     READ_EVENTS = "-- read_events: what comes after a position and can no longer be preceded
-        SELECT xid::text, seq, id, aggregatetype, aggregateid, type, version, payload, created_at
+        SELECT xid::text, seq, id, aggregatetype, aggregateid, type, version, payload, traceparent,
+               created_at
           FROM outbox
          WHERE (xid, seq) > ($1::text::xid8, $2)
            AND xid < pg_snapshot_xmin(pg_current_snapshot())
@@ -33,7 +34,7 @@ crate::statements! {
     /// again in its turn.
     READ_STRAGGLERS = "-- read_stragglers: lower versions that come after a position
         SELECT xid::text, seq, id, aggregatetype, outbox.aggregateid, type, outbox.version, payload,
-               created_at
+               traceparent, created_at
           FROM outbox
           JOIN unnest($3::uuid[], $4::bigint[]) AS newest (aggregateid, version)
             ON outbox.aggregateid = newest.aggregateid AND outbox.version < newest.version
@@ -50,7 +51,7 @@ crate::statements! {
         SELECT * FROM (
             SELECT DISTINCT ON (parked.aggregateid)
                    outbox.xid::text, outbox.seq, id, aggregatetype, outbox.aggregateid, type, version,
-                   payload, created_at, attempts, next_attempt_at
+                   payload, traceparent, created_at, attempts, next_attempt_at
               FROM outbox_parked AS parked
               JOIN outbox ON outbox.id = parked.event_id
              WHERE consumer = $1

@@ -22,14 +22,11 @@ use crate::{
 };
 
 async fn outbox(database: &TestDatabase) -> PgPool {
-    let tables = Migration::new(
-        1,
-        "outbox".into(),
-        MigrationType::Simple,
-        TABLES.into_sql_str(),
-        false,
-    );
-    let migrator = Migrator::with_migrations(vec![tables]);
+    let migration = |version, text: &'static str| {
+        let kind = MigrationType::Simple;
+        Migration::new(version, "outbox".into(), kind, text.into_sql_str(), false)
+    };
+    let migrator = Migrator::with_migrations(vec![migration(1, TABLES), migration(2, TRACEPARENT)]);
     database.database().open("things", &migrator).await.unwrap()
 }
 

@@ -1,21 +1,28 @@
 //! Spans of HTTP requests from outside, for the gateway.
 
 use std::{
+    cell::OnceCell,
     convert::Infallible,
     future::Future,
     pin::Pin,
+    sync::LazyLock,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use axum::{body::Body, extract::MatchedPath};
 use bytes::Bytes;
 use http::{Request, Response, header::AUTHORIZATION};
 use http_body::{Frame, SizeHint};
-use opentelemetry::trace::TraceContextExt;
+use opentelemetry::{
+    KeyValue,
+    metrics::{Histogram, UpDownCounter},
+    trace::TraceContextExt,
+};
 use tower::{Layer, Service};
 use tracing::{Instrument, Span, field::Empty};
 
-use crate::rpc;
+use crate::{rpc, telemetry::meters};
 
 /// Gives every request a span that lasts until the last byte of its answer, an event stream's too, and
 /// that belongs to the caller's trace if the request names one. Method, route and status are recorded;
@@ -31,6 +38,8 @@ pub fn http_span_layer() -> HttpSpanLayer {
 /// Names the current request's span by its route, for example `/v1/trips/{trip_id}`. To be called from
 /// the request's handler, outside any span of its own.
 pub fn name_route(method: &http::Method, route: &str) {
+    // Fails only outside a request of ours.
+    let _ = ROUTE.try_with(|named| named.set(route.to_owned()));
     Span::current().record("http.route", route);
     // The span has begun by now; its name is OpenTelemetry's to change.
     opentelemetry::Context::current()
@@ -74,6 +83,7 @@ where
             }
         }
         let method = request.method().clone();
+        let mut exchange = Exchange::begin(&method);
         let span = tracing::info_span!(
             "http.request",
             otel.name = %method,
@@ -87,17 +97,94 @@ where
         if let Some(route) = request.extensions().get::<MatchedPath>() {
             span.record("otel.name", format!("{method} {}", route.as_str()));
             span.record("http.route", route.as_str());
+            exchange.route = route.as_str().to_owned();
         }
         let handling = self.0.call(request);
         Box::pin(async move {
-            let response = handling.instrument(span.clone()).await?;
+            let named = OnceCell::new();
+            let handling = async move {
+                let response = handling.await;
+                (response, ROUTE.with(|named| named.get().cloned()))
+            };
+            let handling = ROUTE.scope(named, handling).instrument(span.clone());
+            let (response, named) = handling.await;
+            let response = response?;
             let status = response.status();
+            exchange.status = status.as_u16();
+            if let Some(route) = named {
+                exchange.route = route;
+            }
             span.record("http.response.status_code", status.as_u16());
             if status.is_server_error() {
                 span.record("otel.status_code", "ERROR");
             }
-            Ok(response.map(|inner| Body::new(SpannedBody { inner, span })))
+            Ok(response.map(|inner| {
+                Body::new(SpannedBody {
+                    inner,
+                    span,
+                    _exchange: exchange,
+                })
+            }))
         })
+    }
+}
+
+tokio::task_local! {
+    /// The route of the request that is being handled, once it is known.
+    static ROUTE: OnceCell<String>;
+}
+
+/// How the status of a request is told whose asker went away before the answer.
+const ASKER_GONE: u16 = 499;
+/// How a method is told that is none of HTTP's own: anybody could make one up.
+const OTHER_METHOD: &str = "_OTHER";
+
+static DURATIONS: LazyLock<Histogram<f64>> = LazyLock::new(|| {
+    meters::seconds(
+        "http.server.request.duration",
+        "How long a request took, to the last byte of its answer",
+    )
+});
+static ACTIVE: LazyLock<UpDownCounter<i64>> = LazyLock::new(|| {
+    meters::meter()
+        .i64_up_down_counter("http.server.active_requests")
+        .with_unit("{request}")
+        .with_description("Requests under way, streams among them")
+        .build()
+});
+
+/// A request under way; measured when it ends.
+struct Exchange {
+    began: Instant,
+    method: &'static str,
+    route: String,
+    status: u16,
+}
+
+impl Exchange {
+    fn begin(method: &http::Method) -> Self {
+        ACTIVE.add(1, &[]);
+        Self {
+            began: Instant::now(),
+            method: ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
+                .into_iter()
+                .find(|known| *known == method.as_str())
+                .unwrap_or(OTHER_METHOD),
+            route: String::new(),
+            status: ASKER_GONE,
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        ACTIVE.add(-1, &[]);
+        let labels = [
+            KeyValue::new("http.request.method", self.method),
+            KeyValue::new("http.route", std::mem::take(&mut self.route)),
+            KeyValue::new("http.response.status_code", i64::from(self.status)),
+        ];
+        DURATIONS.record(self.began.elapsed().as_secs_f64(), &labels);
     }
 }
 
@@ -105,6 +192,8 @@ where
 struct SpannedBody {
     inner: Body,
     span: Span,
+    /// Measured to the last byte.
+    _exchange: Exchange,
 }
 
 impl http_body::Body for SpannedBody {

@@ -24,13 +24,14 @@ const EXPORT_MAX: Duration = Duration::from_secs(5);
 
 pub(super) struct Pipeline {
     spans: SdkTracerProvider,
+    /// For a collector, a scrape, or both.
+    metrics: Option<SdkMeterProvider>,
     export: Option<Export>,
 }
 
 /// What only a collector needs.
 struct Export {
     logs: SdkLoggerProvider,
-    metrics: SdkMeterProvider,
     runtime: Option<Runtime>,
 }
 
@@ -39,13 +40,21 @@ impl Pipeline {
         endpoint: Option<&str>,
         sample_ratio: f64,
         service: &str,
+        scraped: bool,
     ) -> anyhow::Result<Self> {
+        let resource = resource(service);
+        let metrics = SdkMeterProvider::builder().with_resource(resource.clone());
+        let metrics = match scraped {
+            true => metrics.with_reader(super::scrape::reader()?),
+            false => metrics,
+        };
         let Some(endpoint) = endpoint else {
             // Spans still have ids, which log lines and answers carry; nothing is recorded.
             let sampler = Sampler::ParentBased(Box::new(Sampler::AlwaysOff));
             let spans = SdkTracerProvider::builder().with_sampler(sampler).build();
             return Ok(Self {
                 spans,
+                metrics: scraped.then(|| metrics.build()),
                 export: None,
             });
         };
@@ -69,20 +78,12 @@ impl Pipeline {
             .with_timeout(EXPORT_MAX)
             .build()
             .with_context(wrong)?;
-        let metrics = MetricExporter::builder()
+        let exporter = MetricExporter::builder()
             .with_tonic()
             .with_endpoint(endpoint)
             .with_timeout(EXPORT_MAX)
             .build()
             .with_context(wrong)?;
-        let resource = Resource::builder()
-            .with_service_name(service.to_owned())
-            .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
-            .with_attribute(KeyValue::new(
-                "service.instance.id",
-                uuid::Uuid::new_v4().to_string(),
-            ))
-            .build();
         let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(sample_ratio)));
         let spans = SdkTracerProvider::builder()
             .with_sampler(sampler)
@@ -90,19 +91,16 @@ impl Pipeline {
             .with_batch_exporter(spans)
             .build();
         let logs = SdkLoggerProvider::builder()
-            .with_resource(resource.clone())
+            .with_resource(resource)
             .with_batch_exporter(logs)
             .build();
-        let metrics = SdkMeterProvider::builder()
-            .with_resource(resource)
-            .with_periodic_exporter(metrics)
-            .build();
+        let metrics = metrics.with_periodic_exporter(exporter).build();
         drop(entered);
         Ok(Self {
             spans,
+            metrics: Some(metrics),
             export: Some(Export {
                 logs,
-                metrics,
                 runtime: Some(runtime),
             }),
         })
@@ -131,8 +129,8 @@ impl Pipeline {
     pub(super) fn publish(&self) {
         global::set_text_map_propagator(TraceContextPropagator::new());
         global::set_tracer_provider(self.spans.clone());
-        if let Some(export) = &self.export {
-            global::set_meter_provider(export.metrics.clone());
+        if let Some(metrics) = &self.metrics {
+            global::set_meter_provider(metrics.clone());
         }
     }
 
@@ -140,16 +138,20 @@ impl Pipeline {
         report("traces", self.spans.force_flush());
         if let Some(export) = &self.export {
             report("logs", export.logs.force_flush());
-            report("metrics", export.metrics.force_flush());
+        }
+        if let Some(metrics) = &self.metrics {
+            report("metrics", metrics.force_flush());
         }
     }
 
     /// Sends the rest and ends. What is not sent within `patience` is lost.
     pub(super) fn shut_down(&self, patience: Duration) {
+        if let Some(metrics) = &self.metrics {
+            report("metrics", metrics.shutdown_with_timeout(patience));
+        }
         let Some(export) = &self.export else { return };
         report("traces", self.spans.shutdown_with_timeout(patience));
         report("logs", export.logs.shutdown_with_timeout(patience));
-        report("metrics", export.metrics.shutdown_with_timeout(patience));
     }
 }
 
@@ -160,6 +162,18 @@ impl Drop for Export {
             runtime.shutdown_background();
         }
     }
+}
+
+/// Who it is that tells.
+fn resource(service: &str) -> Resource {
+    Resource::builder()
+        .with_service_name(service.to_owned())
+        .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+        .with_attribute(KeyValue::new(
+            "service.instance.id",
+            uuid::Uuid::new_v4().to_string(),
+        ))
+        .build()
 }
 
 fn report(what: &str, result: opentelemetry_sdk::error::OTelSdkResult) {

@@ -73,7 +73,7 @@ export class Overlay {
 
   zones(zones: (Zone & { kind: "fare" | "queue" })[]): void {
     const circle = ({ zoneId, centre, radiusMeters, kind }: Zone & { kind: string }): Feature => {
-      const north = radiusMeters / 111_195;
+      const north = Number(radiusMeters) / 111_195;
       const east = north / Math.cos((centre.latitude * Math.PI) / 180);
       const ring = Array.from({ length: 65 }, (_, step) => {
         const turn = (step / 64) * Math.PI * 2;

@@ -5,7 +5,7 @@ import type { BoundingBox, Money, Point, ServiceArea, Trip, TripState } from "..
 export interface Zone {
   zoneId: string;
   centre: Point;
-  radiusMeters: number;
+  radiusMeters: number | string;
   pickupFee?: Money;
   dropoffFee?: Money;
 }

@@ -34,7 +34,7 @@ use super::{
     figure::{Report, Unit},
     server::{Pgbench, Server},
 };
-use crate::{App, Config, Parts, Which};
+use crate::{App, Config, Parts, Which, progress::Progress};
 
 /// Riders and drivers of the holds. Primes, so that pairs do not repeat soon.
 const RIDERS: u64 = 9_973;
@@ -63,12 +63,14 @@ pub fn run(report: &mut Report, config: &Config, loads: &Loads) -> anyhow::Resul
     crate::commands::runtime()?.block_on(async {
         let mut till = Till::open(config).await?;
         let mut all = till.loads(&loads.clients);
-        for round in 0..loads.rounds {
+        let progress = Progress::steps("rounds", loads.rounds);
+        for _ in 0..loads.rounds {
             for load in &mut all {
                 till.measure(load, loads.seconds).await?;
             }
-            eprintln!("round {} of {} is over", round + 1, loads.rounds);
+            progress.step();
         }
+        drop(progress);
         tell(report, &mut all);
         till.audit(report).await?;
         till.close().await

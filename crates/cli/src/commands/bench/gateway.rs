@@ -4,6 +4,7 @@
 //! watch and are told nothing, what one of them takes, and what calls are like beside them.
 
 use std::{
+    path::Path as FilePath,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -37,14 +38,24 @@ use tonic::{Request, Response, Status, metadata::AsciiMetadataValue, service::Ro
 use tonic_prost::ProstCodec;
 
 use super::{Loads, Report, figure::Unit};
+use crate::progress::Progress;
+
+mod rival;
+
+use rival::Rival;
 
 const TRIPS: &str = "jitney.trips.v1.TripsService";
 const TTL: Duration = Duration::from_secs(24 * 3600);
 
 /// Measures and prints.
-pub fn run(report: &mut Report, loads: &Loads, idle: usize) -> anyhow::Result<()> {
+pub fn run(
+    report: &mut Report,
+    loads: &Loads,
+    idle: usize,
+    rival: Option<&FilePath>,
+) -> anyhow::Result<()> {
     super::super::runtime()?.block_on(async {
-        let stage = Stage::open().await?;
+        let stage = Stage::open(rival).await?;
         for &clients in &loads.clients {
             stage.compare(report, loads, clients).await?;
         }
@@ -59,6 +70,7 @@ struct Stage {
     remote: String,
     in_process: String,
     bare: String,
+    rival: Option<Rival>,
 }
 
 /// One way to call.
@@ -68,10 +80,17 @@ enum Way {
     Remote,
     InProcess,
     Bare,
+    Rival,
 }
 
 impl Way {
-    const ALL: [Way; 4] = [Way::Grpc, Way::Remote, Way::InProcess, Way::Bare];
+    const ALL: [Way; 5] = [
+        Way::Grpc,
+        Way::Remote,
+        Way::Rival,
+        Way::InProcess,
+        Way::Bare,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -79,12 +98,13 @@ impl Way {
             Way::Remote => "gateway, remote",
             Way::InProcess => "gateway, in process",
             Way::Bare => "bare JSON handler",
+            Way::Rival => "structured-proxy, remote",
         }
     }
 }
 
 impl Stage {
-    async fn open() -> anyhow::Result<Stage> {
+    async fn open(rival: Option<&FilePath>) -> anyhow::Result<Stage> {
         let platform = platform();
         let service = GrpcService::guard(TRIPS, stub(), &platform);
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -97,7 +117,12 @@ impl Stage {
         let remote = gateway(&platform, Channel::remote(&uri)?).await?;
         let in_process = gateway(&platform, service.channel()).await?;
         let bare = bare(&in_process, &platform).await?;
+        let rival = match rival {
+            Some(program) => Some(Rival::start(program, &uri, TRIPS).await?),
+            None => None,
+        };
         Ok(Stage {
+            rival,
             platform,
             direct: uri,
             remote,
@@ -112,10 +137,15 @@ impl Stage {
         loads: &Loads,
         clients: usize,
     ) -> anyhow::Result<()> {
-        let mut rates = [const { Vec::new() }; 4];
-        let mut latencies = [const { Vec::new() }; 4];
+        let mut rates = [const { Vec::new() }; Way::ALL.len()];
+        let mut latencies = [const { Vec::new() }; Way::ALL.len()];
+        let ways = || {
+            let ways = Way::ALL.into_iter().enumerate();
+            ways.filter(|(_, way)| *way != Way::Rival || self.rival.is_some())
+        };
+        let progress = Progress::steps("rounds", loads.rounds + 1);
         for round in 0..=loads.rounds {
-            for (at, way) in Way::ALL.into_iter().enumerate() {
+            for (at, way) in ways() {
                 // The first round warms up.
                 let seconds = if round == 0 { 1 } else { loads.seconds };
                 let begun = Instant::now();
@@ -127,9 +157,10 @@ impl Stage {
                     latencies[at].append(&mut times);
                 }
             }
-            eprintln!("round {round} of {} is over", loads.rounds);
+            progress.step();
         }
-        for (at, way) in Way::ALL.into_iter().enumerate() {
+        drop(progress);
+        for (at, way) in ways() {
             let name = format!("{}, {clients} connections", way.name());
             report.rates(&name, &rates[at]);
             report.times(
@@ -139,9 +170,12 @@ impl Stage {
                 &mut latencies[at],
             );
         }
-        let [grpc, remote, in_process, bare] = &rates;
+        let [grpc, remote, rival, in_process, bare] = &rates;
         report.ratio("gateway remote / gRPC direct", remote, grpc);
         report.ratio("gateway in process / bare handler", in_process, bare);
+        if self.rival.is_some() {
+            report.ratio("gateway remote / structured-proxy", remote, rival);
+        }
         Ok(())
     }
 
@@ -163,6 +197,10 @@ impl Stage {
                     Way::Remote => http(&self.remote, &token, end).await,
                     Way::InProcess => http(&self.in_process, &token, end).await,
                     Way::Bare => http(&self.bare, &token, end).await,
+                    Way::Rival => match &self.rival {
+                        Some(rival) => http(&rival.address, &token, end).await,
+                        None => Ok(Vec::new()),
+                    },
                 }
             }
         });

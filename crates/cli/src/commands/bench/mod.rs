@@ -9,13 +9,14 @@ mod nearest;
 mod roads;
 mod rounds;
 mod server;
+mod telemetry;
 mod trips;
 
 use std::{path::PathBuf, process::ExitCode};
 
 use figure::Report;
 
-use crate::{Config, program};
+use crate::{Config, program, progress::Progress};
 
 /// Arguments of `jitney bench`.
 #[derive(clap::Args, Debug)]
@@ -23,6 +24,7 @@ use crate::{Config, program};
     jitney bench nearest --map porto.osm.pbf --drivers 1000,100000 --json\n  \
     jitney bench billing --rounds 5 --seconds 10 --clients 8,32,128\n  \
     jitney bench gateway --rounds 3 --seconds 5 --json\n  \
+    jitney bench telemetry --rounds 9 --seconds 5 --json\n  \
     jitney bench city --drivers 2000")]
 pub struct Args {
     /// What to measure.
@@ -50,6 +52,10 @@ pub struct Args {
     /// Clients at once; several numbers for several loads. Each subject has its own default.
     #[arg(long, value_delimiter = ',')]
     clients: Vec<usize>,
+    /// For the gateway: the program `structured-proxy` to compare with, as
+    /// `cargo install structured-proxy --features cli` makes it.
+    #[arg(long)]
+    rival: Option<PathBuf>,
     /// Print one JSON line per figure.
     #[arg(long)]
     json: bool,
@@ -72,6 +78,8 @@ pub enum Subject {
     Trips,
     /// Calls through the gateway, against gRPC and a bare handler; clients that only watch.
     Gateway,
+    /// Processor time of a request with 1 % of the traces exported, against telemetry off.
+    Telemetry,
     /// The city's page in a browser: first paint, frames a second, what a viewer is sent.
     City,
 }
@@ -121,7 +129,17 @@ pub fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
         Subject::Gateway => {
             let mut report = Report::new("", args.json);
             let idle = args.drivers.first().copied().unwrap_or(9_500);
-            gateway::run(&mut report, &Loads::of(args, &[50])?, idle)?;
+            gateway::run(
+                &mut report,
+                &Loads::of(args, &[50])?,
+                idle,
+                args.rival.as_deref(),
+            )?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Subject::Telemetry => {
+            let mut report = Report::new("", args.json);
+            telemetry::run(&mut report, &Loads::of(args, &[8])?)?;
             return Ok(ExitCode::SUCCESS);
         }
         _ => {}
@@ -142,8 +160,11 @@ pub fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
     match args.subject {
         Subject::Roads => roads::run(&mut report, &network, config.map.file.as_deref(), args.seed)?,
         Subject::Nearest => {
+            let progress = Progress::spinner("working out travel times");
+            let tightened = network.tightened();
+            drop(progress);
             let drivers = drivers(&[1_000, 10_000, 100_000, 1_000_000]);
-            nearest::run(&mut report, &network.tightened(), &drivers, args.seed);
+            nearest::run(&mut report, &tightened, &drivers, args.seed);
         }
         Subject::Rounds => {
             let drivers = drivers(&[20_000]);
@@ -164,7 +185,7 @@ pub fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
             city::run(&mut report, network, drivers, args.seconds, args.seed)?;
         }
         // No map is measured.
-        Subject::Billing | Subject::Trips | Subject::Gateway => {}
+        Subject::Billing | Subject::Trips | Subject::Gateway | Subject::Telemetry => {}
     }
     Ok(ExitCode::SUCCESS)
 }

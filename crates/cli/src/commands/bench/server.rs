@@ -14,7 +14,15 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::process::Command;
 
 /// A folder that goes with this.
-struct TempFolder(PathBuf);
+pub struct TempFolder(pub PathBuf);
+
+impl TempFolder {
+    /// One of this process, not made yet, for a purpose.
+    pub fn named(purpose: &str) -> Self {
+        let name = format!("jitney-bench-{purpose}-{}", std::process::id());
+        Self(std::env::temp_dir().join(name))
+    }
+}
 
 impl Drop for TempFolder {
     fn drop(&mut self) {
@@ -32,8 +40,7 @@ pub struct Server {
 impl Server {
     /// Starts it in a new folder.
     pub async fn start() -> anyhow::Result<Self> {
-        let name = format!("jitney-bench-{}", std::process::id());
-        let folder = TempFolder(std::env::temp_dir().join(name));
+        let folder = TempFolder::named("database");
         let postgres = EmbeddedPostgres::start(&folder.0, EmbeddedOptions::default()).await?;
         Ok(Self { postgres, folder })
     }

@@ -21,7 +21,7 @@ use super::{
     figure::{Report, Unit},
     server::{Pgbench, Server},
 };
-use crate::{App, Config, Parts, Which, program};
+use crate::{App, Config, Parts, Which, program, progress::Progress};
 
 /// Branches of pgbench's tables.
 const SCALE: u32 = 10;
@@ -53,12 +53,14 @@ pub fn run(report: &mut Report, config: &Config, loads: &Loads) -> anyhow::Resul
                 lags: Vec::new(),
             }));
         }
-        for round in 0..loads.rounds {
+        let progress = Progress::steps("rounds", loads.rounds);
+        for _ in 0..loads.rounds {
             for load in &mut all {
                 city.measure(load, loads.seconds).await?;
             }
-            eprintln!("round {} of {} is over", round + 1, loads.rounds);
+            progress.step();
         }
+        drop(progress);
         tell(report, &mut all);
         city.audit(report).await?;
         city.close().await

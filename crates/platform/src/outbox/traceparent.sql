@@ -1,0 +1,2 @@
+-- The span it happened in, as W3C's header `traceparent`; none where it happened by itself.
+ALTER TABLE outbox ADD COLUMN traceparent text;
