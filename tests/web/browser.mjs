@@ -31,7 +31,7 @@ export const PHONE = { width: 390, height: 844 };
 export const DESK = { width: 1280, height: 800 };
 
 /** How long something may take that has to come. Generous: it bounds a failing test, not a passing one. */
-export const PATIENCE_MS = 60_000;
+export const PATIENCE_MS = 120_000;
 
 export const { API, LOG, SHOTS, CHROMIUM } = process.env;
 assert(API && SHOTS && CHROMIUM, "API, SHOTS and CHROMIUM are given");

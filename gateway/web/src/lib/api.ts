@@ -94,8 +94,9 @@ export class Api {
     private readonly ended: () => void = () => {},
   ) {}
 
-  async token(renewNow = false): Promise<string> {
-    const session = await fresh(this.session, renewNow);
+  /** A token that is good for a while; another one than that which was `refused`. */
+  async token(refused?: string): Promise<string> {
+    const session = await fresh(this.session, refused);
     if (!session) {
       this.ended();
       throw new Problem("UNAUTHENTICATED", "Your session has ended. Please sign in again.", 401);
@@ -126,7 +127,7 @@ export class Api {
     let wait = FIRST_WAIT_MS;
     for (let tries = 1; ; tries += 1) {
       try {
-        return await this.once(path, options, false);
+        return await this.once(path, options);
       } catch (error) {
         if (!(error instanceof Problem) || !AGAIN.includes(error.reason) || tries === TRIES) throw error;
         await pause(Math.min(WAIT_MS_MAX, Math.max(wait, error.retryMs)), options.signal);
@@ -135,9 +136,10 @@ export class Api {
     }
   }
 
-  private async once(path: string, options: Options, renewed: boolean): Promise<Response> {
+  private async once(path: string, options: Options, before?: string): Promise<Response> {
     const { method = "GET", query, body, key, signal } = options;
-    const headers: Record<string, string> = { Authorization: `Bearer ${await this.token(renewed)}` };
+    const token = await this.token(before);
+    const headers: Record<string, string> = { Authorization: `Bearer ${token}` };
     if (body !== undefined) headers["Content-Type"] = "application/json";
     if (key) headers["Idempotency-Key"] = key;
     const answer = await reach(path + search(query), {
@@ -147,7 +149,7 @@ export class Api {
       ...(signal && { signal }),
     });
     if (answer.ok) return answer;
-    if (answer.status === 401 && !renewed && this.session.refreshToken) return this.once(path, options, true);
+    if (answer.status === 401 && !before && this.session.refreshToken) return this.once(path, options, token);
     const problem = await refused(answer);
     if (answer.status === 401) this.ended();
     throw problem;

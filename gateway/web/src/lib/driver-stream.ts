@@ -53,12 +53,13 @@ export class DriverStream {
 
   private async stay(): Promise<void> {
     let wait = FIRST_WAIT_MS;
+    let token: string | undefined;
     let renew = false;
     const { signal } = this.stopped;
     while (!signal.aborted) {
       this.told.line("connecting");
       try {
-        const token = await this.api.token(renew);
+        token = await this.api.token(renew ? token : undefined);
         renew = false;
         const began = Date.now();
         const code = await this.once(token);

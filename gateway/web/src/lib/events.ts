@@ -19,11 +19,13 @@ const WAIT_MS_MAX = 15_000;
 export async function follow<T>(api: Api, path: string, told: Told<T>, signal: AbortSignal): Promise<void> {
   let last: string | undefined;
   let wait = FIRST_WAIT_MS;
+  let token: string | undefined;
   let renew = false;
   while (!signal.aborted) {
     try {
+      token = await api.token(renew ? token : undefined);
       const headers: Record<string, string> = {
-        Authorization: `Bearer ${await api.token(renew)}`,
+        Authorization: `Bearer ${token}`,
         Accept: "text/event-stream",
       };
       renew = false;

@@ -73,6 +73,10 @@ export class CityMap {
     this.map.on("style.load", () => {
       for (const [id, line] of Object.entries(this.lines)) this.draw(id, line);
     });
+    // A tile that did not come: the browser has written down why, and the map shows the coarser one.
+    this.map.on("error", ({ error }) => {
+      if (!("status" in error) && !(error instanceof TypeError)) console.error(error);
+    });
     // Whether there is nothing left to draw, for whoever takes a picture.
     const drawn = (is: boolean) => () => void (container.dataset["drawn"] = String(is));
     this.map.on("idle", drawn(true));

@@ -83,14 +83,14 @@ function tokenInAddress(): Session | undefined {
 
 let renewing: Promise<Session | undefined> | undefined;
 
-/** The session with a token that is good for a while yet. Each refresh token works once, so one part of a
- * page renews at a time and the others wait for it. */
-export async function fresh(session: Session, renewNow = false): Promise<Session | undefined> {
+/** The session with a token that is good for a while yet, and is not the one that was `refused`. Each refresh
+ * token works once, so one part of a page renews at a time and the others wait for it. */
+export async function fresh(session: Session, refused?: string): Promise<Session | undefined> {
   const stored = kept(session.role);
   const current = stored && stored.id === session.id ? stored : session;
-  if (!current.refreshToken) return current.expiresAt > Date.now() && !renewNow ? current : undefined;
-  if (renewNow && current.accessToken !== session.accessToken) return current;
-  if (!renewNow && current.expiresAt - RENEWED_BEFORE_MS > Date.now()) return current;
+  const other = current.accessToken !== refused;
+  if (!current.refreshToken) return other && current.expiresAt > Date.now() ? current : undefined;
+  if (other && current.expiresAt - RENEWED_BEFORE_MS > Date.now()) return current;
   renewing ??= renew(current).finally(() => (renewing = undefined));
   return renewing;
 }
