@@ -11,6 +11,9 @@ use std::{
 
 use crate::support::Process;
 
+/// One browser at a time: it draws without a graphics card, and two of them leave other tests no time.
+static BROWSER: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Where Chromium is looked for.
 const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
@@ -173,17 +176,20 @@ async fn script_on(script: &str, program: &Process) -> Option<Command> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rider_and_a_driver_ride_on_their_pages() {
+    let _alone = BROWSER.lock().await;
     // Tokens are short-lived, so that the pages have to renew them on the way.
     try_out("ride.mjs", &[("JITNEY_GATEWAY__LOGIN__ACCESS_TTL", "75s")]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ride_that_nobody_takes_says_why() {
+    let _alone = BROWSER.lock().await;
     try_out("nobody.mjs", &[("JITNEY_TRIPS__SEARCH_TIMEOUT", "12s")]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_in_mid_ride_is_told_and_gone_through() {
+    let _alone = BROWSER.lock().await;
     let folder = tempfile::tempdir().unwrap();
     let mut program = Some(Process::serve_all(folder.path(), None));
     let address = program.as_ref().map(|program| program.gateway);
@@ -211,6 +217,7 @@ async fn a_kill_in_mid_ride_is_told_and_gone_through() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn operators_see_the_city_and_say_why() {
+    let _alone = BROWSER.lock().await;
     let more = |program: &Process, folder: &Path| {
         let report = comparison(folder).display().to_string();
         let token = program.phone("operator", "web-operator").token;
