@@ -11,7 +11,7 @@ endif
 export CARGO_TERM_COLOR ?= auto
 target_dir := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help setup web clients build run test check fmt clean fuzz-api
+.PHONY: help setup web clients build run test check fmt clean fuzz-api load
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
@@ -51,3 +51,6 @@ clean: ## Remove what was built and the development data
 
 fuzz-api: build ## Odd requests to a sandbox from its own OpenAPI document; needs Python
 	@tests/clients/fuzz.sh $(target_dir)/debug/jitney $(ARGS)
+
+load: build ## The scenarios of tests/load, with ghz where it is there; ARGS are scenario files, TOTAL calls of each
+	@tests/load/run.sh $(target_dir)/debug/jitney $(ARGS)

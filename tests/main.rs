@@ -5,6 +5,7 @@
 //! - `contract`: the proto files, the SQL, the samples and the repository's own rules.
 //! - `flows`: rides through the gateway, as phones see them.
 //! - `faults`: races, kills, bad input.
+//! - `load`: the load scenarios, short.
 //! - `support`: the sandbox that makes a test short.
 //! - `web`: the web pages in a real browser.
 
@@ -14,5 +15,6 @@ mod clients;
 mod contract;
 mod faults;
 mod flows;
+mod load;
 mod support;
 mod web;

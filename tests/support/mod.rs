@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 pub use collector::Collector;
 pub use driver_app::DriverApp;
 pub use phone::Phone;
-pub use process::{BillingProcess, Process};
+pub use process::{BillingProcess, Process, program};
 
 /// Places on the roads of the built-in city, as latitude and longitude.
 pub mod places {

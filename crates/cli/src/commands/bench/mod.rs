@@ -5,6 +5,7 @@ mod city;
 mod figure;
 mod gateway;
 mod ingest;
+mod load;
 mod nearest;
 mod roads;
 mod rounds;
@@ -14,6 +15,7 @@ mod trips;
 
 use std::{path::PathBuf, process::ExitCode};
 
+use anyhow::Context as _;
 use figure::Report;
 
 use crate::{Config, program, progress::Progress};
@@ -25,11 +27,15 @@ use crate::{Config, program, progress::Progress};
     jitney bench billing --rounds 5 --seconds 10 --clients 8,32,128\n  \
     jitney bench gateway --rounds 3 --seconds 5 --json\n  \
     jitney bench telemetry --rounds 9 --seconds 5 --json\n  \
-    jitney bench city --drivers 2000")]
+    jitney bench city --drivers 2000\n  \
+    jitney bench load tests/load/matching/nearby-drivers.json")]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Args {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// What to measure.
-    #[arg(value_enum)]
-    subject: Subject,
+    #[arg(value_enum, required = true)]
+    subject: Option<Subject>,
     /// The map: an extract, a map file or a DIMACS graph; without it, the map of the configuration.
     #[arg(long)]
     map: Option<PathBuf>,
@@ -59,6 +65,13 @@ pub struct Args {
     /// Print one JSON line per figure.
     #[arg(long)]
     json: bool,
+}
+
+/// What has arguments of its own.
+#[derive(clap::Subcommand, Debug)]
+enum Other {
+    /// Makes the calls of scenario files to running services, as ghz would.
+    Load(load::Args),
 }
 
 /// What is measured.
@@ -115,7 +128,11 @@ impl Loads {
 
 /// Measures and prints.
 pub fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
-    match args.subject {
+    if let Some(Other::Load(args)) = &args.other {
+        return load::run(args, config);
+    }
+    let subject = args.subject.context("clap requires a subject")?;
+    match subject {
         Subject::Billing => {
             let mut report = Report::new("", args.json);
             billing::run(&mut report, config, &Loads::of(args, &[8, 32, 128])?)?;
@@ -157,7 +174,7 @@ pub fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
             args.drivers.clone()
         }
     };
-    match args.subject {
+    match subject {
         Subject::Roads => roads::run(&mut report, &network, config.map.file.as_deref(), args.seed)?,
         Subject::Nearest => {
             let progress = Progress::spinner("working out travel times");
