@@ -11,7 +11,7 @@ endif
 export CARGO_TERM_COLOR ?= auto
 target_dir := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help setup web clients build run test check fmt clean fuzz-api load
+.PHONY: help setup web clients build run test check fmt clean fuzz-api load bench
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
@@ -54,3 +54,7 @@ fuzz-api: build ## Odd requests to a sandbox from its own OpenAPI document; need
 
 load: build ## The scenarios of tests/load, with ghz where it is there; ARGS are scenario files, TOTAL calls of each
 	@tests/load/run.sh $(target_dir)/debug/jitney $(ARGS)
+
+bench: setup web ## Every figure in short, by a release build, into docs/performance.md
+	@cargo build --release --quiet --package jitney-cli
+	@$(target_dir)/release/jitney bench all --write docs/performance.md $(ARGS)

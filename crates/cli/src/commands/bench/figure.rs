@@ -7,6 +7,9 @@ use serde::Serialize;
 /// One figure of a bench.
 #[derive(Clone, Debug, Serialize)]
 pub struct Figure {
+    /// What it belongs to; absent where one subject is measured.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub subject: String,
     /// What was measured.
     pub name: String,
     /// Unit of the values: `us`, `ms`, `ns`, `1/s`, `KiB/s`, `share`, `ratio` or `count`.
@@ -27,21 +30,38 @@ pub struct Figure {
     pub drivers: Option<usize>,
 }
 
-/// Prints figures as they come, and knows the map they were taken on.
+/// Prints figures as they come, and knows the subject and the map they are of.
 pub struct Report {
+    subject: String,
     map: String,
     as_json: bool,
-    has_head: bool,
+    figures: Vec<Figure>,
 }
 
 impl Report {
-    /// A report on a map: JSON lines or a table.
-    pub fn new(map: &str, as_json: bool) -> Self {
+    /// JSON lines or a table.
+    pub fn new(as_json: bool) -> Self {
         Self {
-            map: map.to_owned(),
+            subject: String::new(),
+            map: String::new(),
             as_json,
-            has_head: false,
+            figures: Vec::new(),
         }
+    }
+
+    /// What follows is of one of several subjects.
+    pub fn begin(&mut self, subject: &str) {
+        subject.clone_into(&mut self.subject);
+    }
+
+    /// What follows is taken on this map; empty means on none.
+    pub fn on_map(&mut self, map: &str) {
+        map.clone_into(&mut self.map);
+    }
+
+    /// All that was printed.
+    pub fn figures(&self) -> &[Figure] {
+        &self.figures
     }
 
     /// Prints a figure of single operations.
@@ -59,6 +79,7 @@ impl Report {
         let at = |share: f64| unit.of(times[((last as f64) * share).round() as usize]);
         let total: f64 = times.iter().map(|&time| unit.of(time)).sum();
         self.print(Figure {
+            subject: self.subject.clone(),
             name: name.to_owned(),
             unit: unit.name(),
             p50: at(0.50),
@@ -78,6 +99,7 @@ impl Report {
         let mut sorted = rates.to_vec();
         sorted.sort_by(f64::total_cmp);
         self.print(Figure {
+            subject: self.subject.clone(),
             name: name.to_owned(),
             unit: "1/s",
             p50: median(rates),
@@ -105,6 +127,7 @@ impl Report {
         n: usize,
     ) {
         self.print(Figure {
+            subject: self.subject.clone(),
             name: name.to_owned(),
             unit,
             p50: value,
@@ -120,27 +143,44 @@ impl Report {
         if self.as_json {
             // Every field has a form in JSON.
             println!("{}", serde_json::to_string(&figure).unwrap_or_default());
-            return;
-        }
-        if !self.has_head {
-            self.has_head = true;
+        } else {
+            if self.figures.is_empty() {
+                println!(
+                    "{:<62} {:>9} {:>14} {:>14} {:>14} {:>9}",
+                    "figure", "drivers", "p50", "p99", "mean", "n"
+                );
+            }
+            let [drivers, p50, p99, mean] = figure.cells();
             println!(
-                "{:<50} {:>9} {:>12} {:>12} {:>12} {:>9}",
-                "figure", "drivers", "p50", "p99", "mean", "n"
+                "{:<62} {drivers:>9} {p50:>14} {p99:>14} {mean:>14} {:>9}",
+                figure.title(),
+                figure.n
             );
         }
-        let drivers = figure
-            .drivers
-            .map_or_else(String::new, |drivers| drivers.to_string());
-        let value = |value: f64| format!("{value:.2} {}", figure.unit);
-        println!(
-            "{:<50} {drivers:>9} {:>12} {:>12} {:>12} {:>9}",
-            figure.name,
-            value(figure.p50),
-            value(figure.p99),
-            value(figure.mean),
-            figure.n
-        );
+        self.figures.push(figure);
+    }
+}
+
+impl Figure {
+    /// What was measured, with its subject.
+    pub fn title(&self) -> String {
+        let subject = Some(&self.subject).filter(|subject| !subject.is_empty());
+        subject.map_or_else(
+            || self.name.clone(),
+            |subject| format!("{subject}: {}", self.name),
+        )
+    }
+
+    /// Drivers and values as a table shows them.
+    pub fn cells(&self) -> [String; 4] {
+        let value = |value: f64| format!("{value:.2} {}", self.unit);
+        let drivers = self.drivers.map(|drivers| drivers.to_string());
+        [
+            drivers.unwrap_or_default(),
+            value(self.p50),
+            value(self.p99),
+            value(self.mean),
+        ]
     }
 }
 

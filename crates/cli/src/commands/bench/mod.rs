@@ -6,17 +6,22 @@ mod figure;
 mod gateway;
 mod ingest;
 mod load;
+mod machine;
 mod nearest;
 mod roads;
 mod rounds;
 mod server;
 mod telemetry;
 mod trips;
+mod written;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::Context as _;
+use anyhow::ensure;
+use clap::ValueEnum as _;
 use figure::Report;
+use machine::Machine;
+use written::Page;
 
 use crate::{Config, program, progress::Progress};
 
@@ -28,14 +33,22 @@ use crate::{Config, program, progress::Progress};
     jitney bench gateway --rounds 3 --seconds 5 --json\n  \
     jitney bench telemetry --rounds 9 --seconds 5 --json\n  \
     jitney bench city --drivers 2000\n  \
-    jitney bench load tests/load/matching/nearby-drivers.json")]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+    jitney bench load tests/load/matching/nearby-drivers.json\n  \
+    jitney bench --without city,telemetry\n  \
+    jitney bench all --write docs/performance.md")]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
     #[command(subcommand)]
     other: Option<Other>,
-    /// What to measure.
-    #[arg(value_enum, required = true)]
+    /// What to measure; without it everything, in short, in one table.
+    #[arg(value_enum)]
     subject: Option<Subject>,
+    /// Subjects to leave out where everything is measured.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    without: Vec<Subject>,
+    /// Where everything is measured, a Markdown file to write the table into, between its two markers.
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    write: Option<PathBuf>,
     /// The map: an extract, a map file or a DIMACS graph; without it, the map of the configuration.
     #[arg(long)]
     map: Option<PathBuf>,
@@ -43,18 +56,19 @@ pub struct Args {
     /// has its own default.
     #[arg(long, value_delimiter = ',')]
     drivers: Vec<usize>,
-    /// Requests in a round.
-    #[arg(long, default_value_t = 5_000)]
-    requests: usize,
+    /// Requests in a round; 5000, or 1000 where everything is measured.
+    #[arg(long)]
+    requests: Option<usize>,
     /// Decides where everybody is.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Seconds that one load lasts.
-    #[arg(long, default_value_t = 10)]
-    seconds: u64,
-    /// How often each of several loads has its turn; medians are compared.
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
+    /// Seconds that one load lasts; 10, or 2 where everything is measured.
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// How often each of several loads has its turn, whose medians are compared; 5, or 3 where everything
+    /// is measured.
+    #[arg(long)]
+    rounds: Option<usize>,
     /// Clients at once; several numbers for several loads. Each subject has its own default.
     #[arg(long, value_delimiter = ',')]
     clients: Vec<usize>,
@@ -75,8 +89,10 @@ enum Other {
 }
 
 /// What is measured.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum)]
 pub enum Subject {
+    /// Everything below, in short.
+    All,
     /// Import, snapping, travel times, routes, new speeds.
     Roads,
     /// The nearest drivers, and drivers that move.
@@ -107,16 +123,54 @@ pub struct Loads {
     pub clients: Vec<usize>,
 }
 
+/// How much is measured.
+#[derive(Clone, Copy)]
+struct Extent {
+    requests: usize,
+    seconds: u64,
+    rounds: usize,
+    clients: &'static [usize],
+    nearest_drivers: &'static [usize],
+    round_drivers: usize,
+    ingest_drivers: usize,
+    idle_clients: usize,
+    city_drivers: usize,
+}
+
+/// Of one subject; loads have clients of their own.
+const FULL: Extent = Extent {
+    requests: 5_000,
+    seconds: 10,
+    rounds: 5,
+    clients: &[],
+    nearest_drivers: &[1_000, 10_000, 100_000, 1_000_000],
+    round_drivers: 20_000,
+    ingest_drivers: 10_000,
+    idle_clients: 9_500,
+    city_drivers: 2_000,
+};
+/// Of everything together.
+const SHORT: Extent = Extent {
+    requests: 1_000,
+    seconds: 2,
+    rounds: 3,
+    clients: &[8],
+    nearest_drivers: &[1_000, 100_000],
+    round_drivers: 4_000,
+    ingest_drivers: 2_000,
+    idle_clients: 500,
+    city_drivers: 500,
+};
+
 impl Loads {
-    fn of(args: &Args, clients: &[usize]) -> anyhow::Result<Self> {
+    /// What was typed, or what the extent says, or else these clients.
+    fn of(args: &Args, extent: &Extent, clients: &[usize]) -> anyhow::Result<Self> {
+        let given = [args.clients.as_slice(), extent.clients];
+        let given = given.into_iter().find(|clients| !clients.is_empty());
         let loads = Self {
-            rounds: args.rounds,
-            seconds: args.seconds,
-            clients: if args.clients.is_empty() {
-                clients.to_vec()
-            } else {
-                args.clients.clone()
-            },
+            rounds: args.rounds.unwrap_or(extent.rounds),
+            seconds: args.seconds.unwrap_or(extent.seconds),
+            clients: given.unwrap_or(clients).to_vec(),
         };
         anyhow::ensure!(
             loads.rounds > 0 && loads.seconds > 0 && !loads.clients.contains(&0),
@@ -131,33 +185,85 @@ pub fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
     if let Some(Other::Load(args)) = &args.other {
         return load::run(args, config);
     }
-    let subject = args.subject.context("clap requires a subject")?;
+    match args.subject.unwrap_or(Subject::All) {
+        Subject::All => all(args, config),
+        subject => {
+            ensure!(
+                args.without.is_empty() && args.write.is_none(),
+                "--without and --write are for where everything is measured"
+            );
+            measure(&mut Report::new(args.json), subject, &FULL, args, config)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Measures one subject after the other. What could not be measured is told at the end, and then nothing
+/// is written.
+fn all(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
+    // A file that cannot be used is told before anything takes its time.
+    let page = args.write.as_deref().map(Page::read).transpose()?;
+    let machine = Machine::look();
+    if args.json {
+        println!("{}", serde_json::to_string(&machine)?);
+    } else {
+        println!("{machine}\n");
+    }
+    let mut report = Report::new(args.json);
+    let mut failed = Vec::new();
+    for &subject in Subject::value_variants() {
+        if subject == Subject::All || args.without.contains(&subject) {
+            continue;
+        }
+        let value = subject.to_possible_value();
+        let name = value.map_or_else(String::new, |value| value.get_name().to_owned());
+        report.begin(&name);
+        if let Err(error) = measure(&mut report, subject, &SHORT, args, config) {
+            failed.push(format!("{name}: {error:#}"));
+        }
+    }
+    ensure!(
+        failed.is_empty(),
+        "not measured (--without leaves out): {}",
+        failed.join("; ")
+    );
+    if let Some(page) = page {
+        page.write(&written::table(&machine, report.figures()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn measure(
+    report: &mut Report,
+    subject: Subject,
+    extent: &Extent,
+    args: &Args,
+    config: &Config,
+) -> anyhow::Result<()> {
+    let drivers = |own: &[usize]| {
+        let given = Some(&args.drivers).filter(|drivers| !drivers.is_empty());
+        given.map_or(own, Vec::as_slice).to_vec()
+    };
+    let first = |own: usize| args.drivers.first().copied().unwrap_or(own);
+    let seconds = args.seconds.unwrap_or(extent.seconds);
+    let requests = args.requests.unwrap_or(extent.requests);
+    report.on_map("");
     match subject {
         Subject::Billing => {
-            let mut report = Report::new("", args.json);
-            billing::run(&mut report, config, &Loads::of(args, &[8, 32, 128])?)?;
-            return Ok(ExitCode::SUCCESS);
+            let loads = Loads::of(args, extent, &[8, 32, 128])?;
+            return billing::run(report, config, &loads);
         }
         Subject::Trips => {
-            let mut report = Report::new("", args.json);
-            trips::run(&mut report, config, &Loads::of(args, &[8, 32])?)?;
-            return Ok(ExitCode::SUCCESS);
+            let loads = Loads::of(args, extent, &[8, 32])?;
+            return trips::run(report, config, &loads);
         }
         Subject::Gateway => {
-            let mut report = Report::new("", args.json);
-            let idle = args.drivers.first().copied().unwrap_or(9_500);
-            gateway::run(
-                &mut report,
-                &Loads::of(args, &[50])?,
-                idle,
-                args.rival.as_deref(),
-            )?;
-            return Ok(ExitCode::SUCCESS);
+            let loads = Loads::of(args, extent, &[50])?;
+            let idle = first(extent.idle_clients);
+            return gateway::run(report, &loads, idle, args.rival.as_deref());
         }
         Subject::Telemetry => {
-            let mut report = Report::new("", args.json);
-            telemetry::run(&mut report, &Loads::of(args, &[8])?)?;
-            return Ok(ExitCode::SUCCESS);
+            return telemetry::run(report, &Loads::of(args, extent, &[8])?);
         }
         _ => {}
     }
@@ -166,43 +272,38 @@ pub fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
         config.map.file.clone_from(&args.map);
     }
     let network = program::open_roads(&config)?;
-    let mut report = Report::new(network.name(), args.json);
-    let drivers = |default: &[usize]| {
-        if args.drivers.is_empty() {
-            default.to_vec()
-        } else {
-            args.drivers.clone()
-        }
-    };
+    report.on_map(network.name());
     match subject {
-        Subject::Roads => roads::run(&mut report, &network, config.map.file.as_deref(), args.seed)?,
+        Subject::Roads => roads::run(report, &network, config.map.file.as_deref(), args.seed),
         Subject::Nearest => {
             let progress = Progress::spinner("working out travel times");
             let tightened = network.tightened();
             drop(progress);
-            let drivers = drivers(&[1_000, 10_000, 100_000, 1_000_000]);
-            nearest::run(&mut report, &tightened, &drivers, args.seed);
+            nearest::run(
+                report,
+                &tightened,
+                &drivers(extent.nearest_drivers),
+                args.seed,
+            );
+            Ok(())
         }
         Subject::Rounds => {
-            let drivers = drivers(&[20_000]);
-            rounds::run(
-                &mut report,
-                &network.tightened(),
-                args.requests,
-                &drivers,
-                args.seed,
-            )?;
+            let drivers = drivers(&[extent.round_drivers]);
+            rounds::run(report, &network.tightened(), requests, &drivers, args.seed)
         }
         Subject::Ingest => {
-            let drivers = drivers(&[10_000]);
-            ingest::run(&mut report, network, &drivers, args.seconds, args.seed)?;
+            let drivers = drivers(&[extent.ingest_drivers]);
+            ingest::run(report, network, &drivers, seconds, args.seed)
         }
         Subject::City => {
-            let drivers = args.drivers.first().copied().unwrap_or(2_000);
-            city::run(&mut report, network, drivers, args.seconds, args.seed)?;
+            let drivers = first(extent.city_drivers);
+            city::run(report, network, drivers, seconds, args.seed)
         }
         // No map is measured.
-        Subject::Billing | Subject::Trips | Subject::Gateway | Subject::Telemetry => {}
+        Subject::All
+        | Subject::Billing
+        | Subject::Trips
+        | Subject::Gateway
+        | Subject::Telemetry => Ok(()),
     }
-    Ok(ExitCode::SUCCESS)
 }
