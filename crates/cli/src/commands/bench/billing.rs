@@ -55,6 +55,8 @@ const DOUBLED: &str = "every one twice";
 const HOLDS_PER_S: f64 = 10_000.0;
 /// How much faster than ever before a load may be until it runs out of holds.
 const ROOM: f64 = 3.0;
+/// How many parameters the statement has.
+const PARAMETERS: usize = 20;
 /// How long the ledger's check may take over everything that was charged.
 const CHECK_MAX: Duration = Duration::from_secs(600);
 
@@ -527,7 +529,7 @@ fn script_of(price: &Price) -> String {
         .iter()
         .map(|posting| posting.amount_minor)
         .collect();
-    let bound = [
+    let bound: [String; PARAMETERS] = [
         "('bench-' || :number)".to_owned(),
         format!("'\\x{}'::bytea", "ab".repeat(32)),
         trip_of(":number"),
@@ -548,6 +550,8 @@ fn script_of(price: &Price) -> String {
         "0::bigint".to_owned(),
         "0::bigint".to_owned(),
         "0::bigint".to_owned(),
+        // In no trace.
+        "NULL".to_owned(),
     ];
     let mut statement = CAPTURE_HOLD.to_owned();
     // From the last on, or $1 would be found in $10.
@@ -596,5 +600,16 @@ fn tell(report: &mut Report, loads: &mut [Load]) {
         // All holds of the others are in one currency, and one account of the platform's.
         compare(TOGETHER, SPREAD, clients);
         compare(DOUBLED, TOGETHER, clients);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pgbench_binds_every_parameter_of_the_statement() {
+        assert!(CAPTURE_HOLD.contains(&format!("${PARAMETERS}")));
+        assert!(!CAPTURE_HOLD.contains(&format!("${}", PARAMETERS + 1)));
     }
 }
