@@ -3,6 +3,7 @@
 //!
 //! - `clients`: clients that are generated from the served document.
 //! - `contract`: the proto files, the SQL, the samples and the repository's own rules.
+//! - `docs`: the commands that the documentation shows.
 //! - `flows`: rides through the gateway, as phones see them.
 //! - `faults`: races, kills, bad input.
 //! - `load`: the load scenarios, short.
@@ -13,6 +14,7 @@
 
 mod clients;
 mod contract;
+mod docs;
 mod faults;
 mod flows;
 mod load;
