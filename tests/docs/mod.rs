@@ -37,7 +37,7 @@ const ONLY_READ: &[(&str, &str)] = &[
 /// Programs of others that nobody runs, and why; the files they name have to be there.
 const NOT_OURS: &[(&str, &str)] = &[(
     "docker",
-    "it needs images from a registry; tests/contract reads the files",
+    "it needs images from a registry; tests/flows reads the files",
 )];
 
 /// Programs that `make` and the tests have anyway, or that every system has.
@@ -87,7 +87,9 @@ fn treatment(line: &Line) -> Result<Treatment, String> {
         let is_offline = words.iter().any(|word| word == "--offline");
         return match words.get(1).map(String::as_str) {
             Some("serve") => Ok(Treatment::Alone),
-            _ if begins(ONLY_READ, &words.join(" ")) => Ok(Treatment::Read),
+            _ if begins(ONLY_READ, &words.join(" ")) => {
+                named_files(&words).map(|()| Treatment::Read)
+            }
             Some("simulate") if !is_offline => Ok(Treatment::InCity),
             Some("replay" | "top") => Ok(Treatment::InCity),
             Some("simulate" | "map" | "config" | "doctor" | "migrate" | "token") => {
@@ -106,7 +108,7 @@ fn treatment(line: &Line) -> Result<Treatment, String> {
     }
 }
 
-/// `make`: the target is there, and what is handed to `jitney up` is what it takes.
+/// `make`: the target is there, so are its variables, and what is handed to `jitney up` is what it takes.
 fn make(words: &[String]) -> Result<(), String> {
     let makefile = fs::read_to_string(root().join("Makefile")).unwrap();
     let target = words.get(1).ok_or("it names no target")?;
@@ -114,12 +116,21 @@ fn make(words: &[String]) -> Result<(), String> {
         return Err(format!("the Makefile has no target {target}"));
     }
     for setting in &words[2..] {
-        let arguments = setting.strip_prefix("ARGS=").filter(|_| target == "run");
-        let arguments = arguments.ok_or_else(|| format!("nobody knows what {setting} is for"))?;
-        let words = ["jitney", "up"]
-            .into_iter()
-            .chain(arguments.split_whitespace());
-        Cli::try_parse_from(words).map_err(|error| error.to_string())?;
+        // A variable is in a recipe, or the target's own line says what it is for.
+        let is_known = |name: &str| {
+            let mut lines = makefile.lines();
+            makefile.contains(&format!("$({name})"))
+                || lines.any(|line| line.starts_with(&format!("{target}:")) && line.contains(name))
+        };
+        let known = setting.split_once('=').filter(|(name, _)| is_known(name));
+        let (name, value) = known.ok_or_else(|| format!("the Makefile does not know {setting}"))?;
+        let values = value.split_whitespace();
+        if (target.as_str(), name) == ("run", "ARGS") {
+            let words = ["jitney", "up"].into_iter().chain(values);
+            Cli::try_parse_from(words).map_err(|error| error.to_string())?;
+        } else {
+            named_files(&values.map(str::to_owned).collect::<Vec<_>>())?;
+        }
     }
     Ok(())
 }
