@@ -118,7 +118,7 @@ impl Stage {
         let in_process = gateway(&platform, service.channel()).await?;
         let bare = bare(&in_process, &platform).await?;
         let rival = match rival {
-            Some(program) => Some(Rival::start(program, &uri, TRIPS).await?),
+            Some(program) => Some(Rival::start(program, &uri, &format!("{TRIPS}/GetTrip")).await?),
             None => None,
         };
         Ok(Stage {

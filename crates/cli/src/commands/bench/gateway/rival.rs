@@ -23,11 +23,12 @@ pub struct Rival {
 }
 
 impl Rival {
-    /// Starts `program` before the gRPC service at `uri`.
+    /// Starts `program` before the gRPC service at `uri`, for one rpc: of the routes with a custom verb
+    /// version 7.0.0 cannot make any.
     ///
     /// # Errors
     /// When it cannot be started, or does not listen in time; what it says is on standard error.
-    pub async fn start(program: &Path, uri: &str, service: &str) -> anyhow::Result<Rival> {
+    pub async fn start(program: &Path, uri: &str, rpc: &str) -> anyhow::Result<Rival> {
         let folder = TempFolder::named("rival");
         std::fs::create_dir_all(&folder.0)?;
         let descriptors = folder.0.join("jitney.fds.bin");
@@ -40,7 +41,7 @@ impl Rival {
         let text = format!(
             "upstream:\n  default: {uri:?}\ndescriptors:\n  - file: {descriptors:?}\n\
              listen:\n  http: {address:?}\n  idle_timeout_secs: 0\n\
-             service:\n  name: \"bench\"\ntranscode:\n  only: [{service:?}]\n"
+             service:\n  name: \"bench\"\ntranscode:\n  only: [{rpc:?}]\n"
         );
         std::fs::write(&config, text)?;
         let child = Command::new(program)
