@@ -20,9 +20,9 @@ use axum::{
         HeaderMap, HeaderName, HeaderValue, Method, Response,
         header::{
             ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_SECURITY_POLICY,
-            CONTENT_TYPE, COOKIE, ETAG, Entry, IF_NONE_MATCH, ORIGIN, REFERRER_POLICY, RETRY_AFTER,
-            SEC_WEBSOCKET_PROTOCOL, STRICT_TRANSPORT_SECURITY, VARY, WWW_AUTHENTICATE,
-            X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+            CONTENT_TYPE, ETAG, IF_NONE_MATCH, ORIGIN, REFERRER_POLICY, RETRY_AFTER,
+            STRICT_TRANSPORT_SECURITY, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+            X_FRAME_OPTIONS,
         },
     },
     response::IntoResponse,
@@ -173,7 +173,6 @@ impl Around {
         let start = Instant::now();
         let config = &self.paths.handler.config;
         let id = request_id(request.headers());
-        hide_secrets(request.headers_mut());
         request.headers_mut().insert(REQUEST_ID, id.clone());
         let method = request.method().clone();
         let form = Form::accepted(request.headers());
@@ -230,17 +229,6 @@ impl Around {
             headers.append(VARY, HeaderValue::from_static("origin"));
         }
         response
-    }
-}
-
-/// No layer further in prints them.
-fn hide_secrets(headers: &mut HeaderMap) {
-    for name in [AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL] {
-        if let Entry::Occupied(mut values) = headers.entry(name) {
-            for value in values.iter_mut() {
-                value.set_sensitive(true);
-            }
-        }
     }
 }
 
@@ -353,3 +341,8 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+#[path = "surround_tests.rs"]
+mod tests;

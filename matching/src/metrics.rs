@@ -9,7 +9,7 @@ use jitney_platform::telemetry::meters::{counter, counter_of, meter, seconds};
 use jitney_proto::matching::v1::{DriverState, MatchEndReason};
 use opentelemetry::{
     KeyValue,
-    metrics::{Counter, Histogram},
+    metrics::{AsyncInstrument, Counter, Histogram},
 };
 
 use crate::{offer::OfferEnd, ping::PingRefusal, round::gather::Plan, service::Service};
@@ -163,18 +163,11 @@ pub fn start(service: &Arc<Service>) {
     ] {
         counter.add(0, &[]);
     }
-    let meter = meter();
-    let gauge = |name: &'static str, unit: &'static str, what: &'static str| {
-        let gauge = meter.u64_observable_gauge(name);
-        gauge.with_unit(unit).with_description(what)
-    };
-    let watched = Arc::downgrade(service);
-    let what = "Drivers, by what they are at";
-    gauge("jitney.matching.drivers", "{driver}", what)
-        .with_callback(move |gauge| {
-            let Some(service) = watched.upgrade() else {
-                return;
-            };
+    watch(
+        service,
+        ("jitney.matching.drivers", "{driver}"),
+        "Drivers, by what they are at",
+        |service, gauge| {
             let mut counts = [0; DRIVER_STATES.len()];
             for (_, driver) in service.look().fleet().iter() {
                 let state = driver.standing.state();
@@ -186,32 +179,44 @@ pub fn start(service: &Arc<Service>) {
                 let state = state.as_str_name().trim_start_matches("DRIVER_STATE_");
                 gauge.observe(count, &[KeyValue::new("state", state)]);
             }
-        })
-        .build();
+        },
+    );
+    watch(
+        service,
+        ("jitney.matching.index.drivers", "{driver}"),
+        "Drivers in the index of those who can be offered a ride",
+        |service, gauge| gauge.observe(service.look().fleet().index().len() as u64, &[]),
+    );
+    watch(
+        service,
+        ("jitney.matching.index.cells", "{cell}"),
+        "Cells of the index that somebody is in",
+        |service, gauge| gauge.observe(service.look().fleet().index().cell_count() as u64, &[]),
+    );
+    watch(
+        service,
+        ("jitney.matching.searches", "{search}"),
+        "Searches for a driver that are under way",
+        |service, gauge| gauge.observe(service.look().search_count() as u64, &[]),
+    );
+}
+
+/// Has something counted whenever somebody looks, for as long as the service is there.
+fn watch(
+    service: &Arc<Service>,
+    (name, unit): (&'static str, &'static str),
+    what: &'static str,
+    count: impl Fn(&Service, &dyn AsyncInstrument<u64>) + Send + Sync + 'static,
+) {
     let watched = Arc::downgrade(service);
-    let what = "Drivers in the index of those who can be offered a ride";
-    gauge("jitney.matching.index.drivers", "{driver}", what)
+    let meter = meter();
+    let gauge = meter.u64_observable_gauge(name);
+    gauge
+        .with_unit(unit)
+        .with_description(what)
         .with_callback(move |gauge| {
             if let Some(service) = watched.upgrade() {
-                gauge.observe(service.look().fleet().index().len() as u64, &[]);
-            }
-        })
-        .build();
-    let watched = Arc::downgrade(service);
-    let what = "Cells of the index that somebody is in";
-    gauge("jitney.matching.index.cells", "{cell}", what)
-        .with_callback(move |gauge| {
-            if let Some(service) = watched.upgrade() {
-                gauge.observe(service.look().fleet().index().cell_count() as u64, &[]);
-            }
-        })
-        .build();
-    let watched = Arc::downgrade(service);
-    let what = "Searches for a driver that are under way";
-    gauge("jitney.matching.searches", "{search}", what)
-        .with_callback(move |gauge| {
-            if let Some(service) = watched.upgrade() {
-                gauge.observe(service.look().search_count() as u64, &[]);
+                count(&service, gauge);
             }
         })
         .build();

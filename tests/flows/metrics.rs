@@ -44,10 +44,10 @@ fn read(path: &Path) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_measured_is_written_down_and_nobodys_secret() {
-    let (collector, endpoint) = Collector::start().await;
+    let collector = Collector::start().await;
     let folder = tempfile::tempdir().unwrap();
     let settings = [
-        ("JITNEY_TELEMETRY__ENDPOINT", endpoint.as_str()),
+        ("JITNEY_TELEMETRY__ENDPOINT", collector.endpoint()),
         ("JITNEY_LISTEN__METRICS", "127.0.0.1:0"),
         // Minutes, otherwise.
         ("OTEL_METRIC_EXPORT_INTERVAL", "500"),

@@ -17,9 +17,9 @@ fn serve(folder: &std::path::Path, endpoint: &str) -> Process {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_trace_from_rest_to_sql_and_no_secret_in_it() {
-    let (collector, endpoint) = Collector::start().await;
+    let collector = Collector::start().await;
     let folder = tempfile::tempdir().unwrap();
-    let program = serve(folder.path(), &endpoint);
+    let program = serve(folder.path(), collector.endpoint());
     let anna = program.phone("rider", "anna");
     anna.post(
         "/v1/quotes",
@@ -68,9 +68,9 @@ const TOLD: &str = "jitney.trips.v1.TripsService/ApplyBillingEvent";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_trace_holds_a_whole_ride() {
-    let (collector, endpoint) = Collector::start().await;
+    let collector = Collector::start().await;
     let folder = tempfile::tempdir().unwrap();
-    let program = serve(folder.path(), &endpoint);
+    let program = serve(folder.path(), collector.endpoint());
     let anna = program.phone("rider", "anna");
     let mut ben = DriverApp::connect(&program.phone("driver", "ben")).await;
     ben.go_online(STATION, &["economy"]).await;

@@ -5,116 +5,49 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use opentelemetry_proto::tonic::{
-    collector::{
-        logs::v1::{
-            ExportLogsServiceRequest, ExportLogsServiceResponse,
-            logs_service_server::{LogsService, LogsServiceServer},
-        },
-        metrics::v1::{
-            ExportMetricsServiceRequest, ExportMetricsServiceResponse,
-            metrics_service_server::{MetricsService, MetricsServiceServer},
-        },
-        trace::v1::{
-            ExportTraceServiceRequest, ExportTraceServiceResponse,
-            trace_service_server::{TraceService, TraceServiceServer},
-        },
-    },
-    trace::v1::Span,
-};
-use tokio::task::JoinHandle;
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Response, Status};
+use jitney_platform::testing::collector;
+use opentelemetry_proto::tonic::trace::v1::Span;
 
-/// A running collector; it ends when the last of it is dropped.
-#[derive(Clone, Default)]
+/// A running collector, and what came; it ends when this is dropped.
 pub struct Collector {
-    spans: Arc<Mutex<Vec<Span>>>,
-    /// Everything that came, printed.
-    everything: Arc<Mutex<String>>,
-    server: Arc<Mutex<Option<Server>>>,
+    kept: Arc<Mutex<Kept>>,
+    running: collector::Collector,
 }
 
-struct Server(JoinHandle<()>);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+#[derive(Default)]
+struct Kept {
+    spans: Vec<Span>,
+    /// Everything that came, printed.
+    everything: String,
 }
 
 impl Collector {
-    /// Starts one on a free port, and gives its address beside it.
-    pub async fn start() -> (Self, String) {
-        let collector = Self::default();
-        let kept = Self {
-            server: Arc::default(),
-            ..collector.clone()
-        };
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("a free port");
-        let address = listener.local_addr().expect("an address");
-        let server = tonic::transport::Server::builder()
-            .add_service(TraceServiceServer::new(kept.clone()))
-            .add_service(LogsServiceServer::new(kept.clone()))
-            .add_service(MetricsServiceServer::new(kept))
-            .serve_with_incoming(TcpListenerStream::new(listener));
-        let server = tokio::spawn(async move { server.await.expect("the collector runs") });
-        *collector.server.lock().unwrap() = Some(Server(server));
-        (collector, format!("http://{address}"))
+    /// Starts one on a free port.
+    pub async fn start() -> Self {
+        let kept = Arc::new(Mutex::new(Kept::default()));
+        let into = kept.clone();
+        let running = collector::Collector::start(move |exported| {
+            let mut kept = into.lock().unwrap();
+            kept.everything.push_str(&format!("{exported:?}\n"));
+            kept.spans.extend(exported.spans().cloned());
+        });
+        let running = running.await.expect("a free port");
+        Self { kept, running }
+    }
+
+    /// Where it is.
+    pub fn endpoint(&self) -> &str {
+        &self.running.endpoint
     }
 
     /// Every span so far.
     pub fn spans(&self) -> Spans {
-        Spans(self.spans.lock().unwrap().clone())
+        Spans(self.kept.lock().unwrap().spans.clone())
     }
 
     /// Everything that came, printed.
     pub fn everything(&self) -> String {
-        self.everything.lock().unwrap().clone()
-    }
-
-    fn keep(&self, request: &impl std::fmt::Debug) {
-        let mut everything = self.everything.lock().unwrap();
-        everything.push_str(&format!("{request:?}\n"));
-    }
-}
-
-#[tonic::async_trait]
-impl TraceService for Collector {
-    async fn export(
-        &self,
-        request: Request<ExportTraceServiceRequest>,
-    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        self.keep(request.get_ref());
-        let resources = request.into_inner().resource_spans.into_iter();
-        let scopes = resources.flat_map(|resource| resource.scope_spans);
-        let spans = scopes.flat_map(|scope| scope.spans);
-        self.spans.lock().unwrap().extend(spans);
-        Ok(Response::new(ExportTraceServiceResponse::default()))
-    }
-}
-
-#[tonic::async_trait]
-impl LogsService for Collector {
-    async fn export(
-        &self,
-        request: Request<ExportLogsServiceRequest>,
-    ) -> Result<Response<ExportLogsServiceResponse>, Status> {
-        self.keep(request.get_ref());
-        Ok(Response::new(ExportLogsServiceResponse::default()))
-    }
-}
-
-#[tonic::async_trait]
-impl MetricsService for Collector {
-    async fn export(
-        &self,
-        request: Request<ExportMetricsServiceRequest>,
-    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
-        self.keep(request.get_ref());
-        Ok(Response::new(ExportMetricsServiceResponse::default()))
+        self.kept.lock().unwrap().everything.clone()
     }
 }
 

@@ -1,4 +1,5 @@
-//! For tests: a database for each of them, on one server that the test process shares.
+//! For tests: a database for each of them, on one server that the test process shares; and a collector of
+//! what is exported.
 
 use std::{
     sync::{
@@ -10,6 +11,8 @@ use std::{
 
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio::sync::OnceCell;
+
+pub mod collector;
 
 use crate::{
     Platform,

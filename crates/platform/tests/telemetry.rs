@@ -10,7 +10,10 @@ use std::{
 };
 
 use axum::body::Body;
-use http::{Request, header::AUTHORIZATION};
+use http::{
+    Request,
+    header::{AUTHORIZATION, COOKIE},
+};
 use jitney_platform::{
     Platform,
     auth::{Role, TokenKeys},
@@ -19,99 +22,15 @@ use jitney_platform::{
     db::{Database, DatabaseConfig},
     serve::{self, GrpcService},
     telemetry::{self, TelemetryConfig, http_span_layer},
+    testing::collector::Collector,
 };
 use jitney_proto::trips::v1::{GetTripRequest, trips_service_client::TripsServiceClient};
-use opentelemetry_proto::tonic::{
-    collector::{
-        logs::v1::{
-            ExportLogsServiceRequest, ExportLogsServiceResponse,
-            logs_service_server::{LogsService, LogsServiceServer},
-        },
-        metrics::v1::{
-            ExportMetricsServiceRequest, ExportMetricsServiceResponse,
-            metrics_service_server::{MetricsService, MetricsServiceServer},
-        },
-        trace::v1::{
-            ExportTraceServiceRequest, ExportTraceServiceResponse,
-            trace_service_server::{TraceService, TraceServiceServer},
-        },
-    },
-    trace::v1::Span,
-};
+use opentelemetry_proto::tonic::trace::v1::Span;
 use sqlx::postgres::PgConnectOptions;
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Response, Status, service::Routes};
+use tonic::service::Routes;
 use tower::ServiceExt;
 
 const GET: &str = "jitney.trips.v1.TripsService/GetTrip";
-
-/// Keeps whatever it is sent.
-#[derive(Clone, Default)]
-struct Collector {
-    spans: Arc<Mutex<Vec<Span>>>,
-    everything: Arc<Mutex<String>>,
-}
-
-impl Collector {
-    fn keep(&self, request: &impl std::fmt::Debug) {
-        self.everything
-            .lock()
-            .unwrap()
-            .push_str(&format!("{request:?}\n"));
-    }
-}
-
-#[tonic::async_trait]
-impl TraceService for Collector {
-    async fn export(
-        &self,
-        request: tonic::Request<ExportTraceServiceRequest>,
-    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        self.keep(request.get_ref());
-        let resources = request.into_inner().resource_spans.into_iter();
-        let scopes = resources.flat_map(|resource| resource.scope_spans);
-        self.spans
-            .lock()
-            .unwrap()
-            .extend(scopes.flat_map(|scope| scope.spans));
-        Ok(Response::new(Default::default()))
-    }
-}
-
-#[tonic::async_trait]
-impl LogsService for Collector {
-    async fn export(
-        &self,
-        request: tonic::Request<ExportLogsServiceRequest>,
-    ) -> Result<Response<ExportLogsServiceResponse>, Status> {
-        self.keep(request.get_ref());
-        Ok(Response::new(Default::default()))
-    }
-}
-
-#[tonic::async_trait]
-impl MetricsService for Collector {
-    async fn export(
-        &self,
-        request: tonic::Request<ExportMetricsServiceRequest>,
-    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
-        self.keep(request.get_ref());
-        Ok(Response::new(Default::default()))
-    }
-}
-
-/// Starts a collector and returns where it is.
-async fn collect(collector: &Collector) -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let server = tonic::transport::Server::builder()
-        .add_service(TraceServiceServer::new(collector.clone()))
-        .add_service(LogsServiceServer::new(collector.clone()))
-        .add_service(MetricsServiceServer::new(collector.clone()))
-        .serve_with_incoming(TcpListenerStream::new(listener));
-    tokio::spawn(server);
-    endpoint
-}
 
 /// A service that knows no rpc, behind its guard and on a port.
 async fn service(platform: &Platform) -> Channel {
@@ -126,9 +45,12 @@ async fn service(platform: &Platform) -> Channel {
 // Deliberately the runtime with one thread: exporting must not depend on it.
 #[tokio::test]
 async fn one_trace_from_door_to_door() {
-    let collector = Collector::default();
+    let exported = Arc::new(Mutex::new(Vec::new()));
+    let kept = exported.clone();
+    let collector = Collector::start(move |exported| kept.lock().unwrap().push(exported));
+    let collector = collector.await.unwrap();
     let config = TelemetryConfig {
-        endpoint: Some(collect(&collector).await),
+        endpoint: Some(collector.endpoint.clone()),
         ..TelemetryConfig::default()
     };
     let guard = telemetry::init(&config, "jitney-test", true).unwrap();
@@ -153,7 +75,9 @@ async fn one_trace_from_door_to_door() {
     let handler = {
         let bearer = bearer.clone();
         async move |request: Request<Body>| {
+            telemetry::name_route(request.method(), "/v1/trips/{trip_id}");
             assert!(request.headers()[AUTHORIZATION].is_sensitive());
+            assert!(request.headers()[COOKIE].is_sensitive());
             tracing::info!("about to ask");
             let mut inner = tonic::Request::new(GetTripRequest::default());
             inner
@@ -176,6 +100,7 @@ async fn one_trace_from_door_to_door() {
     let caller = "4bf92f3577b34da6a3ce929d0e0e4736";
     let request = Request::get("/v1/trips/secret-link?lat=43.7393")
         .header(AUTHORIZATION, &bearer)
+        .header(COOKIE, "session=1")
         .header("traceparent", format!("00-{caller}-00f067aa0ba902b7-01"))
         .body(Body::empty())
         .unwrap();
@@ -194,11 +119,10 @@ async fn one_trace_from_door_to_door() {
         .await
         .unwrap();
 
-    let spans: HashMap<(String, i32), Span> = collector
-        .spans
-        .lock()
-        .unwrap()
+    let exported = exported.lock().unwrap();
+    let spans: HashMap<(String, i32), Span> = exported
         .iter()
+        .flat_map(|exported| exported.spans())
         .map(|span| ((span.name.clone(), span.kind), span.clone()))
         .collect();
     let (server, client) = (2, 3); // OTLP's span kinds.
@@ -223,7 +147,7 @@ async fn one_trace_from_door_to_door() {
     assert_eq!(answer.parent_span_id, call.span_id);
     assert_eq!(call.status.as_ref().unwrap().code, 2, "the caller failed");
 
-    let everything = collector.everything.lock().unwrap();
+    let everything = format!("{exported:?}");
     for part in [
         "jitney-test",
         "about to ask",

@@ -1,7 +1,7 @@
 //! Spans of HTTP requests from outside, for the gateway.
 
 use std::{
-    cell::OnceCell,
+    cell::RefCell,
     convert::Infallible,
     future::Future,
     pin::Pin,
@@ -10,9 +10,12 @@ use std::{
     time::Instant,
 };
 
-use axum::{body::Body, extract::MatchedPath};
+use axum::body::Body;
 use bytes::Bytes;
-use http::{Request, Response, header::AUTHORIZATION};
+use http::{
+    HeaderMap, Request, Response,
+    header::{AUTHORIZATION, COOKIE, Entry, SEC_WEBSOCKET_PROTOCOL},
+};
 use http_body::{Frame, SizeHint};
 use opentelemetry::{
     KeyValue,
@@ -27,19 +30,18 @@ use crate::{rpc, telemetry::meters};
 /// Gives every request a span that lasts until the last byte of its answer, an event stream's too, and
 /// that belongs to the caller's trace if the request names one. Method, route and status are recorded;
 /// the path (share links are secrets), the query (where coordinates are), the headers and the bodies
-/// are not. The `authorization` header is marked, so that no layer further in prints it.
+/// are not. Headers that tokens may be in are marked, so that no layer further in prints them.
 ///
-/// Use it with [`axum::Router::layer`]. The span is named by the route that axum matched; a route that
-/// is matched later names it with [`name_route`].
+/// The span is named with [`name_route`], once the route is known.
 pub fn http_span_layer() -> HttpSpanLayer {
     HttpSpanLayer(())
 }
 
 /// Names the current request's span by its route, for example `/v1/trips/{trip_id}`. To be called from
-/// the request's handler, outside any span of its own.
+/// the request's handler, outside any span of its own; what is said last counts.
 pub fn name_route(method: &http::Method, route: &str) {
     // Fails only outside a request of ours.
-    let _ = ROUTE.try_with(|named| named.set(route.to_owned()));
+    let _ = ROUTE.try_with(|named| route.clone_into(&mut named.borrow_mut()));
     Span::current().record("http.route", route);
     // The span has begun by now; its name is OpenTelemetry's to change.
     opentelemetry::Context::current()
@@ -77,11 +79,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        for (name, value) in request.headers_mut() {
-            if name == AUTHORIZATION {
-                value.set_sensitive(true);
-            }
-        }
+        hide_secrets(request.headers_mut());
         let method = request.method().clone();
         let mut exchange = Exchange::begin(&method);
         let span = tracing::info_span!(
@@ -94,26 +92,18 @@ where
             http.response.status_code = Empty,
         );
         rpc::adopt(&span, request.headers());
-        if let Some(route) = request.extensions().get::<MatchedPath>() {
-            span.record("otel.name", format!("{method} {}", route.as_str()));
-            span.record("http.route", route.as_str());
-            exchange.route = route.as_str().to_owned();
-        }
         let handling = self.0.call(request);
         Box::pin(async move {
-            let named = OnceCell::new();
             let handling = async move {
                 let response = handling.await;
-                (response, ROUTE.with(|named| named.get().cloned()))
+                (response, ROUTE.with(RefCell::take))
             };
-            let handling = ROUTE.scope(named, handling).instrument(span.clone());
-            let (response, named) = handling.await;
+            let handling = ROUTE.scope(RefCell::default(), handling);
+            let (response, route) = handling.instrument(span.clone()).await;
             let response = response?;
             let status = response.status();
             exchange.status = status.as_u16();
-            if let Some(route) = named {
-                exchange.route = route;
-            }
+            exchange.route = route;
             span.record("http.response.status_code", status.as_u16());
             if status.is_server_error() {
                 span.record("otel.status_code", "ERROR");
@@ -131,7 +121,17 @@ where
 
 tokio::task_local! {
     /// The route of the request that is being handled, once it is known.
-    static ROUTE: OnceCell<String>;
+    static ROUTE: RefCell<String>;
+}
+
+fn hide_secrets(headers: &mut HeaderMap) {
+    for name in [AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL] {
+        if let Entry::Occupied(mut values) = headers.entry(name) {
+            for value in values.iter_mut() {
+                value.set_sensitive(true);
+            }
+        }
+    }
 }
 
 /// How the status of a request is told whose asker went away before the answer.

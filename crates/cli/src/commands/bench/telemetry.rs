@@ -5,11 +5,10 @@
 
 use std::{
     io::{BufRead, BufReader},
-    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicUsize, Ordering},
         mpsc,
     },
     time::{Duration, Instant},
@@ -20,27 +19,11 @@ use futures::future::try_join_all;
 use jitney_platform::{
     auth::{Role, TokenKeys},
     clock::Clock,
-};
-use opentelemetry_proto::tonic::collector::{
-    logs::v1::{
-        ExportLogsServiceRequest, ExportLogsServiceResponse,
-        logs_service_server::{LogsService, LogsServiceServer},
-    },
-    metrics::v1::{
-        ExportMetricsServiceRequest, ExportMetricsServiceResponse,
-        metrics_service_server::{MetricsService, MetricsServiceServer},
-    },
-    trace::v1::{
-        ExportTraceServiceRequest, ExportTraceServiceResponse,
-        trace_service_server::{TraceService, TraceServiceServer},
-    },
+    testing::collector::Collector,
 };
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Response, Status};
 
-use super::{Loads, Report, figure::median};
+use super::{Loads, Report, figure::median, server::TempFolder};
 use crate::{Config, progress::Progress};
 
 /// The share of traces that is exported.
@@ -59,20 +42,25 @@ const QUOTE_EVERY: usize = 4;
 /// Measures and prints.
 pub fn run(report: &mut Report, loads: &Loads) -> anyhow::Result<()> {
     super::super::runtime()?.block_on(async {
-        let (collector, endpoint) = Collector::start().await?;
+        let exported = Arc::new(AtomicUsize::new(0));
+        let counted = exported.clone();
+        let collector = Collector::start(move |exported| {
+            counted.fetch_add(exported.spans().count(), Ordering::Relaxed);
+        })
+        .await?;
         let off = City::start("off", &[("JITNEY_LISTEN__METRICS", "")])?;
         let on = City::start(
             "on",
             &[
                 ("JITNEY_LISTEN__METRICS", "127.0.0.1:0"),
-                ("JITNEY_TELEMETRY__ENDPOINT", &endpoint),
+                ("JITNEY_TELEMETRY__ENDPOINT", &collector.endpoint),
                 ("JITNEY_TELEMETRY__SAMPLE_RATIO", SAMPLE_RATIO),
             ],
         )?;
         for &clients in &loads.clients {
             compare(report, loads, clients, [&off, &on]).await?;
         }
-        let spans = collector.spans.load(Ordering::Relaxed);
+        let spans = exported.load(Ordering::Relaxed);
         ensure!(spans > 0, "nothing was exported: this measured nothing");
         report.value("spans exported", "count", None, spans as f64, loads.rounds);
         Ok(())
@@ -117,7 +105,7 @@ async fn compare(
 /// A city in a process of its own.
 struct City {
     child: Child,
-    folder: PathBuf,
+    folder: TempFolder,
     gateway: String,
     metrics: Option<String>,
     keys: TokenKeys,
@@ -126,9 +114,8 @@ struct City {
 
 impl City {
     fn start(name: &str, settings: &[(&str, &str)]) -> anyhow::Result<City> {
-        let folder = format!("jitney-bench-telemetry-{name}-{}", std::process::id());
-        let folder = std::env::temp_dir().join(folder);
-        std::fs::create_dir_all(&folder)?;
+        let folder = TempFolder::named(&format!("telemetry-{name}"));
+        std::fs::create_dir_all(&folder.0)?;
         let mut command = Command::new(std::env::current_exe()?);
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("JITNEY_")) {
             command.env_remove(name);
@@ -140,12 +127,12 @@ impl City {
             .args(["serve", "all"])
             .env_remove("DATABASE_URL")
             .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
-            .env("JITNEY_DATA_DIR", &folder)
+            .env("JITNEY_DATA_DIR", &folder.0)
             .env("JITNEY_TELEMETRY__LOG_FORMAT", "json")
             .env("JITNEY_GATEWAY__REQUESTS_PER_SECOND", "0")
             .env("JITNEY_GATEWAY__ADDRESS_REQUESTS_PER_SECOND", "0")
             .envs(settings.iter().copied())
-            .current_dir(&folder)
+            .current_dir(&folder.0)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -182,7 +169,7 @@ impl City {
             }
         }
         let config = Config {
-            data_dir: city.folder.clone(),
+            data_dir: city.folder.0.clone(),
             ..Config::default()
         };
         city.keys = TokenKeys::load_or_create(&config.key_folder())?;
@@ -246,7 +233,6 @@ impl Drop for City {
             let _ = self.child.kill();
         }
         let _ = self.child.wait();
-        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -257,61 +243,6 @@ fn ticks_of(stat: &str) -> Option<u64> {
     let user: u64 = fields.next()?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;
     Some(user + system)
-}
-
-/// Counts the spans it is sent, and takes the rest.
-#[derive(Clone, Default)]
-struct Collector {
-    spans: Arc<AtomicU64>,
-}
-
-impl Collector {
-    async fn start() -> anyhow::Result<(Collector, String)> {
-        let collector = Collector::default();
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let endpoint = format!("http://{}", listener.local_addr()?);
-        let server = tonic::transport::Server::builder()
-            .add_service(TraceServiceServer::new(collector.clone()))
-            .add_service(LogsServiceServer::new(collector.clone()))
-            .add_service(MetricsServiceServer::new(collector.clone()))
-            .serve_with_incoming(TcpListenerStream::new(listener));
-        tokio::spawn(server);
-        Ok((collector, endpoint))
-    }
-}
-
-#[tonic::async_trait]
-impl TraceService for Collector {
-    async fn export(
-        &self,
-        request: Request<ExportTraceServiceRequest>,
-    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        let resources = request.into_inner().resource_spans.into_iter();
-        let scopes = resources.flat_map(|resource| resource.scope_spans);
-        let spans: usize = scopes.map(|scope| scope.spans.len()).sum();
-        self.spans.fetch_add(spans as u64, Ordering::Relaxed);
-        Ok(Response::new(Default::default()))
-    }
-}
-
-#[tonic::async_trait]
-impl LogsService for Collector {
-    async fn export(
-        &self,
-        _: Request<ExportLogsServiceRequest>,
-    ) -> Result<Response<ExportLogsServiceResponse>, Status> {
-        Ok(Response::new(Default::default()))
-    }
-}
-
-#[tonic::async_trait]
-impl MetricsService for Collector {
-    async fn export(
-        &self,
-        _: Request<ExportMetricsServiceRequest>,
-    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
-        Ok(Response::new(Default::default()))
-    }
 }
 
 #[cfg(test)]
