@@ -23,9 +23,9 @@ web: ## The web pages, if node and npm are there; quick when nothing changed
 	@gateway/web/build.sh
 
 clients: ## What the tests of the generated client and of the pages need, if node and npm are there
-	@tests/clients/setup.sh
+	@deploy/npm-ci.sh tests/clients/typescript clients 20 "the test of the TypeScript client will be SKIPPED"
 	@deploy/setup.sh tests
-	@tests/web/setup.sh
+	@deploy/npm-ci.sh tests/web "web tests" 18 "the tests of the pages will be SKIPPED"
 
 build: setup web ## The program, for development
 	@cargo build --quiet --package jitney-cli
