@@ -7,16 +7,17 @@ import type { Api } from "../lib/api";
 import "../lib/base.css";
 import "../lib/parts.css";
 import type { CityMap } from "../lib/map";
-import { MapView } from "../lib/map-view";
 import { Notice, wordsOf } from "../lib/notice";
 import { go, useHere } from "../lib/place-in-page";
-import { signOut } from "../lib/session";
+import { Screen, type Part } from "../lib/screen";
 import { SignedIn } from "../lib/sign-in";
 import type { Point, ServiceArea } from "../lib/types";
 import { History } from "./history";
 import { liveTrip } from "./live-trip";
 import { Plan } from "./plan";
 import { Ride } from "./ride";
+
+const PARTS: Part[] = [{ title: "Ride", place: "" }, { title: "My rides", place: "rides" }];
 
 function Page({ api, leave }: { api: Api; leave: () => void }) {
   const here = useHere();
@@ -44,12 +45,6 @@ function Page({ api, leave }: { api: Api; leave: () => void }) {
     sheet.current?.scrollTo(0, 0);
   }, [here]);
 
-  useEffect(() => {
-    if (!map || !sheet.current) return;
-    // What the sheet covers on a phone is not part of the map.
-    map.keepClear({ top: 60, bottom: 50, left: 40, right: 40 });
-  }, [map]);
-
   const [part, tripId] = here.split("/");
   const shown = () => {
     if (problem) return <Notice tone="bad">{problem}</Notice>;
@@ -59,34 +54,9 @@ function Page({ api, leave }: { api: Api; leave: () => void }) {
     return <Plan api={api} area={area} map={map} tapped={tapped} />;
   };
   return (
-    <div class="screen">
-      <header class="topbar">
-        <a class="brand" href="/">
-          Jitney
-        </a>
-        <nav aria-label="Pages">
-          <a class="button small quiet" href="#/" aria-current={part ? undefined : "page"}>
-            Ride
-          </a>
-          <a class="button small quiet" href="#/rides" aria-current={part === "rides" ? "page" : undefined}>
-            My rides
-          </a>
-          <button
-            class="small quiet"
-            onClick={() => {
-              void signOut(api.session);
-              leave();
-            }}
-          >
-            Sign out
-          </button>
-        </nav>
-      </header>
-      {area ? <MapView area={area} tapped={(point) => tapped.current?.(point)} ready={setMap} /> : <div class="map" />}
-      <main class="sheet" ref={sheet} tabIndex={-1}>
-        {shown()}
-      </main>
-    </div>
+    <Screen api={api} parts={PARTS} area={area} map={map} tapped={tapped} drawn={setMap} leave={leave} sheet={sheet}>
+      {shown()}
+    </Screen>
   );
 }
 
