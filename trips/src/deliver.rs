@@ -20,12 +20,21 @@ use tonic::Status;
 use crate::{
     app::{App, BILLING, MATCHING},
     error::Error,
-    fare, payment,
+    events, fare, payment,
     trip::PaymentState,
 };
 
 /// Events that matching is told in one call, at most.
 const EVENTS_MAX: usize = 500;
+
+/// What billing has to do something about.
+const FOR_BILLING: [TripEventKind; 5] = [
+    TripEventKind::Completed,
+    TripEventKind::Cancelled,
+    TripEventKind::NoShow,
+    TripEventKind::Expired,
+    TripEventKind::DestinationChanged,
+];
 
 /// Where billing's answer says that a trip's payment stands, and the payment's version; 0 without one.
 type Answered = (PaymentState, i64);
@@ -37,7 +46,10 @@ pub fn consumers(app: &Arc<App>) -> [(&'static str, Handler); 2] {
     let billing = move |event| to_billing(Arc::clone(&for_billing), event).boxed();
     [
         (MATCHING, Handler::together(matching)),
-        (BILLING, Handler::each(billing)),
+        (
+            BILLING,
+            Handler::each(billing).only(FOR_BILLING.map(events::name)),
+        ),
     ]
 }
 

@@ -11,9 +11,10 @@ SELECT d.driver_id,
        s.stops_left AS second_stops_left,
        s.shared, s.stop_order
 FROM driver d LEFT JOIN second_ride s ON s.driver_id = d.driver_id
-WHERE d.driver_id IN (
+-- An array, since one is looked up by the key however many drivers there were when this was planned.
+WHERE d.driver_id = ANY (ARRAY(
     SELECT unnest($1::text[])
     UNION SELECT driver_id FROM driver WHERE trip_id = ANY($2)
     UNION SELECT driver_id FROM second_ride WHERE trip_id = ANY($2)
-)
+))
 ORDER BY d.driver_id FOR UPDATE OF d

@@ -16,9 +16,13 @@ type TellOne = dyn Fn(OutboxEvent) -> BoxFuture<'static, Delivery> + Send + Sync
 type TellMany = dyn Fn(Vec<OutboxEvent>) -> BoxFuture<'static, Vec<Delivery>> + Send + Sync;
 
 /// Tells a consumer events. It must bear to be called again with the same ones.
-pub struct Handler(Kind);
+pub struct Handler {
+    way: Way,
+    /// What happened that it wants to be told of; all of it without.
+    kinds: Option<Vec<&'static str>>,
+}
 
-enum Kind {
+enum Way {
     Each(Box<TellOne>),
     Together(Box<TellMany>),
 }
@@ -47,7 +51,7 @@ impl Handler {
     where
         F: Fn(OutboxEvent) -> BoxFuture<'static, Delivery> + Send + Sync + 'static,
     {
-        Handler(Kind::Each(Box::new(tell)))
+        Handler::new(Way::Each(Box::new(tell)))
     }
 
     /// Tells all the events there are in one call, which answers for each in their order. Those of one
@@ -57,7 +61,24 @@ impl Handler {
     where
         F: Fn(Vec<OutboxEvent>) -> BoxFuture<'static, Vec<Delivery>> + Send + Sync + 'static,
     {
-        Handler(Kind::Together(Box::new(tell)))
+        Handler::new(Way::Together(Box::new(tell)))
+    }
+
+    fn new(way: Way) -> Handler {
+        Handler { way, kinds: None }
+    }
+
+    /// Passes over every event but those of these kinds.
+    pub fn only(mut self, kinds: impl IntoIterator<Item = &'static str>) -> Handler {
+        self.kinds = Some(kinds.into_iter().collect());
+        self
+    }
+
+    /// Whether the consumer wants to be told of an event.
+    pub(super) fn wants(&self, event: &OutboxEvent) -> bool {
+        self.kinds
+            .as_ref()
+            .is_none_or(|kinds| kinds.contains(&event.kind.as_str()))
     }
 
     /// Tells the events of several aggregates, each as far as it goes.
@@ -67,15 +88,15 @@ impl Handler {
         aggregates: Vec<Vec<OutboxEvent>>,
         bounds: Bounds,
     ) -> Vec<Told> {
-        match &self.0 {
-            Kind::Each(tell) => {
+        match &self.way {
+            Way::Each(tell) => {
                 stream::iter(aggregates)
                     .map(|events| tell_each(consumer, tell, events, bounds.timeout))
                     .buffer_unordered(bounds.parallel_max.max(1))
                     .collect()
                     .await
             }
-            Kind::Together(tell) => tell_together(consumer, tell, aggregates, bounds.timeout).await,
+            Way::Together(tell) => tell_together(consumer, tell, aggregates, bounds.timeout).await,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Tells one consumer what is in the outbox.
 
-use std::{collections::HashMap, sync::LazyLock, time::Duration};
+use std::{collections::HashMap, ops::ControlFlow, sync::LazyLock, time::Duration};
 
 use chrono::{DateTime, Utc};
 use opentelemetry::{
@@ -32,6 +32,10 @@ const PRUNE_INTERVAL: Duration = Duration::from_secs(600);
 pub struct RelayConfig {
     /// Events read at once, at most.
     pub batch_max: u32,
+    /// How long after it began to tell some events the relay reads the next, at the soonest: what happens
+    /// meanwhile is told together. A full batch, and an event after a rest, is told at once.
+    #[serde(with = "humantime_serde")]
+    pub gather: Duration,
     /// Aggregates told about at once, at most.
     pub parallel_max: usize,
     /// How long a delivery may take before it counts as failed.
@@ -57,7 +61,8 @@ pub struct RelayConfig {
 impl Default for RelayConfig {
     fn default() -> Self {
         Self {
-            batch_max: 200,
+            batch_max: 500,
+            gather: Duration::from_millis(20),
             parallel_max: 16,
             delivery_timeout: Duration::from_secs(10),
             poll_interval: Duration::from_secs(1),
@@ -117,8 +122,10 @@ struct Held {
 /// What a round has found to do.
 #[derive(PartialEq)]
 enum Round {
-    /// Something, and there may be more.
+    /// Something, and there is more.
     Busy,
+    /// Something, perhaps all there was.
+    Told,
     /// Nothing now.
     Idle,
     /// The consumer is away, or another process does the work: no need to hurry.
@@ -156,27 +163,43 @@ impl Relay {
         MEASURES.parked.add(0, &self.labels());
         let mut pruned = Instant::now();
         while !shutdown.is_cancelled() {
+            let begun = Instant::now();
             match self.round(&handler, &mut held).await {
                 Ok(Round::Busy) => {
                     wait = LOOK_AGAIN;
                     continue;
                 }
-                Ok(Round::Idle) => {}
+                Ok(Round::Told) => {
+                    wait = LOOK_AGAIN;
+                    let next = begun + self.config.gather;
+                    tokio::select! {
+                        () = shutdown.cancelled() => break,
+                        () = tokio::time::sleep_until(next) => continue,
+                    }
+                }
+                Ok(Round::Idle) => {
+                    tokio::select! {
+                        () = shutdown.cancelled() => break,
+                        // It ends never: we hold a sender ourselves.
+                        _ = pokes.changed() => wait = LOOK_AGAIN,
+                        () = tokio::time::sleep(wait) => {
+                            wait = (wait * 2).min(self.config.poll_interval);
+                        }
+                    }
+                }
                 Ok(Round::Away) => {
                     held = None;
-                    wait = self.config.poll_interval;
+                    if self.rest(&shutdown).await.is_break() {
+                        break;
+                    }
                 }
                 Err(error) => {
                     held = None;
                     tracing::warn!(consumer = self.store.consumer, %error, "the outbox rests");
-                    wait = self.config.poll_interval;
+                    if self.rest(&shutdown).await.is_break() {
+                        break;
+                    }
                 }
-            }
-            tokio::select! {
-                () = shutdown.cancelled() => break,
-                // It ends never: we hold a sender ourselves.
-                _ = pokes.changed() => wait = LOOK_AGAIN,
-                () = tokio::time::sleep(wait) => wait = (wait * 2).min(self.config.poll_interval),
             }
             if pruned.elapsed() > PRUNE_INTERVAL {
                 pruned = Instant::now();
@@ -185,6 +208,14 @@ impl Relay {
         }
         if let Err(error) = self.store.lease.release().await {
             tracing::debug!(consumer = self.store.consumer, %error, "the lease ends by itself");
+        }
+    }
+
+    /// Waits until it is time to look by itself, however much happens meanwhile.
+    async fn rest(&self, shutdown: &CancellationToken) -> ControlFlow<()> {
+        tokio::select! {
+            () = shutdown.cancelled() => ControlFlow::Break(()),
+            () = tokio::time::sleep(self.config.poll_interval) => ControlFlow::Continue(()),
         }
     }
 
@@ -198,17 +229,15 @@ impl Relay {
             return Ok(Round::Away);
         };
         let retried = held.has_parked && self.retry_parked(handler, held).await?;
-        let next = self.store.read(&held.cursor, self.config.batch_max.into());
+        let is_wanted = |event: &OutboxEvent| handler.wants(event);
+        let batch_max = self.config.batch_max.into();
+        let next = self.store.read(&held.cursor, batch_max, is_wanted);
         let batch = next.await?;
-        let oldest = batch
-            .iter()
-            .flat_map(|batch| batch.aggregates.iter().flatten());
-        let oldest = oldest.map(|event| event.created_at).min();
-        let lag = oldest.map(|oldest| self.clock.now() - oldest);
+        let lag = batch.as_ref().map(|batch| self.clock.now() - batch.oldest);
         self.measure_lag(lag.unwrap_or_default());
         match batch {
             Some(batch) => self.tell_batch(batch, handler, held).await,
-            None => Ok(if retried { Round::Busy } else { Round::Idle }),
+            None => Ok(if retried { Round::Told } else { Round::Idle }),
         }
     }
 
@@ -288,8 +317,10 @@ impl Relay {
             return Ok(Round::Away);
         }
         held.cursor = batch.end;
-        Ok(if batch.full || parking.is_empty() {
+        Ok(if batch.full {
             Round::Busy
+        } else if parking.is_empty() {
+            Round::Told
         } else {
             Round::Idle
         })

@@ -12,6 +12,10 @@ use crate::lease::Lease;
 /// Longer errors are cut.
 const ERROR_CHARS_MAX: usize = 500;
 
+/// Whether what reads the outbox is planned once: a plan made when it was all but empty would read all of it,
+/// every time, when it no longer is.
+const PLANNED_ONCE: bool = false;
+
 /// The outbox as one consumer's relay sees it.
 #[derive(Debug)]
 pub(super) struct Store {
@@ -41,9 +45,12 @@ pub(super) struct Due {
 /// What became of a second try: `None` when it was delivered.
 pub(super) type Retried = (Uuid, Option<(DateTime<Utc>, String)>);
 
-/// A batch: events by aggregate, each in the order of its versions, and the position of the last one.
+/// A batch: the events that the consumer wants by aggregate, each in the order of its versions, and the
+/// position of the last one, wanted or not.
 pub(super) struct Batch {
     pub(super) aggregates: Vec<Vec<OutboxEvent>>,
+    /// When the oldest of all events happened, by the database's clock.
+    pub(super) oldest: DateTime<Utc>,
     pub(super) end: Position,
     pub(super) full: bool,
 }
@@ -59,31 +66,40 @@ impl Store {
             .await
     }
 
-    /// The next events after a position, if there are any.
+    /// The next events after a position, if there are any, and of those what is wanted.
     pub(super) async fn read(
         &self,
         cursor: &Position,
         events_max: i64,
+        is_wanted: impl Fn(&OutboxEvent) -> bool,
     ) -> Result<Option<Batch>, sqlx::Error> {
         let mut connection = self.pool.acquire().await?;
         let events: Vec<OutboxEvent> = sqlx::query_as(statements::READ_EVENTS)
             .bind(&cursor.xid)
             .bind(cursor.seq)
             .bind(events_max)
+            .persistent(PLANNED_ONCE)
             .fetch_all(&mut *connection)
             .await?;
-        let Some(end) = events.last().map(|event| event.position.clone()) else {
+        let oldest = events.iter().map(|event| event.created_at).min();
+        let end = events.last().map(|event| event.position.clone());
+        let (Some(oldest), Some(end)) = (oldest, end) else {
             return Ok(None);
         };
         let full = i64::try_from(events.len()).unwrap_or(i64::MAX) >= events_max;
-        let mut aggregates = by_aggregate(events);
-        let stragglers = stragglers(&mut connection, &aggregates, &end).await?;
-        if !stragglers.is_empty() {
-            let events = aggregates.into_iter().flatten().chain(stragglers);
-            aggregates = by_aggregate(events.collect());
+        let wanted = events.into_iter().filter(&is_wanted).collect();
+        let mut aggregates = by_aggregate(wanted);
+        if !aggregates.is_empty() {
+            let stragglers = stragglers(&mut connection, &aggregates, &end).await?;
+            if !stragglers.is_empty() {
+                let stragglers = stragglers.into_iter().filter(&is_wanted);
+                let events = aggregates.into_iter().flatten().chain(stragglers);
+                aggregates = by_aggregate(events.collect());
+            }
         }
         Ok(Some(Batch {
             aggregates,
+            oldest,
             end,
             full,
         }))
@@ -208,6 +224,7 @@ async fn stragglers(
         .bind(end.seq)
         .bind(ids)
         .bind(versions)
+        .persistent(PLANNED_ONCE)
         .fetch_all(connection)
         .await
 }

@@ -403,6 +403,77 @@ async fn told_together_each_event_fails_or_passes_by_itself() {
 }
 
 #[tokio::test]
+async fn what_happens_while_some_are_told_is_told_together() {
+    let database = TestDatabase::new().await;
+    let pool = outbox(&database).await;
+    let (wake, calls): (_, Arc<Mutex<Vec<usize>>>) = (Wake::new(), Arc::default());
+    let handler = Handler::together({
+        let calls = calls.clone();
+        move |events| {
+            calls.lock().unwrap().push(events.len());
+            Box::pin(async move { events.iter().map(|_| Ok(())).collect() })
+        }
+    });
+    let gathering = RelayConfig {
+        gather: Duration::from_secs(2),
+        ..config()
+    };
+    commit(&pool, event(Uuid::new_v4(), 1)).await;
+    let relay = Running::start(&pool, &wake, gathering, handler);
+    eventually("the first", async || calls.lock().unwrap().len() == 1).await;
+    for thing in 0..4 {
+        commit(&pool, event(Uuid::from_u128(thing), 1)).await;
+        wake.poke();
+    }
+    eventually("the rest", async || {
+        calls.lock().unwrap().iter().sum::<usize>() == 5
+    })
+    .await;
+    relay.stop().await;
+    assert_eq!(*calls.lock().unwrap(), [1, 4]);
+}
+
+#[tokio::test]
+async fn a_consumer_is_told_of_the_kinds_it_wants_and_the_rest_is_passed_over() {
+    let database = TestDatabase::new().await;
+    let pool = outbox(&database).await;
+    let (told, wake, thing) = (Told::default(), Wake::new(), Uuid::new_v4());
+    for (version, kind) in [
+        (1, "MADE"),
+        (2, "CHANGED"),
+        (3, "LOST"),
+        (4, "CHANGED"),
+        (5, "MADE"),
+    ] {
+        let event = NewEvent {
+            kind,
+            ..event(thing, version)
+        };
+        commit(&pool, event).await;
+    }
+    let handler = consumer(&told, |_| Ok(())).only(["MADE", "LOST"]);
+    // A batch without anything that is wanted does not stop it.
+    let narrow = RelayConfig {
+        batch_max: 1,
+        ..config()
+    };
+    let relay = Running::start(&pool, &wake, narrow, handler);
+    eventually("what is wanted", async || told.count() == 3).await;
+    assert_eq!(told.versions(thing), [1, 3, 5]);
+    eventually("the cursor at the end", async || {
+        let left = "SELECT count(*) FROM outbox, outbox_cursor AS cursor
+                     WHERE (outbox.xid, outbox.seq) > (cursor.xid, cursor.seq)";
+        sqlx::query_scalar::<_, i64>(left)
+            .fetch_one(&pool)
+            .await
+            .unwrap()
+            == 0
+    })
+    .await;
+    relay.stop().await;
+}
+
+#[tokio::test]
 async fn told_together_what_is_not_answered_for_has_failed() {
     let database = TestDatabase::new().await;
     let pool = outbox(&database).await;

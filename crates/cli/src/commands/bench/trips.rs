@@ -30,7 +30,7 @@ const TRIPS_PER_S: f64 = 1_500.0;
 /// How much faster than ever before a load may be until it runs out of trips.
 const ROOM: f64 = 2.0;
 /// How often the lag of the relays is looked at.
-const LOOK: Duration = Duration::from_millis(10);
+const LOOK: Duration = Duration::from_millis(20);
 /// How long the relays may take to tell what is left.
 const DRAIN_MAX: Duration = Duration::from_secs(60);
 
@@ -84,6 +84,8 @@ struct City {
     trips: Channel,
     serving: JoinHandle<anyhow::Result<()>>,
     shutdown: CancellationToken,
+    /// Everybody who drives, by their tokens. Matching knows them.
+    drivers: Vec<AsciiMetadataValue>,
     transitions: u64,
 }
 
@@ -135,6 +137,7 @@ impl City {
             keys,
             serving,
             shutdown,
+            drivers: Vec::new(),
             transitions: 0,
         })
     }
@@ -181,6 +184,27 @@ impl City {
         Ok(())
     }
 
+    /// Sees to it that there are so many drivers.
+    async fn hire(&mut self, count: usize) -> anyhow::Result<()> {
+        let (now, day) = (Clock::system().now(), Duration::from_secs(24 * 3_600));
+        for driver in self.drivers.len()..count {
+            let token = self.keys.mint(Role::Driver, &driver_id(driver), day, now)?;
+            self.drivers.push(format!("Bearer {token}").parse()?);
+        }
+        let ids: Vec<String> = (0..count).map(driver_id).collect();
+        sqlx::query(
+            "INSERT INTO matching.driver (driver_id) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING",
+        )
+        .bind(ids)
+        .execute(&mut self.owner)
+        .await
+        .context("matching cannot be told of the drivers")?;
+        sqlx::raw_sql("ANALYZE matching.driver")
+            .execute(&mut self.owner)
+            .await?;
+        Ok(())
+    }
+
     /// Makes trips whose drivers are on their way, in place of those that the last load has left.
     async fn assign(&mut self, count: usize) -> anyhow::Result<Vec<Ride>> {
         sqlx::raw_sql(
@@ -191,12 +215,13 @@ impl City {
         )
         .execute(&mut self.owner)
         .await?;
+        self.hire(count).await?;
         let trips: Vec<Uuid> = (0..count).map(|_| Uuid::now_v7()).collect();
+        let drivers: Vec<String> = (0..count).map(driver_id).collect();
         sqlx::query(
             "WITH asked AS (
-                 SELECT trip_id, 'rider-' || trip_id AS rider_id, 'driver-' || trip_id AS driver_id,
-                        gen_random_uuid() AS offer_id
-                 FROM unnest($1::uuid[]) AS asked (trip_id)
+                 SELECT trip_id, 'rider-' || trip_id AS rider_id, driver_id, gen_random_uuid() AS offer_id
+                 FROM unnest($1::uuid[], $2::text[]) AS asked (trip_id, driver_id)
              ),
              made AS (
                  INSERT INTO trip (
@@ -221,23 +246,18 @@ impl City {
              SELECT driver_id, trip_id, 1 FROM asked",
         )
         .bind(&trips)
+        .bind(&drivers)
         .execute(&mut self.owner)
         .await
         .context("trips cannot be made")?;
         sqlx::raw_sql("ANALYZE trip, offer, driver_claims, outbox, trip_transition; CHECKPOINT")
             .execute(&mut self.owner)
             .await?;
-        let now = Clock::system().now();
-        let hour = Duration::from_secs(3_600);
-        let ride = |trip: &Uuid| {
-            let driver = format!("driver-{trip}");
-            let token = self.keys.mint(Role::Driver, &driver, hour, now)?;
-            Ok(Ride {
-                trip: trip.to_string(),
-                token: format!("Bearer {token}").parse()?,
-            })
+        let ride = |(trip, token): (&Uuid, &AsciiMetadataValue)| Ride {
+            trip: trip.to_string(),
+            token: token.clone(),
         };
-        trips.iter().map(ride).collect()
+        Ok(trips.iter().zip(&self.drivers).map(ride).collect())
     }
 
     /// Lets the relays work, or takes their leases away as another process would. What was not told
@@ -342,6 +362,10 @@ async fn drive(
     Ok(all)
 }
 
+fn driver_id(number: usize) -> String {
+    format!("driver-{number}")
+}
+
 fn signed<T>(message: T, token: &AsciiMetadataValue) -> Request<T> {
     let mut request = Request::new(message);
     request
@@ -377,6 +401,8 @@ async fn lag(connection: &mut PgConnection) -> anyhow::Result<Duration> {
              ORDER BY xid, seq LIMIT 1
          ) AS next",
     )
+    // A plan for an outbox that was empty would read all of it.
+    .persistent(false)
     .fetch_one(connection)
     .await?;
     Ok(Duration::from_micros(microseconds.max(0) as u64))
