@@ -56,23 +56,11 @@ pub struct GrpcService {
 impl GrpcService {
     /// The service `name` (`jitney.trips.v1.TripsService`) under the rules that the API declares.
     pub fn guard(name: &'static str, routes: Routes, platform: &Platform) -> Self {
-        static RULES: std::sync::LazyLock<Arc<AccessRules>> = std::sync::LazyLock::new(|| {
-            Arc::new(AccessRules::from_descriptors(
-                &jitney_proto::descriptor_pool(),
-            ))
+        static RULES: std::sync::LazyLock<AccessRules> = std::sync::LazyLock::new(|| {
+            AccessRules::from_descriptors(&jitney_proto::descriptor_pool())
         });
-        Self::guard_with(name, routes, platform, RULES.clone())
-    }
-
-    /// The service `name` under rules of its own.
-    pub fn guard_with(
-        name: &'static str,
-        routes: Routes,
-        platform: &Platform,
-        rules: Arc<AccessRules>,
-    ) -> Self {
         let guard = Guard {
-            rules,
+            rules: RULES.clone(),
             keys: platform.keys.clone(),
             clock: platform.clock.clone(),
         };

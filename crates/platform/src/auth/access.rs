@@ -1,6 +1,6 @@
 //! Which role may call which rpc: the `access` option of the API's descriptors, and nothing else.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use jitney_proto::{Code, common::v1 as pb};
 use prost::Message;
@@ -37,9 +37,9 @@ struct Rule {
     is_public: bool,
 }
 
-/// The rule of every rpc, by its path. An rpc that declares none grants nothing.
+/// The rule of every rpc, by its path. An rpc that declares none grants nothing. Cloning it gives the same.
 #[derive(Clone, Debug)]
-pub struct AccessRules(HashMap<String, Rule>);
+pub struct AccessRules(Arc<HashMap<String, Rule>>);
 
 impl AccessRules {
     /// The rules that the API's own descriptors declare.
@@ -58,7 +58,7 @@ impl AccessRules {
                 rules.insert(path, rule.unwrap_or_default());
             }
         }
-        Self(rules)
+        Self(Arc::new(rules))
     }
 
     /// Whether `caller` may call `path`, for example `/jitney.trips.v1.TripsService/GetTrip`.

@@ -18,7 +18,7 @@ use crate::{
 };
 
 pub(super) struct Guard {
-    pub(super) rules: Arc<AccessRules>,
+    pub(super) rules: AccessRules,
     pub(super) keys: Arc<TokenKeys>,
     pub(super) clock: Clock,
 }

@@ -24,6 +24,7 @@ use jitney_platform::{
     db::{Database, DatabaseConfig},
     serve::{self, GrpcService},
 };
+use jitney_proto::codec::Protobuf;
 use jitney_proto::trips::v1::{
     GetTripRequest, GetTripResponse, Trip, TripState, WatchTripRequest, WatchTripResponse,
     trips_service_client::TripsServiceClient,
@@ -35,7 +36,6 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 use tonic::{Request, Response, Status, metadata::AsciiMetadataValue, service::Routes};
-use tonic_prost::ProstCodec;
 
 use super::{Loads, Report, figure::Unit};
 use crate::progress::Progress;
@@ -397,11 +397,11 @@ impl tonic::server::ServerStreamingService<WatchTripRequest> for Stub {
 fn stub() -> Routes {
     type Asked = axum::extract::Request;
     let get = async |request: Asked| {
-        let codec = ProstCodec::<GetTripResponse, GetTripRequest>::default();
+        let codec = Protobuf::<GetTripResponse, GetTripRequest>::default();
         tonic::server::Grpc::new(codec).unary(Stub, request).await
     };
     let watch = async |request: Asked| {
-        let codec = ProstCodec::<WatchTripResponse, WatchTripRequest>::default();
+        let codec = Protobuf::<WatchTripResponse, WatchTripRequest>::default();
         tonic::server::Grpc::new(codec)
             .server_streaming(Stub, request)
             .await
