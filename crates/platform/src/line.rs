@@ -1,7 +1,9 @@
 //! Micro-batching: jobs that wait are done together. A job that comes while nothing is under way is done
 //! at once; where several wait, because the database is busy with others, they become one statement
 //! ([`Work::together`]), which costs the database far less than one for each. Nobody is answered before
-//! the commit, and each is judged and answered on its own.
+//! the commit, and each is judged and answered on its own. Callers who were answered together are likely to
+//! be back together, so their next batch is given a moment to become as large as the last one
+//! ([`LineConfig::wait_max`]).
 //!
 //! The line is bounded: who comes when it is full is refused at once. Work is done in tasks of its own,
 //! so a caller who goes away breaks nothing; one who has gone before their turn is left out.
@@ -31,8 +33,9 @@ use crate::telemetry::{link_both, meters};
 pub struct LineConfig {
     /// How many jobs are done together at most; 1 has each done alone, side by side.
     pub size_max: usize,
-    /// How long a job waits for others, where several wait already. For example `2ms`; without, whatever
-    /// waits is done as soon as a worker is free.
+    /// After several were done together, how long the next wait until there are as many again: whoever
+    /// was answered is likely to ask again at about the same time, and the first of them would else go
+    /// alone. For example `1ms`; without, whatever waits is done as soon as a worker is free.
     #[serde(with = "humantime_serde")]
     pub wait_max: Duration,
     /// How many jobs may wait or be under way. Above that they are refused at once, to be tried again.
@@ -48,7 +51,7 @@ impl Default for LineConfig {
     fn default() -> Self {
         Self {
             size_max: 50,
-            wait_max: Duration::ZERO,
+            wait_max: Duration::from_millis(1),
             queue_max: 2_000,
             workers: 2,
             stall_max: Duration::from_millis(100),
@@ -156,13 +159,15 @@ pub struct Line<W: Work> {
     config: LineConfig,
     tasks: TaskTracker,
     queue: Mutex<Queue<W>>,
-    /// Poked when a batch can be filled.
+    /// Poked when as many wait as a worker waits for.
     is_full: Notify,
 }
 
 /// Who waits, and who serves them.
 struct Queue<W: Work> {
     waiting: VecDeque<Waiting<W>>,
+    /// How many a worker waits for, if one does.
+    wanted: Option<usize>,
     /// Workers at work; each ends when nobody waits.
     workers: usize,
     /// Jobs that are being done.
@@ -172,7 +177,6 @@ struct Queue<W: Work> {
 /// A job and who waits for it.
 struct Waiting<W: Work> {
     job: W::Job,
-    since: Instant,
     span: Span,
     answer: oneshot::Sender<Result<W::Done, W::Error>>,
 }
@@ -193,6 +197,7 @@ impl<W: Work> Line<W> {
             tasks,
             queue: Mutex::new(Queue {
                 waiting: VecDeque::new(),
+                wanted: None,
                 workers: 0,
                 under_way: 0,
             }),
@@ -211,7 +216,6 @@ impl<W: Work> Line<W> {
         let (answer, answered) = oneshot::channel();
         self.put_in_line(Waiting {
             job,
-            since: Instant::now(),
             span: Span::current(),
             answer,
         })?;
@@ -228,7 +232,10 @@ impl<W: Work> Line<W> {
             return Err(W::overloaded());
         }
         queue.waiting.push_back(waiting);
-        if queue.waiting.len() >= self.config.size_max {
+        if queue
+            .wanted
+            .is_some_and(|wanted| queue.waiting.len() >= wanted)
+        {
             self.is_full.notify_one();
         }
         if queue.workers < self.config.workers {
@@ -237,6 +244,7 @@ impl<W: Work> Line<W> {
             let worker = Worker {
                 line: Arc::clone(self),
                 is_counted: true,
+                last: 1,
             };
             self.tasks.spawn(worker.work());
         }
@@ -331,40 +339,45 @@ struct Worker<W: Work> {
     line: Arc<Line<W>>,
     /// Whether the line counts this one as at work.
     is_counted: bool,
+    /// How many it did together last.
+    last: usize,
 }
 
 impl<W: Work> Worker<W> {
     async fn work(mut self) {
         while let Some(batch) = self.next().await {
+            self.last = batch.len();
             let run = self.line.start(batch);
             // One that is stuck behind somebody's lock goes on without a worker.
             let _ = tokio::time::timeout(self.line.config.stall_max, run).await;
         }
     }
 
-    /// Those whose turn it is: the one who waits alone, or as many as there are once a batch is full or
-    /// the first of them has waited for long enough. None when nobody waits.
+    /// Those whose turn it is: all there are, once they are as many as the last or have had time to come.
+    /// None when nobody waits.
     async fn next(&mut self) -> Option<Vec<Waiting<W>>> {
         let config = &self.line.config;
+        let wanted = self.last.min(config.size_max);
+        let late = Instant::now() + config.wait_max;
         loop {
-            let full_or_late = {
+            {
                 let mut queue = self.line.queue();
-                let Some(first) = queue.waiting.front() else {
+                let count = queue.waiting.len().min(config.size_max);
+                if wanted == 1 || count >= wanted || late <= Instant::now() {
+                    queue.wanted = None;
+                    if count > 0 {
+                        return Some(queue.waiting.drain(..count).collect());
+                    }
                     // Under the lock: whoever comes next finds that a worker is missing.
                     queue.workers -= 1;
                     self.is_counted = false;
                     return None;
-                };
-                let (count, late) = (queue.waiting.len(), first.since + config.wait_max);
-                if count == 1 || count >= config.size_max || late <= Instant::now() {
-                    let count = count.min(config.size_max);
-                    return Some(queue.waiting.drain(..count).collect());
                 }
-                late
-            };
+                queue.wanted = Some(wanted);
+            }
             tokio::select! {
                 () = self.line.is_full.notified() => {}
-                () = tokio::time::sleep_until(full_or_late) => {}
+                () = tokio::time::sleep_until(late) => {}
             }
         }
     }
@@ -378,3 +391,6 @@ impl<W: Work> Drop for Worker<W> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
