@@ -5,8 +5,8 @@
 //! the API and knows no service but by its descriptors: a new rpc is served as soon as it is declared.
 //!
 //! A request's way through the files: [`route`] finds the rpc, [`auth`] finds out who asks, [`limit`]
-//! whether there is room, [`transcode`] (with [`template`] and [`text`]) makes the message,
-//! [`upstream`] makes the call, and `transcode`, [`stream`] or [`socket`] writes the answer. What goes
+//! whether there is room, [`transcode`] (with [`template`], [`reader`] and [`text`]) makes the message,
+//! [`upstream`] makes the call, and `transcode` ([`writer`]), [`stream`] or [`socket`] writes the answer. What goes
 //! wrong on the way is a [`problem`].
 //!
 //! What is deliberately absent: SQL, the crates of the services, and any decision of theirs. Whether a
@@ -26,17 +26,19 @@ pub mod document;
 pub mod limit;
 pub mod login;
 pub mod mask;
+pub mod number;
 pub mod openapi;
 pub mod problem;
 pub mod rate;
+pub mod reader;
 pub mod route;
 pub mod socket;
 pub mod stream;
-pub mod strict;
 pub mod template;
 pub mod text;
 pub mod transcode;
 pub mod upstream;
+pub mod writer;
 
 mod etag;
 mod grpc_web;

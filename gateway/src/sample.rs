@@ -15,7 +15,9 @@ pub(crate) fn pool(content: &str) -> DescriptorPool {
          import \"google/protobuf/duration.proto\";\n\
          import \"google/protobuf/field_mask.proto\";\n\
          import \"google/protobuf/wrappers.proto\";\n\
-         import \"google/protobuf/any.proto\";\n{content}"
+         import \"google/protobuf/any.proto\";\n\
+         import \"google/protobuf/empty.proto\";\n\
+         import \"google/protobuf/struct.proto\";\n{content}"
     );
     fs::write(dir.path().join("x.proto"), source).unwrap();
     let proto = concat!(env!("CARGO_MANIFEST_DIR"), "/../proto");

@@ -10,7 +10,7 @@ use serde::de::{
 };
 use tonic::Status;
 
-use crate::{strict, template::decode};
+use crate::{number, template::decode};
 
 /// The parameters of a query string, decoded, in their order.
 pub fn parameters(query: &str) -> Result<Vec<(String, String)>, Status> {
@@ -118,13 +118,11 @@ pub fn shown(name: &str) -> String {
 
 /// One value, in the form proto3 JSON gives it inside quotes. The error says what was expected.
 fn value(kind: &Kind, text: &str) -> Result<Value, String> {
-    fn number<T: TryFrom<i128>>(text: &str, what: &str) -> Result<T, String> {
-        let whole = strict::is_number(text)
-            .then(|| strict::whole(text))
-            .flatten();
-        let read = whole.and_then(|number| T::try_from(number).ok());
-        read.ok_or_else(|| format!("is not {what}"))
-    }
+    let whole = |what: &str| {
+        let read = number::whole_of(text).ok();
+        let value = read.and_then(|read| number::integer(kind, read));
+        value.ok_or_else(|| format!("is not a whole number{what}"))
+    };
     match kind {
         Kind::String => Ok(Value::String(text.to_owned())),
         Kind::Bool => match text {
@@ -132,27 +130,14 @@ fn value(kind: &Kind, text: &str) -> Result<Value, String> {
             "false" => Ok(Value::Bool(false)),
             _ => Err("is not true or false".to_owned()),
         },
-        Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => {
-            number(text, "a whole number of 32 bits").map(Value::I32)
-        }
-        Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => {
-            number(text, "a whole number of 64 bits").map(Value::I64)
-        }
-        Kind::Uint32 | Kind::Fixed32 => {
-            number(text, "a whole number from 0, of 32 bits").map(Value::U32)
-        }
-        Kind::Uint64 | Kind::Fixed64 => {
-            number(text, "a whole number from 0, of 64 bits").map(Value::U64)
-        }
+        Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => whole(" of 32 bits"),
+        Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => whole(" of 64 bits"),
+        Kind::Uint32 | Kind::Fixed32 => whole(" from 0, of 32 bits"),
+        Kind::Uint64 | Kind::Fixed64 => whole(" from 0, of 64 bits"),
         Kind::Double => real(text).map(Value::F64),
-        Kind::Float => {
-            let wide = real(text)?;
-            if wide.is_finite() && wide.abs() > f64::from(f32::MAX) {
-                return Err("is not a number of 32 bits".to_owned());
-            }
-            #[allow(clippy::cast_possible_truncation)]
-            Ok(Value::F32(wide as f32))
-        }
+        Kind::Float => number::narrow(real(text)?)
+            .map(Value::F32)
+            .ok_or_else(|| "is not a number of 32 bits".to_owned()),
         Kind::Enum(known) => {
             if let Some(named) = known.get_value_by_name(text) {
                 return Ok(Value::EnumNumber(named.number()));
@@ -181,18 +166,8 @@ fn base64(text: &str) -> Result<Vec<u8>, String> {
         .map_err(|_| "is not base64".to_owned())
 }
 
-/// A decimal number, or one of the three names proto3 JSON has for what is none.
 fn real(text: &str) -> Result<f64, String> {
-    match text {
-        "NaN" => Ok(f64::NAN),
-        "Infinity" => Ok(f64::INFINITY),
-        "-Infinity" => Ok(f64::NEG_INFINITY),
-        _ => Some(text)
-            .filter(|text| strict::is_number(text))
-            .and_then(|text| text.parse().ok())
-            .filter(|number: &f64| number.is_finite())
-            .ok_or_else(|| "is not a number".to_owned()),
-    }
+    number::real(text).ok_or_else(|| "is not a number".to_owned())
 }
 
 /// The messages that proto3 JSON writes as one string, and the wrappers of single values.
@@ -217,7 +192,7 @@ fn well_known(message: &MessageDescriptor, text: &str) -> Result<Value, String> 
         }
         _ => return Err("has fields of its own: name one, like 'location.latitude'".to_owned()),
     };
-    if message.full_name() != "google.protobuf.FieldMask" && !strict::is_to_the_nanosecond(text) {
+    if message.full_name() != "google.protobuf.FieldMask" && !number::is_to_the_nanosecond(text) {
         return Err("has more than nine digits of a second".to_owned());
     }
     let text: StrDeserializer<'_, TextError> = text.into_deserializer();

@@ -4,7 +4,7 @@
 //!
 //! - **In**: `lowerCamelCase` names or the proto's own; 64-bit integers as strings or numbers; enums
 //!   by name or number; `null` means absent. A field nobody declared is refused by its name, and so
-//!   is one that is there twice ([`crate::strict`]). No body counts as `{}`.
+//!   is one that is there twice ([`crate::reader`]). No body counts as `{}`.
 //! - **Out**: `lowerCamelCase` names; 64-bit integers as strings; enums by name; fields that are not
 //!   messages are always there, with their default when nothing was set, so that an app need not
 //!   guess; messages, `optional` fields and members of a oneof are left out when unset.
@@ -13,10 +13,7 @@
 
 use axum::http::{HeaderMap, header::CONTENT_TYPE};
 use jitney_proto::Code;
-use prost_reflect::{
-    DeserializeOptions, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, SerializeOptions,
-    Value,
-};
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
 use serde::{
     Deserialize, Serialize,
     de::{DeserializeSeed, IgnoredAny},
@@ -27,10 +24,11 @@ use tonic::Status;
 use crate::{
     mask,
     problem::Problem,
+    reader::{Read, TWICE, UNRECOGNIZED},
     route::{Binding, Body, Rpc},
-    strict::{self, Seen, Walk},
     template::Path,
     text,
+    writer::Json,
 };
 
 /// The parts of an HTTP request that become a message.
@@ -113,35 +111,16 @@ pub fn from_json(
     json: &[u8],
     unknown: Unknown,
 ) -> Result<DynamicMessage, Status> {
-    let seen = Seen::default();
     let mut reader = serde_json::Deserializer::from_slice(json);
     let mut track = Track::new();
-    Walk::of(descriptor, &seen)
-        .deserialize(Deserializer::new(&mut reader, &mut track))
-        .map_err(|error| refusal(&error, &track.path().to_string()))?;
+    let read = Read {
+        message: descriptor,
+        unknown,
+    };
+    let read = read.deserialize(Deserializer::new(&mut reader, &mut track));
+    let read = read.map_err(|error| refusal(&error, &track.path().to_string()))?;
     reader.end().map_err(|error| refusal(&error, "."))?;
-    if seen.quoted_exponent() {
-        let body = serde_json::from_slice(json).map_err(|error| refusal(&error, "."))?;
-        let body = strict::rewritten(descriptor, body).to_string();
-        return read_json(descriptor, body.as_bytes(), unknown);
-    }
-    read_json(descriptor, json, unknown)
-}
-
-fn read_json(
-    descriptor: &MessageDescriptor,
-    json: &[u8],
-    unknown: Unknown,
-) -> Result<DynamicMessage, Status> {
-    let mut reader = serde_json::Deserializer::from_slice(json);
-    let mut track = Track::new();
-    let strict = DeserializeOptions::new().deny_unknown_fields(unknown == Unknown::Refuse);
-    let read = DynamicMessage::deserialize_with_options(
-        descriptor.clone(),
-        Deserializer::new(&mut reader, &mut track),
-        &strict,
-    );
-    read.map_err(|error| refusal(&error, &track.path().to_string()))
+    Ok(read)
 }
 
 /// Reads a body that is a field which is no message: a list, a map, a number, a text.
@@ -161,10 +140,9 @@ fn from_member(
 
 /// Writes JSON on one line.
 pub fn to_json(message: &DynamicMessage) -> Result<Vec<u8>, Status> {
-    let options = SerializeOptions::new().skip_default_fields(false);
     let mut json = Vec::with_capacity(256);
     let mut writer = serde_json::Serializer::new(&mut json);
-    match message.serialize_with_options(&mut writer, &options) {
+    match Json(message).serialize(&mut writer) {
         Ok(()) => Ok(json),
         Err(error) => {
             let name = message_name(message);
@@ -311,11 +289,11 @@ fn refusal(error: &serde_json::Error, path: &str) -> Status {
     let told = whole.strip_suffix(&place).unwrap_or(&whole);
     // The reader stops at the name of a field it does not know, before it steps into it.
     let unknown = told
-        .strip_prefix("unrecognized field name '")
+        .strip_prefix(UNRECOGNIZED)
         .and_then(|rest| rest.strip_suffix('\''));
     let inside = (path != ".").then_some(path);
     let twice = told
-        .strip_prefix(strict::TWICE)
+        .strip_prefix(TWICE)
         .and_then(|rest| rest.strip_suffix('\''));
     if let Some(name) = twice {
         let names = inside

@@ -284,30 +284,254 @@ fn a_large_object_of_other_names_is_walked_quickly() {
     assert!(start.elapsed() < std::time::Duration::from_secs(3));
 }
 
-/// A gap that is known: an `Any` that holds nothing would be `{}` in proto3 JSON. No message of the API
-/// has an `Any`; one that came would be refused, not misread.
-#[test]
-fn an_any_without_a_type_is_refused() {
-    for body in [r#"{"any": {}}"#, r#"{"any": {"value": "x"}}"#] {
-        let (field, told) = refusal(read("POST", "/whole/x", &[], body));
-        assert!(field.starts_with("any"), "{field}: {told}");
-    }
-    let typed = r#"{"any": {"@type": "type.googleapis.com/x.Q", "count": 1}}"#;
-    assert!(
-        read("POST", "/whole/x", &[], typed)
-            .unwrap()
-            .contains("\"count\":1")
-    );
-    let twice = r#"{"any": {"@type": "type.googleapis.com/x.Q", "count": 1, "count": 2}}"#;
-    assert_eq!(refusal(read("POST", "/whole/x", &[], twice)).0, "any.count");
-    let pool = jitney_proto::descriptor_pool();
-    let holds_any = |message: MessageDescriptor| {
-        let any = |field: FieldDescriptor| {
-            let kind = field.kind();
-            kind.as_message()
-                .is_some_and(|kind| kind.full_name() == "google.protobuf.Any")
-        };
-        message.full_name().starts_with("jitney.") && message.fields().any(any)
+/// A message of the sample, from JSON and to it again: without the fields that are always there.
+fn again(json: &str) -> Result<serde_json::Value, Status> {
+    again_as(Unknown::Refuse, json)
+}
+
+fn again_as(unknown: Unknown, json: &str) -> Result<serde_json::Value, Status> {
+    let sample = sample::pool(SAMPLE).get_message_by_name("x.Q").unwrap();
+    let written = |message: &DynamicMessage| {
+        let json = to_json(message).unwrap();
+        serde_json::from_slice::<serde_json::Value>(&json).unwrap()
     };
-    assert!(!pool.all_messages().any(holds_any));
+    let always = written(&DynamicMessage::new(sample.clone()));
+    let mut json = written(&from_json(&sample, json.as_bytes(), unknown)?);
+    let members = json.as_object_mut().unwrap();
+    members.retain(|name, value| always.get(name) != Some(value));
+    Ok(json)
+}
+
+fn refused(json: &str) -> (String, String) {
+    refusal(again(json).map(|json| json.to_string()))
+}
+
+/// What is read is written as it came, in this form or another.
+#[test]
+fn every_form_comes_back() {
+    for (json, expected) in [
+        // What is no number, in wrappers too.
+        (r#"{"maybeRatio": "NaN", "maybeThin": "-Infinity"}"#, ""),
+        (r#"{"maybeRatio": 1e300, "maybeThin": 0.5}"#, ""),
+        // The largest float, as it is written in short.
+        (r#"{"thin": 3.4028235e38}"#, ""),
+        (r#"{"thin": "3.4028235e38"}"#, r#"{"thin": 3.4028235e38}"#),
+        // An enum's number is a number.
+        (r#"{"colour": 1.0}"#, r#"{"colour": "COLOUR_RED"}"#),
+        (r#"{"colour": 7}"#, ""),
+        // Any JSON.
+        (r#"{"free": null}"#, ""),
+        (
+            r#"{"free": {"a": [1.5, null, "x", true]}, "table": {"b": {}}}"#,
+            "",
+        ),
+        (
+            r#"{"frees": [null, [], 1e3]}"#,
+            r#"{"frees": [null, [], 1000.0]}"#,
+        ),
+        (r#"{"frees": null, "table": null, "said": null}"#, "{}"),
+        (
+            r#"{"nils": [null, "NULL_VALUE", 0]}"#,
+            r#"{"nils": [null, null, null]}"#,
+        ),
+        (r#"{"empty": {}}"#, ""),
+        // Keys of maps.
+        (r#"{"said": {"true": "yes", "false": "no"}}"#, ""),
+        (r#"{"byNumber": {"-0": null}}"#, "refused"),
+        (r#"{"words": {"": "a", "b": ""}}"#, ""),
+        // An `Any` holds nothing, or says what.
+        (r#"{"any": {}}"#, ""),
+        (
+            r#"{"anys": [{}, {"@type": "t/google.protobuf.Empty", "value": {}}]}"#,
+            "",
+        ),
+        (
+            r#"{"any": {"@type": "t/google.protobuf.Empty"}}"#,
+            r#"{"any": {"@type": "t/google.protobuf.Empty", "value": {}}}"#,
+        ),
+        (
+            r#"{"any": {"value": "1.500s", "@type": "t/google.protobuf.Duration"}}"#,
+            "",
+        ),
+        (
+            r#"{"any": {"@type": "t/google.protobuf.Any", "value": {}}}"#,
+            "",
+        ),
+        (
+            r#"{"any": {"@type": "t/google.protobuf.Value", "value": null}}"#,
+            "",
+        ),
+        (
+            r#"{"any": {"@type": "t/google.protobuf.DoubleValue", "value": "NaN"}}"#,
+            "",
+        ),
+    ] {
+        let value = |json| serde_json::from_str::<serde_json::Value>(json).unwrap();
+        match again(json) {
+            Ok(read) if expected.is_empty() => assert_eq!(read, value(json), "{json}"),
+            Ok(read) => assert_eq!(read, value(expected), "{json}"),
+            Err(status) => assert_eq!(expected, "refused", "{json}: {status}"),
+        }
+    }
+    let typed = r#"{"any": {"count": 1, "@type": "t/x.Q", "inner": {"count": "2e1"}}}"#;
+    let typed = again(typed).unwrap();
+    assert_eq!(typed["any"]["inner"]["count"], 20);
+    assert_eq!(typed["any"]["@type"], "t/x.Q");
+    // `null` is the only value of its kind, and there even when nobody set it.
+    let sample = sample::pool(SAMPLE).get_message_by_name("x.Q").unwrap();
+    let written = to_json(&DynamicMessage::new(sample)).unwrap();
+    assert!(
+        String::from_utf8(written)
+            .unwrap()
+            .contains(r#""nil":null"#)
+    );
+}
+
+#[test]
+fn odd_forms_are_refused() {
+    for (json, field, told) in [
+        (r#"{"any": {"value": "x"}}"#, "any", "@type"),
+        (r#"{"any": {"@type": null}}"#, "any", "@type"),
+        (r#"{"any": {"@type": ""}}"#, "any", "has no '/'"),
+        (r#"{"any": {"@type": "x.Q"}}"#, "any", "has no '/'"),
+        (r#"{"any": {"@type": "t/x.Nobody"}}"#, "any", "is not known"),
+        (
+            r#"{"any": {"@type": "t/google.protobuf.Duration"}}"#,
+            "any",
+            "'value'",
+        ),
+        (
+            r#"{"any": {"@type": "t/x.Q", "count": 1, "count": 2}}"#,
+            "any.count",
+            "twice",
+        ),
+        (
+            r#"{"any": {"@type": "t/x.Q", "no": 1}}"#,
+            "any.no",
+            "not a field",
+        ),
+        (
+            r#"{"any": {"@type": "t/google.protobuf.Duration", "value": "1s", "no": 1}}"#,
+            "any.no",
+            "not a field",
+        ),
+        (
+            r#"{"any": {"@type": "t/google.protobuf.Empty", "value": 1}}"#,
+            "any",
+            "a map",
+        ),
+        (r#"{"any": []}"#, "any", "a map"),
+        (r#"{"anys": [null]}"#, "anys[0]", "a map"),
+        (r#"{"empty": {"no": 1}}"#, "empty.no", "not a field"),
+        (
+            r#"{"table": {"a": {"b": 1, "b": 1}}}"#,
+            "table.a.b",
+            "twice",
+        ),
+        (r#"{"table": []}"#, "table", ""),
+        (r#"{"frees": 1}"#, "frees", "a list"),
+        (r#"{"words": []}"#, "words", "a map"),
+        (r#"{"words": {"a": null}}"#, "words.a", "null"),
+        (r#"{"byNumber": {"01": {}}}"#, "byNumber", "as JSON writes"),
+        (r#"{"byNumber": {"+1": {}}}"#, "byNumber", "as JSON writes"),
+        (r#"{"byNumber": {"1.5": {}}}"#, "byNumber", "whole number"),
+        (
+            r#"{"byNumber": {"9223372036854775808": {}}}"#,
+            "byNumber",
+            "out of range",
+        ),
+        (
+            r#"{"byNumber": {"0": {}, "-0": {}}}"#,
+            "byNumber.-0",
+            "twice",
+        ),
+        (r#"{"said": {"True": ""}}"#, "said", "true or false"),
+        (r#"{"colour": 1.5}"#, "colour", "an integer"),
+        (r#"{"colour": 2147483648}"#, "colour", "out of range"),
+        (r#"{"colour": "1"}"#, "colour", "unrecognized enum value"),
+        (r#"{"colour": true}"#, "colour", "a name or a number"),
+        (r#"{"nil": false}"#, "nil", "null"),
+        (r#"{"thin": 3.4028236e38}"#, "thin", "out of range"),
+        (r#"{"count": 1e300}"#, "count", "out of range"),
+        (r#"{"id": 1.5}"#, "id", "a string"),
+        (r#"{"yes": 1}"#, "yes", "a boolean"),
+        (r#"{"ratio": false}"#, "ratio", "a number"),
+        (r#"{"blob": "a"}"#, "blob", "base64"),
+        (r#"{"blob": "-/8="}"#, "blob", "base64"),
+    ] {
+        let (read_field, message) = refused(json);
+        assert_eq!(read_field, field, "{json}: {message}");
+        assert!(message.contains(told), "{json}: {message}");
+    }
+    let ignored = [
+        (
+            r#"{"colours": ["COLOUR_RED", "GREEN"]}"#,
+            r#"{"colours": ["COLOUR_RED"]}"#,
+        ),
+        (
+            r#"{"colourOf": {"a": "GREEN", "b": "COLOUR_BLUE"}}"#,
+            r#"{"colourOf": {"b": "COLOUR_BLUE"}}"#,
+        ),
+        (r#"{"empty": {"no": 1}}"#, r#"{"empty": {}}"#),
+        (
+            r#"{"any": {"no": 1, "@type": "t/google.protobuf.Duration", "value": "1s"}}"#,
+            r#"{"any": {"@type": "t/google.protobuf.Duration", "value": "1s"}}"#,
+        ),
+    ];
+    for (json, expected) in ignored {
+        let expected: serde_json::Value = serde_json::from_str(expected).unwrap();
+        assert_eq!(again_as(Unknown::Ignore, json).unwrap(), expected, "{json}");
+    }
+    let twice = r#"{"colourOf": {"a": "GREEN", "a": "GREEN"}}"#;
+    let twice = again_as(Unknown::Ignore, twice).map(|json| json.to_string());
+    assert_eq!(refusal(twice).0, "colourOf.a");
+}
+
+/// The library would move nanoseconds into seconds, and write what nobody said.
+#[test]
+fn times_that_are_not_valid_have_no_json() {
+    let wait = |seconds, nanos| prost_types::Duration { seconds, nanos };
+    let at = |seconds, nanos| prost_types::Timestamp { seconds, nanos };
+    let sample = sample::pool(SAMPLE);
+    let json = |name: &str, bytes: Vec<u8>| {
+        let message = sample.get_message_by_name(name).unwrap();
+        let message = DynamicMessage::decode(message, bytes.as_slice()).unwrap();
+        to_json(&message).map(|json| String::from_utf8(json).unwrap())
+    };
+    let duration =
+        |value: prost_types::Duration| json("google.protobuf.Duration", value.encode_to_vec()).ok();
+    let timestamp = |value: prost_types::Timestamp| {
+        json("google.protobuf.Timestamp", value.encode_to_vec()).ok()
+    };
+    for (value, expected) in [
+        (wait(0, 0), Some("0s")),
+        (wait(0, -500_000_000), Some("-0.500s")),
+        (wait(-1, -1), Some("-1.000000001s")),
+        (wait(1, 999_999_999), Some("1.999999999s")),
+        (wait(1, -1), None),
+        (wait(-1, 1), None),
+        (wait(0, 1_000_000_000), None),
+        (wait(0, i32::MIN), None),
+        (wait(315_576_000_001, 0), None),
+    ] {
+        let expected = expected.map(|text| format!("{text:?}"));
+        assert_eq!(duration(value), expected, "{value:?}");
+    }
+    for (value, expected) in [
+        (at(-1, 1), Some("1969-12-31T23:59:59.000000001Z")),
+        (at(0, 999_999_999), Some("1970-01-01T00:00:00.999999999Z")),
+        (at(0, -1), None),
+        (at(0, 1_000_000_000), None),
+        (at(253_402_300_800, 0), None),
+        (at(-62_135_596_801, 0), None),
+    ] {
+        let expected = expected.map(|text| format!("{text:?}"));
+        assert_eq!(timestamp(value), expected, "{value:?}");
+    }
+    let untyped = prost_types::Any {
+        type_url: String::new(),
+        value: vec![1],
+    };
+    let untyped = json("google.protobuf.Any", untyped.encode_to_vec());
+    assert_eq!(Code::of(&untyped.unwrap_err()), Some(Code::Internal));
 }

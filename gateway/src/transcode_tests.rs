@@ -64,6 +64,17 @@ message Q {
   repeated Q list = 29;
   google.protobuf.BytesValue maybe_blob = 30;
   google.protobuf.Any any = 31;
+  google.protobuf.DoubleValue maybe_ratio = 32;
+  google.protobuf.FloatValue maybe_thin = 33;
+  google.protobuf.Value free = 34;
+  repeated google.protobuf.Value frees = 35;
+  google.protobuf.NullValue nil = 36;
+  repeated google.protobuf.NullValue nils = 37;
+  google.protobuf.Struct table = 38;
+  google.protobuf.Empty empty = 39;
+  map<string, Colour> colour_of = 40;
+  map<bool, string> said = 41;
+  repeated google.protobuf.Any anys = 42;
 }
 "#;
 
@@ -176,8 +187,8 @@ fn what_a_body_may_not_say_is_named() {
             "unrecognized enum value 'GREEN'",
         ),
         (r#"{"count": 2147483648}"#, "count", "out of range"),
-        (r#"{"count": 1.5}"#, "count", "expected integer"),
-        (r#"{"big": "9223372036854775808"}"#, "big", "too large"),
+        (r#"{"count": 1.5}"#, "count", "expected an integer"),
+        (r#"{"big": "9223372036854775808"}"#, "big", "out of range"),
         (r#"{"yes": "true"}"#, "yes", "boolean"),
         (r#"{"id": 7}"#, "id", "string"),
         (r#"{"at": "yesterday"}"#, "at", ""),
