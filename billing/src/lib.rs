@@ -190,6 +190,10 @@ pub mod statements {
             -- $1 provider, $2 its name for it\n\
             SELECT subject_id FROM provider_operation\n\
             WHERE provider = $1 AND kind = 'AUTHORIZE' AND reference = $2 LIMIT 1";
+        /// In which trace a charge was held.
+        CHARGE_TRACE = "-- charge_trace: the trace context that a trip's fare was held in\n\
+            -- $1 trip\n\
+            SELECT ride_traceparent FROM trip_charge WHERE trip_id = $1";
         /// A payment was taken back, or given to us again.
         RECORD_CHARGEBACK = include_str!("sql/record_chargeback.sql");
         /// What a provider told by itself, kept once.

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
-use jitney_platform::{db::Database, outbox::Wake};
+use jitney_platform::{db::Database, outbox::Wake, telemetry::TraceContext};
 use jitney_proto::{
     ids::{RiderId, TripId},
     money::{Currency, Money},
@@ -281,12 +281,18 @@ impl Store {
 
     /// Releases holds that ran out, of one rider or of all, at most [`LAPSED_MAX`]; how many.
     pub async fn lapse(&self, rider: Option<&RiderId>) -> Result<i64, Error> {
-        let released = sqlx::query_scalar(statements::LAPSE_HOLDS)
+        let span = span("lapse_holds");
+        let (released, rides): (i64, Vec<String>) = sqlx::query_as(statements::LAPSE_HOLDS)
             .bind(rider.map(RiderId::as_str))
             .bind(LAPSED_MAX)
             .fetch_one(&self.pool)
-            .instrument(span("lapse_holds"))
+            .instrument(span.clone())
             .await?;
+        for ride in rides {
+            if let Some(ride) = TraceContext::sampled(&ride) {
+                ride.link(&span);
+            }
+        }
         if released > 0 {
             self.wake.poke();
         }

@@ -64,6 +64,8 @@ const REQUEST_MATCH: &str = "jitney.matching.v1.MatchingService/RequestMatch";
 const STREAM_DRIVER: &str = "jitney.matching.v1.MatchingService/StreamDriver";
 const WATCH_TRIP: &str = "jitney.trips.v1.TripsService/WatchTrip";
 const CAPTURE: &str = "jitney.billing.v1.BillingService/CaptureHold";
+const AUTHORIZE: &str = "jitney.billing.v1.BillingService/AuthorizeHold";
+const DISPUTED: &str = "jitney.billing.v1.BillingService/RecordChargeback";
 const TOLD: &str = "jitney.trips.v1.TripsService/ApplyBillingEvent";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,6 +102,7 @@ async fn one_trace_holds_a_whole_ride() {
             "trip COMPLETED",
             "apply COMPLETED",
             "capture_hold",
+            "provider AUTHORIZE",
             TOLD,
             "trip.search",
         ];
@@ -179,11 +182,70 @@ async fn one_trace_holds_a_whole_ride() {
     let captured = |span: &&Span| ride.above(span).contains(&CAPTURE.to_owned());
     assert!(ride.named(TOLD).any(|span| captured(&span)), "{}", tree());
 
+    // What the provider is asked comes of the hold, whenever it is.
+    assert_eq!(above("provider AUTHORIZE")[0], AUTHORIZE);
+
     // Streams have spans that cover them.
     let watched = all.find(WATCH_TRIP).unwrap();
     assert!(
         covers(watched, find("trip COMPLETED")),
         "the watch's span covers the ride"
+    );
+
+    // Long after, and in a request that knows nothing of the ride's trace.
+    let disputed = json!({
+        "disputeId": "dp_1", "amount": {"currencyCode": "EUR", "minorUnits": "100"},
+        "state": "CHARGEBACK_STATE_OPEN",
+    });
+    let olga = program.phone("operator", "olga");
+    let path = format!("/v1/trips/{trip_id}:chargeback");
+    olga.post(&path, disputed).await.ok();
+    let all = eventually("the chargeback is told and exported", || async {
+        let all = collector.spans();
+        let ride = all.trace_of("POST /v1/trips")?;
+        let told = |span: &Span| ride.above(span).contains(&"chargeback OPEN".to_owned());
+        let whole = ride.named(TOLD).any(told) && all.find(DISPUTED).is_some();
+        whole.then_some(all)
+    })
+    .await;
+    let asked_in = all.linked(all.find("chargeback OPEN").unwrap());
+    assert_eq!(asked_in, [DISPUTED]);
+    let points_back = |span: &Span| all.linked(span).contains(&"chargeback OPEN".to_owned());
+    assert!(all.named(DISPUTED).any(points_back));
+    drop(program);
+}
+
+/// Nobody drives, and the hold runs out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_that_lapses_is_told_in_its_rides_trace() {
+    let collector = Collector::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let settings = [
+        ("JITNEY_TELEMETRY__ENDPOINT", collector.endpoint()),
+        ("JITNEY_TELEMETRY__SAMPLE_RATIO", "1.0"),
+        ("JITNEY_BILLING__HOLD_VALIDITY", "100ms"),
+        ("JITNEY_BILLING__LAPSE_INTERVAL", "50ms"),
+    ];
+    let program = Process::serve_all_with(folder.path(), None, &settings);
+    let anna = program.phone("rider", "anna");
+    let asked = json!({"pickup": point(CASINO), "dropoff": point(PORT), "product": "economy"});
+    anna.post_keyed("/v1/trips", "ride", asked).await.ok();
+    let all = eventually("the lapse is told and exported", || async {
+        let all = collector.spans();
+        let ride = all.trace_of("POST /v1/trips")?;
+        // That it was held, and that it lapsed.
+        let told = ride
+            .named(TOLD)
+            .filter(|span| ride.above(span).contains(&AUTHORIZE.to_owned()));
+        let is_linked = |span: &Span| all.linked(span).contains(&AUTHORIZE.to_owned());
+        let whole = told.count() >= 4 && all.named("lapse_holds").any(is_linked);
+        whole.then_some(all)
+    })
+    .await;
+    let ride = all.trace_of("POST /v1/trips").unwrap();
+    assert!(
+        ride.find("lapse_holds").is_none(),
+        "it is the ride's no more than another's"
     );
     drop(program);
 }

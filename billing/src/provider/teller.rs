@@ -15,9 +15,10 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, stream};
-use jitney_platform::{clock::Clock, lease::Lease};
+use jitney_platform::{clock::Clock, lease::Lease, telemetry::TraceContext};
 use jitney_proto::ids::{PayoutId, TripId};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
 
 use super::{Found, Kind, Operation, Outcome, Provider, State, config::ProviderConfig};
 use crate::{
@@ -112,7 +113,10 @@ impl Teller {
             .due_operations(self.provider.name(), BATCH_MAX)
             .await?;
         let ended = stream::iter(due)
-            .map(|due| self.take_up(due))
+            .map(|due| {
+                let span = of_the_ride(&due);
+                self.take_up(due).instrument(span)
+            })
             .buffer_unordered(PARALLEL_MAX)
             .collect::<Vec<_>>()
             .await;
@@ -206,6 +210,22 @@ impl Teller {
         }
         Ok(())
     }
+}
+
+/// The span of an operation: in the trace of the ride that it belongs to, however late it comes.
+fn of_the_ride(due: &Due) -> Span {
+    let operation = &due.operation;
+    let span = tracing::info_span!(
+        parent: None,
+        "provider.operation",
+        otel.name = format!("provider {}", operation.kind.name()),
+        operation.key = operation.key,
+        operation.attempts = due.attempts,
+    );
+    if let Some(ride) = due.traceparent.as_deref().and_then(TraceContext::parse) {
+        ride.adopt(&span);
+    }
+    span
 }
 
 /// Says what people have to know of: money that the ledger has moved and the provider has not.

@@ -41,11 +41,11 @@ exposed AS (
 held AS (
     INSERT INTO trip_charge (
         trip_id, rider_id, quote_id, currency, authorised, state, created_at, expires_at,
-        payment_method, version
+        payment_method, version, ride_traceparent
     )
     SELECT
         $3, exposed.rider_id, judged.quote_id, judged.currency, judged.total_minor, 'HELD',
-        judged.at, judged.at + $8::bigint * interval '1 millisecond', $9, 1
+        judged.at, judged.at + $8::bigint * interval '1 millisecond', $9, 1, $12::text
     FROM judged CROSS JOIN exposed
     RETURNING *
 ),

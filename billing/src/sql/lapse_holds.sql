@@ -1,6 +1,9 @@
 -- lapse_holds: releases holds that ran out, oldest first
 -- $1 rider, or null for everybody's; $2 how many at most
 --
+-- Answers one row: how many, and the contexts of their rides' traces that are exported. Each is told in its
+-- own ride's.
+--
 -- Side by side with itself and with captures it does no harm: rows that another statement has
 -- locked are left for the next time. Riders' rows are locked in the order in which capture_holds
 -- locks them.
@@ -20,10 +23,10 @@ released AS (
 ),
 -- What the others are told: the row as it is now, in the version it has now.
 announced AS (
-    INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload)
+    INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload, traceparent)
     SELECT
         gen_random_uuid(), 'charge', trip_id, 'LAPSED', version,
-        convert_to(row_to_json(released)::text, 'UTF8')
+        convert_to(row_to_json(released)::text, 'UTF8'), ride_traceparent
     FROM released
 ),
 -- A ride that was called off does not use a promotion up.
@@ -52,4 +55,7 @@ freed AS (
     FROM exposed
     WHERE exposure.rider_id = exposed.rider_id AND exposure.currency = exposed.currency
 )
-SELECT count(*) FROM released
+SELECT
+    count(*),
+    coalesce(array_agg(ride_traceparent) FILTER (WHERE ride_traceparent LIKE '%-01'), '{}') AS rides
+FROM released

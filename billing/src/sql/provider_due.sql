@@ -5,7 +5,7 @@
 -- baseless: it is not to be sent. So is a transfer that was never sent for a payout that is closed.
 SELECT
     op.subject_id, op.kind, op.seq, op.key, op.owner_id, op.amount_minor, op.currency, op.state,
-    op.attempts, op.created_at, ground.reference AS authorization_reference,
+    op.attempts, op.created_at, charge.ride_traceparent, ground.reference AS authorization_reference,
     coalesce(op.account, known.account) AS account,
     coalesce(op.payment_method, known.payment_method) AS payment_method,
     coalesce(
@@ -33,6 +33,8 @@ LEFT JOIN provider_operation AS ground
             WHEN op.kind = 'REFUND' AND op.seq > 1000 THEN 2
             ELSE 1
         END
+-- Payouts have none.
+LEFT JOIN trip_charge AS charge ON charge.trip_id = op.subject_id
 LEFT JOIN provider_account AS known
     ON known.owner_id = op.owner_id
         AND known.role = CASE op.kind WHEN 'TRANSFER' THEN 'DRIVER' ELSE 'RIDER' END

@@ -15,6 +15,7 @@ WITH wanted AS (
 SELECT
     op.subject_id, op.kind, op.seq, op.key, op.owner_id, op.amount_minor, op.currency, op.state,
     op.attempts, op.created_at, op.account, op.payment_method, op.last_error,
+    NULL::text AS ride_traceparent,
     ground.reference AS authorization_reference,
     op.kind = 'AUTHORIZE' AND EXISTS (
         SELECT 1 FROM provider_operation AS released

@@ -1,7 +1,8 @@
 -- provider_settle: writes down what became of an operation, what that says of the charge it is about, and
 -- posts what it moved
 -- $1 subject, $2 kind, $3 seq, $4 the time it was taken up, $5 state, $6 the provider's name for it,
--- $7 what went wrong, $8 after how many ms it is taken up again
+-- $7 what went wrong, $8 after how many ms it is taken up again, $9 the
+-- trace context it happens in, or null: then it is told in the ride's
 --
 -- Answers a row, with whether it is news of the charge; or none when it was taken up again meanwhile: that
 -- one finds out by itself. A charge that was to be taken and could not be stays so, whatever else is carried
@@ -34,7 +35,7 @@ moved AS (
 ),
 -- What the others are told: the row as it is now, in the version it has now.
 announced AS (
-    INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload)
+    INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload, traceparent)
     SELECT
         gen_random_uuid(), 'charge', trip_id,
         CASE provider_state
@@ -42,7 +43,7 @@ announced AS (
             WHEN 'DECLINED' THEN 'PAYMENT_FAILED'
             ELSE 'PAYMENT_CONFIRMED'
         END,
-        version, convert_to(row_to_json(moved)::text, 'UTF8')
+        version, convert_to(row_to_json(moved)::text, 'UTF8'), coalesce($9::text, ride_traceparent)
     FROM moved
 ),
 taken AS (

@@ -1,5 +1,6 @@
 -- record_chargeback: a payment was taken back from us, or a dispute about that has ended
--- $1 dispute, $2 trip, $3 amount, $4 currency, $5 where it stands, $6 who says so
+-- $1 dispute, $2 trip, $3 amount, $4 currency, $5 where it stands, $6 who says so, $7 the trace
+-- context it happens in, or null
 --
 -- Answers one row. The dispute's name is the key: it is written down once, and ends once. Whoever hears of
 -- the end first writes both. Of two at once about a new dispute the later fails as a whole on
@@ -60,15 +61,15 @@ given_back AS (
 ),
 -- What the others are told: the row as it is now, in the version it has now.
 announced AS (
-    INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload)
+    INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload, traceparent)
     SELECT
         gen_random_uuid(), 'charge', trip_id, 'CHARGED_BACK', version,
-        convert_to(row_to_json(counted)::text, 'UTF8')
+        convert_to(row_to_json(counted)::text, 'UTF8'), coalesce($7::text, ride_traceparent)
     FROM counted
     UNION ALL
     SELECT
         gen_random_uuid(), 'charge', trip_id, 'CHARGEBACK_WON', version,
-        convert_to(row_to_json(given_back)::text, 'UTF8')
+        convert_to(row_to_json(given_back)::text, 'UTF8'), coalesce($7::text, ride_traceparent)
     FROM given_back
 ),
 moved AS (

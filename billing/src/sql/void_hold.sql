@@ -1,6 +1,6 @@
 -- void_hold: releases a hold; one that was released before stays so, a captured one is refused
 -- $1 key, $2 request hash, $3 trip
--- $4 the trace context it happens in, or null
+-- $4 the trace context it happens in, or null: then it is told in the ride's
 --
 -- Answers one row, or none when there is no such charge. Locks and duplicates: as in capture_hold.
 WITH prior AS (
@@ -29,7 +29,7 @@ announced AS (
     INSERT INTO outbox (id, aggregatetype, aggregateid, type, version, payload, traceparent)
     SELECT
         gen_random_uuid(), 'charge', trip_id, 'VOIDED', version,
-        convert_to(row_to_json(released)::text, 'UTF8'), $4::text
+        convert_to(row_to_json(released)::text, 'UTF8'), coalesce($4::text, ride_traceparent)
     FROM released
 ),
 -- A ride that was called off does not use a promotion up.

@@ -1,8 +1,9 @@
 //! Chargebacks, written and looked up.
 
+use jitney_platform::telemetry::{TraceContext, link_both};
 use jitney_proto::ids::TripId;
 use sqlx::types::Json;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 use uuid::Uuid;
 
 use super::{ATTEMPTS_MAX, Store, contended, decision::is_overtaken, span};
@@ -22,6 +23,10 @@ impl Store {
     /// # Errors
     /// When the trip was not charged so much by card, or the dispute is known as something else.
     pub async fn record_chargeback(&self, told: &ChargebackOf) -> Result<Chargeback, Error> {
+        let change = self.change_of_the_ride(told).await?;
+        let traceparent = TraceContext::of(&change)
+            .map(|context| context.traceparent())
+            .or_else(jitney_platform::telemetry::traceparent);
         for _ in 0..ATTEMPTS_MAX {
             let recorded: Result<Recorded, _> = sqlx::query_as(statements::RECORD_CHARGEBACK)
                 .bind(&told.dispute_id)
@@ -30,6 +35,7 @@ impl Store {
                 .bind(told.amount.currency.as_str())
                 .bind(told.state.name())
                 .bind(&told.recorded_by)
+                .bind(&traceparent)
                 .fetch_one(&self.pool)
                 .instrument(span("record_chargeback"))
                 .await;
@@ -53,6 +59,29 @@ impl Store {
             return Err(refusal.into());
         }
         Err(contended("record_chargeback"))
+    }
+
+    /// A span in the trace of the ride that the payment is for, linked both ways with the one it is told of
+    /// in; none where the ride's is not exported.
+    async fn change_of_the_ride(&self, told: &ChargebackOf) -> Result<Span, Error> {
+        let ride: Option<Option<String>> = sqlx::query_scalar(statements::CHARGE_TRACE)
+            .bind(told.trip_id.0)
+            .fetch_optional(&self.pool)
+            .instrument(span("charge_trace"))
+            .await?;
+        let ride = ride.flatten();
+        let Some(ride) = ride.as_deref().and_then(TraceContext::sampled) else {
+            return Ok(Span::none());
+        };
+        let change = tracing::info_span!(
+            parent: None,
+            "charge.chargeback",
+            otel.name = format!("chargeback {}", told.state.name()),
+            trip.id = %told.trip_id,
+        );
+        ride.adopt(&change);
+        link_both(&Span::current(), &change);
+        Ok(change)
     }
 
     /// The trip that a provider's payment is for; none when it is not one of ours.

@@ -26,6 +26,8 @@ pub struct Due {
     pub attempts: i32,
     /// Whether what it is about is gone, so that it must not be sent.
     pub is_baseless: bool,
+    /// The trace context that the fare it is about was held in.
+    pub traceparent: Option<String>,
 }
 
 /// An operation that is compared with the provider's book.
@@ -208,6 +210,7 @@ impl Store {
             .bind(&settlement.reference)
             .bind(&settlement.error)
             .bind(milliseconds(settlement.again_after))
+            .bind(jitney_platform::telemetry::traceparent())
             .fetch_optional(&self.pool)
             .instrument(span("provider_settle"))
             .await?;
@@ -455,5 +458,6 @@ fn due(row: &PgRow) -> Result<Due, Error> {
         state: state.ok_or_else(|| unreadable("a state of an operation"))?,
         attempts: row.try_get("attempts")?,
         is_baseless: row.try_get("is_baseless")?,
+        traceparent: row.try_get("ride_traceparent")?,
     })
 }

@@ -32,4 +32,5 @@ mod support;
 mod telling;
 mod tips;
 mod told;
+mod traces;
 mod upgrade;
