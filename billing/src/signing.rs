@@ -102,7 +102,7 @@ impl QuoteKeys {
             unsigned_for: config.unsigned_for,
             lifetime_max,
         };
-        keys.current = keys.know(&tokens.derive(PURPOSE))?;
+        keys.current = keys.know(&tokens.key_for(PURPOSE))?;
         for file in &config.old_key_files {
             keys.know(&secret("billing.quote_signing.old_key_files", file)?)?;
         }

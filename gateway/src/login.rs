@@ -183,7 +183,7 @@ impl Login {
             }
         }
         Ok(Login {
-            secret: keys.derived("login"),
+            secret: keys.login_secret(),
             config,
             keys,
             clock,

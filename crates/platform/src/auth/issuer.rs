@@ -101,8 +101,9 @@ pub(super) struct Issuer {
     looked: Mutex<Looked>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Looked {
+    times: u64,
     last: Option<Instant>,
     fresh: Option<Instant>,
 }
@@ -181,9 +182,11 @@ impl Issuer {
             let fetched = fetched.unwrap_or_else(|_| Err(anyhow::anyhow!("it took too long")));
             let read = fetched.and_then(|json| KeySet::read(&json, &self.algorithms));
             let now = Instant::now();
+            let before = *self.looked();
             let mut looked = Looked {
+                times: before.times + 1,
                 last: Some(now),
-                fresh: self.looked().fresh,
+                fresh: before.fresh,
             };
             match read {
                 Ok(keys) => {
@@ -204,6 +207,12 @@ impl Issuer {
             };
             let _ = tokio::time::timeout(self.config.refresh, soon).await;
         }
+    }
+
+    /// How often it was looked for keys, for tests.
+    #[cfg(test)]
+    pub(super) fn looks(&self) -> u64 {
+        self.looked().times
     }
 
     fn may_look(&self) -> bool {

@@ -82,8 +82,9 @@ impl TokenKeys {
     }
 
     /// A key for another purpose, made from this one: an HMAC-SHA256 of the purpose under the private key.
-    /// Whoever has it learns nothing of this one, nor of those for other purposes.
-    pub fn derive(&self, purpose: &str) -> [u8; 32] {
+    /// Whoever has it learns nothing of this one, nor of those for other purposes. Every new purpose takes
+    /// its key from here.
+    pub fn key_for(&self, purpose: &str) -> [u8; 32] {
         let mac = self.derivation.clone().chain_update(purpose);
         mac.finalize().into_bytes().into()
     }
@@ -155,12 +156,12 @@ impl TokenKeys {
         }]})
     }
 
-    /// Thirty-two secret bytes for a purpose, the same for the same key and purpose.
-    pub fn derived(&self, purpose: &str) -> [u8; 32] {
+    /// What the login for development makes people's ids and its codes with. It is older than
+    /// [`TokenKeys::key_for`] and made otherwise, and has to stay so: who logs in is known by an id made with
+    /// it, which their rides and postings have for good.
+    pub fn login_secret(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
-        hash.update(b"jitney derived secret\0");
-        hash.update(purpose.as_bytes());
-        hash.update([0]);
+        hash.update(b"jitney derived secret\0login\0");
         hash.update(self.seed);
         hash.finalize().into()
     }
