@@ -37,11 +37,14 @@ pub fn real(text: &str) -> Option<f64> {
 /// A text as a whole number; the error says what is wrong with it.
 pub fn whole_of(text: &str) -> Result<i128, &'static str> {
     if is_number(text) {
-        whole(text).ok_or("expected a whole number")
+        whole(text).ok_or(NOT_WHOLE)
     } else {
         Err(NO_NUMBER)
     }
 }
+
+/// What is told of a number that is not whole, or far beyond 64 bits.
+pub const NOT_WHOLE: &str = "expected a whole number";
 
 /// What is told of a text that is no number.
 pub const NO_NUMBER: &str = "the text is not a number as JSON writes them";

@@ -1,7 +1,7 @@
 //! Proto3 JSON as messages, in one pass.
 //!
 //! The library has a reader of its own. It lets through what proto3 JSON forbids (a field named twice,
-//! texts that are numbers in Rust only, whole numbers that would be rounded) and refuses some of what it
+//! texts that are numbers in Rust only, whole numbers that would be rounded) and refuses some of what that
 //! allows (whole numbers in quotes with an exponent, `"1e3"`; an `Any` that holds nothing). So only the
 //! texts of times, durations and masks are left to it, and `Struct`.
 
@@ -20,10 +20,10 @@ use prost_reflect::{
     prost::Message,
 };
 use serde::de::{
-    DeserializeSeed, Deserializer, Error, IgnoredAny, IntoDeserializer, MapAccess, SeqAccess,
-    Unexpected, Visitor, value::CowStrDeserializer,
+    Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, IntoDeserializer, MapAccess,
+    SeqAccess, Unexpected, Visitor, value::CowStrDeserializer,
 };
-use serde_json::Value as Json;
+use serde_json::{Value as Json, value::RawValue};
 
 use crate::{
     number,
@@ -140,7 +140,7 @@ fn twice<E: Error>(name: &str) -> E {
 /// A name, borrowed where it was written without escapes.
 struct Name<'de>(Cow<'de, str>);
 
-impl<'de> serde::Deserialize<'de> for Name<'de> {
+impl<'de> Deserialize<'de> for Name<'de> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         struct Reader;
         impl<'de> Visitor<'de> for Reader {
@@ -320,12 +320,29 @@ impl<'de> DeserializeSeed<'de> for One<'_> {
                 let read = Read { message, unknown }.deserialize(from)?;
                 Ok(Some(Value::Message(read)))
             }
+            Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 | Kind::Uint64 | Kind::Fixed64 => {
+                self.exact(from)
+            }
             _ => from.deserialize_any(self),
         }
     }
 }
 
 impl One<'_> {
+    /// A whole number of 64 bits, by its text: as a double it would be rounded.
+    fn exact<'de, D: Deserializer<'de>>(self, from: D) -> Result<Option<Value>, D::Error> {
+        let raw = Box::<RawValue>::deserialize(from)?;
+        let raw = raw.get();
+        if !raw.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
+            let read: Json = serde_json::from_str(raw).map_err(D::Error::custom)?;
+            return match &read {
+                Json::String(text) => self.visit_str(text),
+                other => Err(D::Error::invalid_type(unexpected(other), &self)),
+            };
+        }
+        self.whole(number::whole_of(raw).map_err(D::Error::custom)?)
+    }
+
     fn is_real(&self) -> bool {
         matches!(self.kind, Kind::Double | Kind::Float)
     }
@@ -362,7 +379,7 @@ impl Visitor<'_> for One<'_> {
             Kind::Bytes => "a base64-encoded string",
             Kind::Enum(known) if is_null(known) => "null",
             Kind::Enum(_) => "a name or a number",
-            _ => "an integer, or one in quotes",
+            _ => "a whole number",
         })
     }
 
@@ -402,7 +419,7 @@ impl Visitor<'_> for One<'_> {
         match self.kind {
             _ if self.is_real() => self.real(number),
             _ if !self.is_whole() => Err(E::invalid_type(Unexpected::Float(number), &self)),
-            _ if number.fract() != 0.0 => Err(E::custom("expected an integer")),
+            _ if number.fract() != 0.0 => Err(E::custom(number::NOT_WHOLE)),
             // What is beyond 128 bits becomes the end of them, which is out of range as well.
             #[allow(clippy::cast_possible_truncation)]
             _ => self.whole(number as i128),
@@ -467,12 +484,28 @@ impl Visitor<'_> for Text<'_> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<DynamicMessage, E> {
-        if Form::of(self.0) != Form::FieldMask && !number::is_to_the_nanosecond(text) {
-            return Err(E::custom("more than nine digits of a second"));
-        }
-        let text: CowStrDeserializer<'_, E> = Cow::Borrowed(text).into_deserializer();
-        DynamicMessage::deserialize(self.0.clone(), text)
+        of_text(self.0, text)
     }
+}
+
+/// A time, a duration or a mask of fields. What the library would cut off or move to another second is
+/// refused.
+///
+/// # Errors
+/// What is wrong with the text.
+pub(crate) fn of_text<E: Error>(
+    message: &MessageDescriptor,
+    text: &str,
+) -> Result<DynamicMessage, E> {
+    let form = Form::of(message);
+    if form != Form::FieldMask && !number::is_to_the_nanosecond(text) {
+        return Err(E::custom("more than nine digits of a second"));
+    }
+    if form == Form::Timestamp && text.get(17..19) == Some("60") {
+        return Err(E::custom("a leap second is no time here"));
+    }
+    let text: CowStrDeserializer<'_, E> = Cow::Borrowed(text).into_deserializer();
+    DynamicMessage::deserialize(message.clone(), text)
 }
 
 /// An `Any`, which is empty or names its type.

@@ -4,13 +4,10 @@
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use jitney_proto::Code;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
-use serde::de::{
-    IntoDeserializer,
-    value::{Error as TextError, StrDeserializer},
-};
+use serde::de::value::Error as TextError;
 use tonic::Status;
 
-use crate::{number, template::decode};
+use crate::{number, reader, template::decode};
 
 /// The parameters of a query string, decoded, in their order.
 pub fn parameters(query: &str) -> Result<Vec<(String, String)>, Status> {
@@ -192,11 +189,7 @@ fn well_known(message: &MessageDescriptor, text: &str) -> Result<Value, String> 
         }
         _ => return Err("has fields of its own: name one, like 'location.latitude'".to_owned()),
     };
-    if message.full_name() != "google.protobuf.FieldMask" && !number::is_to_the_nanosecond(text) {
-        return Err("has more than nine digits of a second".to_owned());
-    }
-    let text: StrDeserializer<'_, TextError> = text.into_deserializer();
-    DynamicMessage::deserialize(message.clone(), text)
+    reader::of_text::<TextError>(message, text)
         .map(Value::Message)
         .map_err(|_| format!("is not {expected}"))
 }
