@@ -66,19 +66,17 @@ impl Teller {
                 () = shutdown.cancelled() => break,
                 () = clock.sleep(self.config.poll_interval) => {}
             }
-            tokio::select! {
-                () = shutdown.cancelled() => break,
-                () = self.work(&lease) => {}
-            }
+            self.work(&lease, &shutdown).await;
         }
         if let Err(error) = lease.release().await {
             tracing::debug!(%error, "the provider's lease ends by itself");
         }
     }
 
-    /// Rounds, until one finds nothing to do.
-    async fn work(&self, lease: &Lease) {
-        loop {
+    /// Rounds, until one finds nothing to do or is cut off. The lease is never cut off while it is being
+    /// taken: the database would take it after it was given back, and others would wait for its end.
+    async fn work(&self, lease: &Lease, shutdown: &CancellationToken) {
+        while !shutdown.is_cancelled() {
             match lease.hold().await {
                 Ok(true) => {}
                 Ok(false) => return,
@@ -87,7 +85,11 @@ impl Teller {
                     return;
                 }
             }
-            match self.round().await {
+            let round = tokio::select! {
+                () = shutdown.cancelled() => return,
+                round = self.round() => round,
+            };
+            match round {
                 Ok(0) => return,
                 Ok(_) => {}
                 Err(error) => {

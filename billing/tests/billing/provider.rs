@@ -19,6 +19,7 @@ use jitney_billing::{
 };
 use jitney_platform::{auth::Role, testing::eventually};
 use jitney_proto::billing::v1 as pb;
+use sqlx::Connection as _;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -526,6 +527,45 @@ async fn the_job_does_it_by_itself_in_any_number_of_processes() {
     assert_eq!(bank.sandbox.count("lease").await, 1);
     assert!(bank.sandbox.platform.stop(Duration::from_secs(10)).await);
     assert_eq!(bank.sandbox.count("lease").await, 0, "given back");
+}
+
+/// Whoever is asked to stop while the database gives out the lease has it first, and gives it back then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_is_being_taken_is_given_back_all_the_same() {
+    let bank = Bank::new().await;
+    let sandbox = &bank.sandbox;
+    // Another holder whose claim is not decided yet: whoever wants the lease waits for that.
+    let mut other = sandbox.superuser().await;
+    let mut undecided = other.begin().await.unwrap();
+    sqlx::query("INSERT INTO lease (name, holder, expires_at) VALUES ('provider', $1, now())")
+        .bind(Uuid::now_v7())
+        .execute(&mut *undecided)
+        .await
+        .unwrap();
+    let store = sandbox.billing.store().clone();
+    let teller = Teller::new(store, bank.provider.clone(), patience());
+    let platform = &sandbox.platform;
+    let run = tokio::spawn(teller.run(platform.clock.clone(), platform.shutdown.clone()));
+    let mut looking = sandbox.superuser().await;
+    let mut waiting = async || -> i64 {
+        sqlx::query_scalar(
+            "SELECT count(*) FROM pg_stat_activity
+             WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        )
+        .fetch_one(&mut looking)
+        .await
+        .unwrap()
+    };
+    eventually("it asks for the lease", async || waiting().await > 0).await;
+    platform.shutdown.cancel();
+    // Time enough to go away without it.
+    for _ in 0..50 {
+        assert_eq!(waiting().await, 1);
+    }
+    assert!(!run.is_finished());
+    undecided.rollback().await.unwrap();
+    run.await.unwrap();
+    assert_eq!(sandbox.count("lease").await, 0);
 }
 
 #[tokio::test]
