@@ -386,6 +386,13 @@ impl BillingService for Grpc {
         self.promotions(request).await
     }
 
+    async fn preview_promotion(
+        &self,
+        request: Request<pb::PreviewPromotionRequest>,
+    ) -> Result<Response<pb::PreviewPromotionResponse>, Status> {
+        self.preview(request).await
+    }
+
     async fn apply_promotion(
         &self,
         request: Request<pb::ApplyPromotionRequest>,

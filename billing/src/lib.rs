@@ -134,6 +134,8 @@ pub mod statements {
         PUT_PROMOTION = include_str!("sql/put_promotion.sql");
         /// Promotions by code.
         LIST_PROMOTIONS = include_str!("sql/list_promotions.sql");
+        /// A promotion as one rider may have it.
+        PREVIEW_PROMOTION = include_str!("sql/preview_promotion.sql");
         /// Gives a held trip a promotion.
         APPLY_PROMOTION = include_str!("sql/apply_promotion.sql");
         /// Who pays for a trip.

@@ -74,6 +74,17 @@ pub struct Promotion {
     pub valid_to: DateTime<Utc>,
 }
 
+impl Promotion {
+    /// What it takes off.
+    pub fn terms(&self) -> Terms {
+        Terms {
+            amount_minor: self.amount_minor,
+            percent: self.percent.map(i64::from),
+            cap_minor: self.cap_minor,
+        }
+    }
+}
+
 /// What a held trip has of a promotion; the promotion's part of the row of `trip_charge`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Applied {

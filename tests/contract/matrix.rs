@@ -125,6 +125,9 @@ fn body(rpc: &str) -> Value {
             "reason": "matrix"})
         }
         "SetDestination" | "SetDestinationFilter" => json!({"destination": point}),
+        "PreviewPromotion" => {
+            json!({"fares": [{"currencyCode": "EUR", "minorUnits": "100"}]})
+        }
         "ApplyPromotion" => json!({"code": "SUMMER"}),
         "CreatePayout" => {
             json!({"amount": {"currencyCode": "EUR", "minorUnits": "1"}, "idempotencyKey": "m"})

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{
     Grpc,
-    wire::{Page, doer, key, money, positive, rider_id, trip_id, words},
+    wire::{Page, doer, key, money, not_negative, positive, rider_id, trip_id, words},
 };
 use crate::{
     Error,
@@ -21,6 +21,9 @@ use crate::{
     promotion::{self, CreditOf, Promotion},
     refund::REASON_CHARS_MAX,
 };
+
+/// The most fares one preview is for.
+const PREVIEWED_MAX: usize = 20;
 
 impl Grpc {
     pub(super) async fn give_credit(
@@ -149,6 +152,52 @@ impl Grpc {
             promotions: promotions.collect(),
             next_page_token,
         }))
+    }
+
+    pub(super) async fn preview(
+        &self,
+        request: Request<pb::PreviewPromotionRequest>,
+    ) -> Result<Response<pb::PreviewPromotionResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let asked = request.into_inner();
+        let code = code("code", &asked.code)?;
+        let rider = match asked.rider_id.as_str() {
+            "" => caller.id.as_str(),
+            named => named,
+        };
+        if !caller.is_staff() && caller.id != rider {
+            return Err(Code::NotFound.status("there is no such rider"));
+        }
+        if !(1..=PREVIEWED_MAX).contains(&asked.fares.len()) {
+            let problem = format!("are not 1 to {PREVIEWED_MAX}");
+            return Err(Code::InvalidRequest.bad_field("fares", problem));
+        }
+        let currency = self.0.config.currency;
+        let mut fares = Vec::with_capacity(asked.fares.len());
+        for (number, fare) in asked.fares.iter().enumerate() {
+            let field = format!("fares[{number}]");
+            let fare = Money::from_wire(fare, &field)?;
+            not_negative(&format!("{field}.minor_units"), fare.minor)?;
+            if fare.currency != currency {
+                let problem = format!("is not {currency}, the city's");
+                let field = format!("{field}.currency_code");
+                return Err(Code::InvalidRequest.bad_field(&field, problem));
+            }
+            fares.push(fare.minor);
+        }
+        let rider = rider_id(rider)?;
+        let promotion = self.0.store.preview_promotion(&code, &rider, currency);
+        let terms = promotion.await?.terms();
+        let mut promoted = Vec::with_capacity(fares.len());
+        for fare in fares {
+            let off = terms.off(fare).map_err(Error::from)?;
+            promoted.push(pb::PromotedFare {
+                off: money(off, currency),
+                fare: money(fare - off, currency),
+            });
+        }
+        let fares = promoted;
+        Ok(Response::new(pb::PreviewPromotionResponse { code, fares }))
     }
 
     pub(super) async fn apply(

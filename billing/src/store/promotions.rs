@@ -1,6 +1,9 @@
 //! Promotions and credit, run.
 
-use jitney_proto::ids::TripId;
+use jitney_proto::{
+    ids::{RiderId, TripId},
+    money::Currency,
+};
 use sqlx::types::Json;
 use tracing::Instrument;
 
@@ -97,6 +100,35 @@ impl Store {
             .instrument(span("get_payer"))
             .await?;
         Ok(payer)
+    }
+
+    /// A promotion that a rider may have now, for fares in a currency.
+    ///
+    /// # Errors
+    /// When there is no such promotion, the rider has had it often enough, or the database fails.
+    pub async fn preview_promotion(
+        &self,
+        code: &str,
+        rider_id: &RiderId,
+        currency: Currency,
+    ) -> Result<Promotion, Error> {
+        let found: Option<(String, Json<Promotion>)> =
+            sqlx::query_as(statements::PREVIEW_PROMOTION)
+                .bind(code)
+                .bind(rider_id.as_str())
+                .bind(currency.as_str())
+                .fetch_optional(&self.pool)
+                .instrument(span("preview_promotion"))
+                .await?;
+        match found {
+            None => Err(Refusal::NoPromotion.into()),
+            Some((outcome, Json(promotion))) => match outcome.as_str() {
+                "DONE" => Ok(promotion),
+                "NO_PROMOTION" => Err(Refusal::NoPromotion.into()),
+                "USED_UP" => Err(Refusal::PromotionUsedUp.into()),
+                other => Err(Error::Unreadable(format!("outcome {other:?}"))),
+            },
+        }
     }
 
     /// Gives a held trip a promotion.

@@ -168,6 +168,71 @@ async fn a_promotion_is_taken_off_and_borne_by_the_platform() {
 }
 
 #[tokio::test]
+async fn a_preview_says_what_applying_would() {
+    let sandbox = Sandbox::new().await;
+    let once = pb::Promotion {
+        rides_per_rider: 1,
+        ..terms(Off::Percent(50))
+    };
+    put(&sandbox, "HALF", once).await;
+    let ended = pb::Promotion {
+        valid_to: Some(timestamp("2020-02-01T00:00:00Z".parse().unwrap())),
+        ..terms(Off::Percent(50))
+    };
+    put(&sandbox, "ENDED", ended).await;
+    let held = sandbox.held("anna").await;
+    let preview = |code: &str, fares: Vec<jitney_proto::common::v1::Money>| {
+        let request = pb::PreviewPromotionRequest {
+            code: code.to_owned(),
+            rider_id: String::new(),
+            fares,
+        };
+        let mut anna = sandbox.client(Role::Rider, "anna");
+        async move { anna.preview_promotion(request).await }
+    };
+    let fares = vec![euro(held.total()), euro(0)];
+    let foreseen = preview("half", fares.clone()).await.unwrap().into_inner();
+    assert_eq!((foreseen.code.as_str(), foreseen.fares.len()), ("HALF", 2));
+    assert_eq!(minor(&foreseen.fares[1].fare), 0);
+    for (code, fares, refused) in [
+        ("NONE", fares.clone(), Code::PromotionRefused),
+        ("ENDED", fares.clone(), Code::PromotionRefused),
+        ("a b", fares.clone(), Code::InvalidRequest),
+        ("HALF", Vec::new(), Code::InvalidRequest),
+        ("HALF", vec![euro(1); 21], Code::InvalidRequest),
+        ("HALF", vec![euro(-1)], Code::InvalidRequest),
+    ] {
+        assert_eq!(refusal(preview(code, fares).await), refused, "{code}");
+    }
+    let mut mallory = sandbox.client(Role::Rider, "mallory");
+    let annas = pb::PreviewPromotionRequest {
+        code: "HALF".to_owned(),
+        rider_id: "anna".to_owned(),
+        fares: fares.clone(),
+    };
+    assert_eq!(
+        refusal(mallory.preview_promotion(annas.clone()).await),
+        Code::NotFound
+    );
+
+    // Looking does not use it up; having it does, and for whoever asks.
+    let mut anna = sandbox.client(Role::Rider, "anna");
+    let applied = anna.apply_promotion(apply(&held, "HALF")).await.unwrap();
+    let applied = applied.into_inner();
+    assert_eq!(foreseen.fares[0].off, applied.off);
+    assert_eq!(foreseen.fares[0].fare, applied.fare);
+    assert_eq!(
+        refusal(preview("HALF", fares).await),
+        Code::PromotionRefused
+    );
+    let mut olga = sandbox.client(Role::Operator, "olga");
+    assert_eq!(
+        refusal(olga.preview_promotion(annas).await),
+        Code::PromotionRefused
+    );
+}
+
+#[tokio::test]
 async fn a_promotion_has_a_limit_and_a_time() {
     let sandbox = Sandbox::new().await;
     put(&sandbox, "FIVER", terms(Off::Amount(euro(500)))).await;

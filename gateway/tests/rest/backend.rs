@@ -463,6 +463,7 @@ fake! { BillingService {
     grant_credit(billing::GrantCreditRequest) -> billing::GrantCreditResponse;
     put_promotion(billing::PutPromotionRequest) -> billing::PutPromotionResponse;
     list_promotions(billing::ListPromotionsRequest) -> billing::ListPromotionsResponse;
+    preview_promotion(billing::PreviewPromotionRequest) -> billing::PreviewPromotionResponse;
     apply_promotion(billing::ApplyPromotionRequest) -> billing::ApplyPromotionResponse;
     put_provider_account(billing::PutProviderAccountRequest) -> billing::PutProviderAccountResponse;
     handle_provider_event(billing::HandleProviderEventRequest) -> billing::HandleProviderEventResponse;

@@ -391,6 +391,7 @@ played! { {
     grant_credit(GrantCreditRequest) -> GrantCreditResponse;
     put_promotion(PutPromotionRequest) -> PutPromotionResponse;
     list_promotions(ListPromotionsRequest) -> ListPromotionsResponse;
+    preview_promotion(PreviewPromotionRequest) -> PreviewPromotionResponse;
     apply_promotion(ApplyPromotionRequest) -> ApplyPromotionResponse;
     put_provider_account(PutProviderAccountRequest) -> PutProviderAccountResponse;
     handle_provider_event(HandleProviderEventRequest) -> HandleProviderEventResponse;
