@@ -28,9 +28,11 @@ pub struct Wanted {
     pub dropoff: Place,
     /// What they agree to pay for the whole ride at most; `None` for whatever it costs.
     pub max_fare: Option<Money>,
+    /// Whether it is only to be said what would come of it.
+    pub validate_only: bool,
 }
 
-/// Changes where a ride goes.
+/// Changes where a ride goes, or says what that would make of it.
 ///
 /// # Errors
 /// NOT_FOUND when the trip is not the viewer's, ILLEGAL_TRANSITION, FEE_ABOVE_LIMIT, OUTSIDE_MAP,
@@ -53,6 +55,11 @@ pub async fn edit(
             && (edit.fare.currency != most.currency || edit.fare.minor > most.minor)
         {
             return Err(Error::FareAbove(edit.fare));
+        }
+        if wanted.validate_only {
+            let mut foreseen = Trip::clone(&trip);
+            edit.write(&mut foreseen);
+            return Ok(Arc::new(foreseen));
         }
         match app.carry_out(trip_id, Command::EditDestination(edit)).await {
             Err(Error::Refused(Refusal::Moved)) => {}

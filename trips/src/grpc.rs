@@ -297,6 +297,7 @@ impl TripsService for Grpc {
                 Some(fare) => Some(Money::from_wire(fare, "max_fare")?),
                 None => None,
             },
+            validate_only: request.validate_only,
         };
         let trip = edit::edit(&self.app, trip_id, &viewer, by(&caller), wanted).await?;
         let trip = Some(view::answered(&trip, &viewer));

@@ -33,6 +33,23 @@ pub struct EditDestination {
     pub quote_id: String,
 }
 
+impl EditDestination {
+    /// Writes the way and its price into a trip.
+    pub fn write(&self, trip: &mut Trip) {
+        trip.stops.clone_from(&self.stops);
+        trip.dropoff = self.dropoff;
+        trip.distance_m = self.distance_m;
+        trip.duration_ms = self.duration_ms;
+        trip.fare = self.fare;
+        trip.fees = self.fees;
+        trip.tariff = Some(self.tariff.clone());
+        trip.price_quote_id = Some(self.quote_id.clone());
+        if let Some(booking) = &mut trip.booking {
+            booking.fare_quote_id.clone_from(&self.quote_id);
+        }
+    }
+}
+
 /// Changes the way and its price, if the trip still is where it was when that was priced. Billing changes
 /// what is held when it hears the event.
 pub fn apply(
@@ -50,18 +67,7 @@ pub fn apply(
     }
     let by = edit.by.clone();
     let mut change = change(trip, to, TripEventKind::DestinationChanged, by, context);
-    let after = &mut change.trip;
-    after.stops.clone_from(&edit.stops);
-    after.dropoff = edit.dropoff;
-    after.distance_m = edit.distance_m;
-    after.duration_ms = edit.duration_ms;
-    after.fare = edit.fare;
-    after.fees = edit.fees;
-    after.tariff = Some(edit.tariff.clone());
-    after.price_quote_id = Some(edit.quote_id.clone());
-    if let Some(booking) = &mut after.booking {
-        booking.fare_quote_id.clone_from(&edit.quote_id);
-    }
+    edit.write(&mut change.trip);
     change.effects = vec![Effect::ChangeWay];
     Ok(Transition::Changed(change))
 }

@@ -71,6 +71,29 @@ async fn a_rider_goes_elsewhere_for_what_that_costs() {
         trip.version
     );
 
+    // Asked about only: the price, and nothing has changed.
+    let asked = EditDestinationRequest {
+        validate_only: true,
+        ..elsewhere(&trip)
+    };
+    let foreseen = edit(&mut rita, asked.clone()).await.unwrap();
+    assert_eq!(
+        (foreseen.dropoff, cents(foreseen.fare.as_ref())),
+        (Some(ELSEWHERE), 1_190)
+    );
+    let stands = get(&mut rita, &trip.trip_id).await.unwrap();
+    assert_eq!(
+        (stands.version, stands.dropoff, stands.fare),
+        (trip.version, trip.dropoff, trip.fare.clone())
+    );
+    assert_eq!(city.billing.held_under(&trip.trip_id), before);
+    let too_dear = EditDestinationRequest {
+        max_fare: too_dear.max_fare,
+        ..asked
+    };
+    let status = edit(&mut rita, too_dear).await.unwrap_err();
+    assert_eq!(Code::of(&status), Some(Code::FeeAboveLimit));
+
     let edited = edit(&mut rita, elsewhere(&trip)).await.unwrap();
     assert_eq!(edited.state(), TripState::InProgress);
     assert_eq!(
