@@ -59,3 +59,9 @@ export function day(at: string | undefined): string {
   if (!at) return "";
   return new Date(at).toLocaleString([], { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
 }
+
+/** The time alone of what is today, else with its day. */
+export function when(at: string | undefined): string {
+  if (!at) return "";
+  return new Date(at).toDateString() === new Date().toDateString() ? time(at) : day(at);
+}

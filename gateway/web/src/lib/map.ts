@@ -128,8 +128,8 @@ export class CityMap {
     return { left: left * across, right: right * across, top: top * down, bottom: bottom * down };
   }
 
-  /** Shows a place, moves it, or takes it away. */
-  place(id: string, at: Point | undefined, kind: PlaceKind, label: string): void {
+  /** Shows a place, moves it, or takes it away. `sign` is what stands in it, of a character or two. */
+  place(id: string, at: Point | undefined, kind: PlaceKind, label: string, sign = ""): void {
     let marker = this.places.get(id);
     if (!at) {
       marker?.remove();
@@ -150,6 +150,7 @@ export class CityMap {
     element.setAttribute("role", "img");
     element.setAttribute("aria-label", label);
     element.title = label;
+    element.dataset["sign"] = sign;
   }
 
   /** Draws the way of a ride; `trail` is the way to the pick-up. */

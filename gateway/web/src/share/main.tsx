@@ -7,7 +7,7 @@ import { Api, type Problem } from "../lib/api";
 import "../lib/base.css";
 import "../lib/parts.css";
 import { follow } from "../lib/events";
-import { minutes, time } from "../lib/format";
+import { minutes, time, when } from "../lib/format";
 import type { CityMap } from "../lib/map";
 import { MapView } from "../lib/map-view";
 import { Notice, wordsOf } from "../lib/notice";
@@ -21,9 +21,11 @@ interface Update {
 
 function headline(trip: Trip, position: DriverPosition | undefined): [string, string] {
   const eta = position?.etaMs ? minutes(position.etaMs) : "";
+  // The time told is that to the next stop, where there is one.
+  const ahead = trip.stops.findIndex(({ arrivedAt }) => !arrivedAt);
   switch (trip.state) {
     case "TRIP_STATE_SCHEDULED":
-      return ["The ride is booked", trip.pickupAt ? `The car is to come at ${time(trip.pickupAt)}.` : ""];
+      return ["The ride is booked", trip.pickupAt ? `The car is to come at ${when(trip.pickupAt)}.` : ""];
     case "TRIP_STATE_SEARCHING":
     case "TRIP_STATE_OFFERED":
       return ["Looking for a driver", "The car is shown here as soon as a driver has taken the ride."];
@@ -32,7 +34,7 @@ function headline(trip: Trip, position: DriverPosition | undefined): [string, st
     case "TRIP_STATE_DRIVER_ARRIVED":
       return ["At the pick-up", "The car waits for its rider."];
     case "TRIP_STATE_IN_PROGRESS":
-      return [eta ? `There in ${eta}` : "On the way", "The rider is on board."];
+      return [eta ? (ahead < 0 ? `There in ${eta}` : `At stop ${ahead + 1} in ${eta}`) : "On the way", "The rider is on board."];
     case "TRIP_STATE_COMPLETED":
       return ["Arrived", `The ride ended at ${time(trip.endedAt)}.`];
     default:
@@ -45,11 +47,14 @@ function Shared({ session, tripId }: { session: Session; tripId: string }) {
   const [position, setPosition] = useState<DriverPosition>();
   const [live, setLive] = useState(false);
   const [problem, setProblem] = useState("");
+  const [area, setArea] = useState<ServiceArea>();
   const [map, setMap] = useState<CityMap>();
   const fitted = useRef("");
   useEffect(() => {
     const stop = new AbortController();
     const api = new Api(session);
+    // Without it there is no map; where the ride stands is said all the same.
+    api.get<ServiceArea>("/v1/service-area").then(setArea, () => {});
     const told = {
       message: (update: Update) => {
         if (update.trip) setTrip(update.trip);
@@ -61,17 +66,17 @@ function Shared({ session, tripId }: { session: Session; tripId: string }) {
     return () => stop.abort();
   }, [session]);
 
-  const area = trip && around(trip);
   useEffect(() => {
     if (!map || !trip) return;
     map.place("pickup", trip.pickup, "pickup", "Pick-up");
     map.place("dropoff", trip.dropoff, "dropoff", "Destination");
+    trip.stops.forEach((stop, n) => map.place(`stop-${n}`, stop.arrivedAt ? undefined : stop.location, "stop", `Stop ${n + 1}`, String(n + 1)));
     const over = Boolean(trip.endedAt);
     const at = over ? undefined : position?.location;
     map.car("car", at, position?.headingDegrees, "The car");
     if (fitted.current !== `${trip.state} ${Boolean(at)}`) {
       fitted.current = `${trip.state} ${Boolean(at)}`;
-      map.fit([trip.pickup, trip.dropoff, ...(at ? [at] : [])]);
+      map.fit([trip.pickup, ...trip.stops.map(({ location }) => location), trip.dropoff, ...(at ? [at] : [])]);
     }
   }, [map, trip, position]);
 
@@ -84,7 +89,7 @@ function Shared({ session, tripId }: { session: Session; tripId: string }) {
           Jitney
         </a>
       </header>
-      {area && <MapView area={area} ready={setMap} />}
+      {area ? <MapView area={area} ready={setMap} /> : <div class="map" />}
       <main class="sheet">
         <div aria-live="polite" class="stack">
           <h1>{title}</h1>
@@ -107,17 +112,6 @@ const gone = (error: Problem) =>
   error.reason === "UNAUTHENTICATED" || error.reason === "NOT_FOUND" || error.reason === "PERMISSION_DENIED"
     ? "This link shows nothing any more: it ran out, or whoever made it took it back."
     : wordsOf(error);
-
-/** A guest may ask for nothing but the ride: the map is what is around it. */
-function around(trip: Trip): ServiceArea {
-  const [a, b] = [trip.pickup, trip.dropoff];
-  const room = 0.05;
-  const area = {
-    southWest: { latitude: Math.min(a.latitude, b.latitude) - room, longitude: Math.min(a.longitude, b.longitude) - room },
-    northEast: { latitude: Math.max(a.latitude, b.latitude) + room, longitude: Math.max(a.longitude, b.longitude) + room },
-  };
-  return { mapName: "", mapId: trip.tripId, area, products: [], attribution: "© OpenStreetMap contributors" };
-}
 
 function Nothing({ told }: { told: string }) {
   return (
