@@ -166,8 +166,10 @@ pub fn open_roads(config: &Config) -> anyhow::Result<RoadNetwork> {
     match &config.map.file {
         None => RoadNetwork::from_bytes(BUILT_IN_CITY).context("the built-in city is broken"),
         Some(file) => {
-            let progress = Progress::spinner(format!("opening {}", file.display()));
-            let opened = jitney_roads::open_map(file, &config.data_dir.join("maps"))?;
+            let mut progress = Progress::import(file);
+            let cache = config.data_dir.join("maps");
+            let opened =
+                jitney_roads::open_map_telling(file, &cache, &mut |now| progress.told(now))?;
             drop(progress);
             for note in &opened.notes {
                 tracing::warn!(map = %file.display(), "{note}");

@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::graph::Blueprint;
 use crate::network::MapId;
+use crate::progress::Told;
 use crate::{RoadNetwork, RoadsError, dimacs, encoding, osm};
 
 /// How a map file begins.
@@ -94,8 +95,16 @@ pub enum MapOrigin {
 /// # Errors
 /// As [`osm::import`] and [`crate::dimacs`].
 pub fn import(path: &Path) -> Result<RoadNetwork, RoadsError> {
+    import_telling(path, &mut |_| {})
+}
+
+/// As [`import`], and tells how far it is.
+///
+/// # Errors
+/// As [`import`].
+pub fn import_telling(path: &Path, told: Told<'_>) -> Result<RoadNetwork, RoadsError> {
     let bytes = fs::read(path).map_err(|source| RoadsError::read(path, source))?;
-    Source::read(path, bytes)?.import()
+    Source::read(path, bytes)?.import(told)
 }
 
 /// What a map is made from.
@@ -120,10 +129,10 @@ impl<'a> Source<'a> {
         }
     }
 
-    fn import(&self) -> Result<RoadNetwork, RoadsError> {
+    fn import(&self, told: Told<'_>) -> Result<RoadNetwork, RoadsError> {
         match self {
-            Self::Extract(path, bytes) => osm::import_bytes(path, bytes),
-            Self::Graph(files) => files.import(),
+            Self::Extract(path, bytes) => osm::import_bytes_telling(path, bytes, told),
+            Self::Graph(files) => files.import(told),
         }
     }
 }
@@ -136,6 +145,18 @@ impl<'a> Source<'a> {
 /// # Errors
 /// As [`RoadNetwork::load`] for a map file and [`osm::import`] for a PBF file.
 pub fn open_map(path: &Path, cache_dir: &Path) -> Result<OpenedMap, RoadsError> {
+    open_map_telling(path, cache_dir, &mut |_| {})
+}
+
+/// As [`open_map`], and tells how far the import is where there is one.
+///
+/// # Errors
+/// As [`open_map`].
+pub fn open_map_telling(
+    path: &Path,
+    cache_dir: &Path,
+    told: Told<'_>,
+) -> Result<OpenedMap, RoadsError> {
     let bytes = fs::read(path).map_err(|source| RoadsError::read(path, source))?;
     let mut notes = Vec::new();
     let named_as_ours = path.extension().is_some_and(|ending| ending == "roads");
@@ -161,7 +182,7 @@ pub fn open_map(path: &Path, cache_dir: &Path) -> Result<OpenedMap, RoadsError> 
         Err(RoadsError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => notes.push(format!("The cached map was not used: {error}.")),
     }
-    let network = extract.import()?;
+    let network = extract.import(told)?;
     let kept = fs::create_dir_all(cache_dir)
         .map_err(|error| RoadsError::write(cache_dir, error))
         .and_then(|()| write_whole(&cached, &encode(&network.topology.plan, source)));

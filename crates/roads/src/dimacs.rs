@@ -23,6 +23,7 @@ use crate::draft::{Draft, Measured};
 use crate::geo::{LatLon, Point};
 use crate::graph::NodeId;
 use crate::osm::ImportReport;
+use crate::progress::{ImportProgress, Phase, Told};
 use crate::{RoadNetwork, RoadsError};
 
 /// Whom to credit.
@@ -129,13 +130,16 @@ impl Files {
     }
 
     /// Builds the network.
-    pub fn import(&self) -> Result<RoadNetwork, RoadsError> {
+    pub fn import(&self, told: Told<'_>) -> Result<RoadNetwork, RoadsError> {
+        told(ImportProgress::begins(Phase::Places));
         let places = read_places(&self.places)?;
+        told(ImportProgress::begins(Phase::Roads));
         let read = |file: &Option<TextFile>| -> Result<Option<Vec<Arc>>, RoadsError> {
             let arcs = file.as_ref().map(|file| read_arcs(file, places.len()));
             arcs.transpose()
         };
         let (times, lengths) = (read(&self.times)?, read(&self.lengths)?);
+        told(ImportProgress::begins(Phase::Joining));
         let path = self.times.as_ref().or(self.lengths.as_ref());
         let path = path.map_or(&self.named, |file| &file.path);
         let (times, lengths) = (times.as_deref(), lengths.as_deref());
@@ -185,7 +189,7 @@ impl Files {
                 other => other,
             })?;
         }
-        draft.freeze_with(report)
+        draft.freeze_with(report, told)
     }
 
     fn name(&self) -> String {

@@ -17,6 +17,7 @@ use crate::graph::{
 use crate::hierarchy::contraction_order;
 use crate::junction::{Junctions, Restriction};
 use crate::osm::ImportReport;
+use crate::progress::{ImportProgress, Phase, Told};
 use crate::turns::{TurnTable, Turns};
 use crate::{RoadNetwork, RoadsError};
 
@@ -258,11 +259,15 @@ impl Draft {
     /// [`RoadsError::NoRoads`] when no road is left, [`RoadsError::TooLarge`] when there are more
     /// than can be numbered.
     pub fn freeze(self) -> Result<RoadNetwork, RoadsError> {
-        self.freeze_with(ImportReport::default())
+        self.freeze_with(ImportReport::default(), &mut |_| {})
     }
 
     /// Freezes, and files the report of where the draft came from with what freezing dropped.
-    pub(crate) fn freeze_with(self, mut report: ImportReport) -> Result<RoadNetwork, RoadsError> {
+    pub(crate) fn freeze_with(
+        self,
+        mut report: ImportReport,
+        told: Told<'_>,
+    ) -> Result<RoadNetwork, RoadsError> {
         let origin = self.name.clone();
         let junctions = self.junctions.clone();
         let mut plan = self.into_blueprint()?;
@@ -288,6 +293,7 @@ impl Draft {
             };
             return Err(RoadsError::NoRoads { origin, reason });
         }
+        told(ImportProgress::begins(Phase::Ordering));
         plan.order = contraction_order(&plan.nodes, &arcs.incidence(), &turns);
         report.unreachable_nodes = (drawn.0 - plan.nodes.len()) as u64;
         report.unreachable_segments = (drawn.1 - plan.segments.len()) as u64;

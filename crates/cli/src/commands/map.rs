@@ -43,8 +43,8 @@ pub fn run(command: Command, config: &Config) -> anyhow::Result<ExitCode> {
                 file.with_file_name(format!("{stem}.roads"))
             });
             let begun = Instant::now();
-            let progress = Progress::spinner(format!("importing {}", file.display()));
-            let network = jitney_roads::import(&file)?;
+            let mut progress = Progress::import(&file);
+            let network = jitney_roads::import_telling(&file, &mut |now| progress.told(now))?;
             drop(progress);
             println!("{}\n", network.report());
             network.save(&output)?;

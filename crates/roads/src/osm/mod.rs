@@ -27,7 +27,10 @@ use std::path::Path;
 
 pub use report::ImportReport;
 
-use crate::{RoadNetwork, RoadsError};
+use crate::{
+    RoadNetwork, RoadsError,
+    progress::{ImportProgress, Phase, Told},
+};
 
 /// Whom OpenStreetMap's licence asks to credit wherever the map is shown.
 pub const ATTRIBUTION: &str = "© OpenStreetMap contributors";
@@ -48,16 +51,28 @@ pub fn import(path: &Path) -> Result<RoadNetwork, RoadsError> {
 /// # Errors
 /// As [`import`], except that nothing is read.
 pub fn import_bytes(path: &Path, bytes: &[u8]) -> Result<RoadNetwork, RoadsError> {
+    import_bytes_telling(path, bytes, &mut |_| {})
+}
+
+/// As [`import_bytes`], and tells how far it is.
+pub(crate) fn import_bytes_telling(
+    path: &Path,
+    bytes: &[u8],
+    told: Told<'_>,
+) -> Result<RoadNetwork, RoadsError> {
     let mut report = ImportReport::default();
-    let extract = read::car_ways(path, bytes, &mut report)?;
+    let extract = read::car_ways(path, bytes, &mut report, told)?;
+    told(ImportProgress::begins(Phase::Joining));
     let draft = split::draft(map_name(path), extract, &mut report)?;
-    draft.freeze_with(report).map_err(|error| match error {
-        RoadsError::NoRoads { reason, .. } => RoadsError::NoRoads {
-            origin: path.display().to_string(),
-            reason,
-        },
-        other => other,
-    })
+    draft
+        .freeze_with(report, told)
+        .map_err(|error| match error {
+            RoadsError::NoRoads { reason, .. } => RoadsError::NoRoads {
+                origin: path.display().to_string(),
+                reason,
+            },
+            other => other,
+        })
 }
 
 /// The file's name without its endings.

@@ -14,6 +14,7 @@ use rustc_hash::FxHashMap;
 
 use crate::RoadsError;
 use crate::geo::Point;
+use crate::progress::{ImportProgress, Phase, Told};
 
 use super::access::blocks_cars;
 use super::delay::{Delay, delay};
@@ -54,12 +55,17 @@ pub(super) fn car_ways(
     path: &Path,
     bytes: &[u8],
     report: &mut ImportReport,
+    told: Told<'_>,
 ) -> Result<Extract, RoadsError> {
     check_signature(path, bytes)?;
     report.file_bytes = bytes.len() as u64;
     let (mut ways, mut nodes) = (Vec::new(), WayNodes::default());
     let mut restrictions = Vec::new();
-    each_element(path, bytes, |element| match element {
+    let mut telling = Telling {
+        phase: Phase::Roads,
+        told,
+    };
+    each_element(path, bytes, &mut telling, |element| match element {
         Element::Way(way) => {
             report.ways_read += 1;
             read_way(&way, &mut ways, &mut nodes, report);
@@ -89,7 +95,8 @@ pub(super) fn car_ways(
         node.is_closed = blocks_cars(&tags);
         node.delay = delay(&tags);
     };
-    each_element(path, bytes, |element| match element {
+    telling.phase = Phase::Places;
+    each_element(path, bytes, &mut telling, |element| match element {
         Element::Node(node) => {
             locate(
                 node.id(),
@@ -159,10 +166,13 @@ fn read_way(
 fn each_element(
     path: &Path,
     bytes: &[u8],
+    telling: &mut Telling<'_>,
     mut visit: impl FnMut(Element<'_>),
 ) -> Result<(), RoadsError> {
     let mut source = Source {
         rest: bytes,
+        whole: bytes.len(),
+        telling,
         ended_early: false,
     };
     let mut blocks_read = 0_u64;
@@ -244,16 +254,30 @@ fn check_signature(path: &Path, bytes: &[u8]) -> Result<(), RoadsError> {
 }
 
 /// The file's bytes, noticing when they end in the middle of what a reader wanted.
-struct Source<'a> {
+struct Source<'a, 'told> {
     rest: &'a [u8],
+    whole: usize,
+    telling: &'a mut Telling<'told>,
     ended_early: bool,
 }
 
-impl Read for Source<'_> {
+/// Tells how much of the file was read in a phase.
+struct Telling<'told> {
+    phase: Phase,
+    told: Told<'told>,
+}
+
+impl Read for Source<'_, '_> {
     fn read(&mut self, wanted: &mut [u8]) -> std::io::Result<usize> {
         // A reader never asks for more than its block has left, so getting less, but something,
         // means that the block is not all there.
         self.ended_early |= !self.rest.is_empty() && self.rest.len() < wanted.len();
-        self.rest.read(wanted)
+        let read = self.rest.read(wanted);
+        (self.telling.told)(ImportProgress {
+            phase: self.telling.phase,
+            done: (self.whole - self.rest.len()) as u64,
+            of: self.whole as u64,
+        });
+        read
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use jitney_roads::osm::import_bytes;
-use jitney_roads::{RoadClass, RoadNetwork, RoadsError, Segment};
+use jitney_roads::{Phase, RoadClass, RoadNetwork, RoadsError, Segment, open_map_telling};
 
 use crate::pbf::{Extract, Members, Nodes, Tags, blob};
 
@@ -34,6 +34,38 @@ fn bends(network: &RoadNetwork) -> Vec<usize> {
         .segments()
         .map(|segment| segment.line().len() - 2)
         .collect()
+}
+
+#[test]
+fn an_import_tells_how_far_it_is() {
+    let extract = Extract {
+        nodes: row(&[1, 2, 3]),
+        ways: vec![(vec![1, 2, 3], STREET)],
+        ..Extract::default()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("town.osm.pbf");
+    let bytes = extract.bytes(Nodes::Dense);
+    std::fs::write(&path, &bytes).unwrap();
+    let mut told = Vec::new();
+    let cache = folder.path().join("maps");
+    open_map_telling(&path, &cache, &mut |now| told.push(now)).unwrap();
+    let mut phases: Vec<Phase> = told.iter().map(|now| now.phase).collect();
+    phases.dedup();
+    assert_eq!(
+        phases,
+        [Phase::Roads, Phase::Places, Phase::Joining, Phase::Ordering]
+    );
+    for phase in [Phase::Roads, Phase::Places] {
+        let read: Vec<_> = told.iter().filter(|now| now.phase == phase).collect();
+        assert!(read.is_sorted_by_key(|now| now.done), "{read:?}");
+        let last = read.last().unwrap();
+        assert_eq!((last.done, last.of), (bytes.len() as u64, last.done));
+    }
+    // The second time there is nothing to import, and nothing to tell.
+    told.clear();
+    open_map_telling(&path, &cache, &mut |now| told.push(now)).unwrap();
+    assert_eq!(told, []);
 }
 
 #[test]
