@@ -33,6 +33,9 @@ export const DESK = { width: 1280, height: 800 };
 /** How long something may take that has to come. Generous: it bounds a failing test, not a passing one. */
 export const PATIENCE_MS = 120_000;
 
+/** What a driver's browser may write down: an offer that was there before the ride knew of it. */
+export const EARLY_OFFER = /404.*\/v1\/trips\/[0-9a-f-]{36}\)/;
+
 export const { API, LOG, SHOTS, CHROMIUM } = process.env;
 assert(API && SHOTS && CHROMIUM, "API, SHOTS and CHROMIUM are given");
 mkdirSync(SHOTS, { recursive: true });

@@ -1,12 +1,12 @@
 // The program is killed in the middle of a ride: both pages say that the connection broke, and take the
 // ride up again by themselves when the program is back. Whoever runs this reads "kill" and "start".
 
-import { PHONE, run } from "./browser.mjs";
+import { EARLY_OFFER, PHONE, run } from "./browser.mjs";
 
 const { RIDER, DRIVER } = process.env;
 
 // A browser writes down what it could not reach.
-const expected = [/ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY|WebSocket|50[234]/];
+const expected = [EARLY_OFFER, /ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY|WebSocket|50[234]/];
 
 await run(async (arrive) => {
   const driver = await arrive({ name: "killed-driver", viewport: PHONE, at: { latitude: 43.7393, longitude: 7.4276 }, expected });

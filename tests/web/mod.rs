@@ -182,6 +182,27 @@ async fn a_rider_and_a_driver_ride_on_their_pages() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rides_for_later_with_stops_codes_and_another_destination() {
+    let _alone = BROWSER.lock().await;
+    let settings = [
+        // A booked ride begins so long before its time, wherever drivers are.
+        ("JITNEY_TRIPS__BOOKING__AHEAD_MIN", "30s"),
+        ("JITNEY_TRIPS__BOOKING__RELEASE_BEFORE", "60s"),
+        ("JITNEY_TRIPS__BOOKING__SPARE", "60s"),
+        ("JITNEY_TRIPS__BOOKING__POLL_INTERVAL", "500ms"),
+        // The cars do not drive: what was quoted is what is paid.
+        ("JITNEY_TRIPS__FINAL_FARE__DURATION_SPARE", "10h"),
+        ("JITNEY_TRIPS__FINAL_FARE__DISTANCE_SPARE_METERS", "100000"),
+    ];
+    let more = |program: &Process, _: &Path| {
+        let token = program.phone("operator", "web-operator").token;
+        let before = "60000".to_owned();
+        vec![("TOKEN", token), ("RELEASE_BEFORE_MS", before)]
+    };
+    try_out_with("extras.mjs", &settings, more, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_ride_that_nobody_takes_says_why() {
     let _alone = BROWSER.lock().await;
     try_out("nobody.mjs", &[("JITNEY_TRIPS__SEARCH_TIMEOUT", "12s")]).await;

@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 
-import { API, DESK, PHONE, eventually, run } from "./browser.mjs";
+import { API, DESK, EARLY_OFFER, PHONE, eventually, run } from "./browser.mjs";
 
 const { RIDER, DRIVER } = process.env;
 assert(RIDER && DRIVER, "RIDER and DRIVER, their tokens, are given");
@@ -68,7 +68,7 @@ await run(async (arrive) => {
   await rider.page.getByRole("link", { name: "Ask for another ride" }).click();
 
   // Somebody is there, and does not want to.
-  const driver = await arrive({ name: "unwilling", viewport: DESK, dark: true, at: { latitude: 43.7393, longitude: 7.4276 } });
+  const driver = await arrive({ name: "unwilling", viewport: DESK, dark: true, at: { latitude: 43.7393, longitude: 7.4276 }, expected: [EARLY_OFFER] });
   await driver.open(`/driver#token=${DRIVER}`);
   await driver.page.getByLabel("Number plate").fill("MC 1");
   await driver.page.getByLabel("The car").fill("Red van");

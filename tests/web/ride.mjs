@@ -3,14 +3,14 @@
 
 import assert from "node:assert/strict";
 
-import { DESK, PHONE, eventually, run } from "./browser.mjs";
+import { DESK, EARLY_OFFER, PHONE, eventually, run } from "./browser.mjs";
 
 const CASINO = { latitude: 43.7393, longitude: 7.4276 };
 const NEARBY = { latitude: 43.7362, longitude: 7.4235 };
 
 await run(async (arrive) => {
   const rider = await arrive({ name: "rider", viewport: PHONE, at: CASINO, expected: [] });
-  const driver = await arrive({ name: "driver", viewport: PHONE, dark: true, at: NEARBY, expected: [/403/] });
+  const driver = await arrive({ name: "driver", viewport: PHONE, dark: true, at: NEARBY, expected: [/403/, EARLY_OFFER] });
 
   // The driver goes online by the station.
   await driver.open("/driver");

@@ -2,13 +2,17 @@
 
 import { useEffect, useRef, useState } from "preact/hooks";
 
-import { type Api, Problem } from "../lib/api";
-import { minutes, money, way } from "../lib/format";
+import { type Api, pause, Problem } from "../lib/api";
+import { minutes, money, way, when } from "../lib/format";
 import type { CityMap } from "../lib/map";
 import { Notice, wordsOf } from "../lib/notice";
-import type { Offer, Point, Route, ServiceArea } from "../lib/types";
+import type { Offer, Point, Route, ServiceArea, Trip } from "../lib/types";
 import { useNow, usePlaceName } from "../lib/use";
 import { routeOf } from "./position";
+
+/** An offer may be here before the ride knows of it: so long after it the ride is asked for, and so often. */
+const ASKED_AFTER_MS = 500;
+const TRIES = 4;
 
 interface Props {
   api: Api;
@@ -25,6 +29,8 @@ export function OfferCard({ api, area, map, offer, from, over, took }: Props) {
   const now = useNow(250);
   const whole = useRef(Math.max(1, Date.parse(offer.expiresAt) - Date.now()));
   const [route, setRoute] = useState<Route>();
+  const [trip, setTrip] = useState<Trip>();
+  const stops = trip?.stops ?? [];
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState("");
   const accept = useRef<HTMLButtonElement>(null);
@@ -37,16 +43,32 @@ export function OfferCard({ api, area, map, offer, from, over, took }: Props) {
     accept.current?.focus();
   }, [offer.offerId]);
   useEffect(() => {
-    let current = true;
-    routeOf(api, [offer.pickup, offer.dropoff]).then((found) => current && setRoute(found), () => {});
-    return () => void (current = false);
+    const stop = new AbortController();
+    const ask = async () => {
+      // The offer says the ends alone; whom it is made to may read the ride, once it is written down there.
+      for (let tries = 1; tries <= TRIES; tries += 1) {
+        await pause(ASKED_AFTER_MS, stop.signal);
+        const answer = await api.get<{ trip: Trip }>(`/v1/trips/${offer.tripId}`, undefined, stop.signal).catch(() => undefined);
+        if (stop.signal.aborted) return;
+        if (answer) return setTrip(answer.trip);
+      }
+    };
+    ask().catch(() => {});
+    return () => stop.abort();
   }, [api, offer.offerId]);
+  useEffect(() => {
+    let current = true;
+    const through = [offer.pickup, ...stops.map(({ location }) => location), offer.dropoff];
+    routeOf(api, through).then((found) => current && setRoute(found), () => {});
+    return () => void (current = false);
+  }, [api, offer.offerId, stops.length]);
   useEffect(() => {
     if (!map) return;
     const begin = from;
     let current = true;
     map.place("pickup", offer.pickup, "pickup", "Pick-up");
     map.place("dropoff", offer.dropoff, "dropoff", "Destination");
+    stops.forEach(({ location }, n) => map.place(`stop-${n}`, location, "stop", `Stop ${n + 1}`, String(n + 1)));
     map.route(route?.line);
     map.fit([offer.pickup, offer.dropoff, ...(begin ? [begin] : []), ...(route?.line ?? [])]);
     if (begin) {
@@ -56,6 +78,7 @@ export function OfferCard({ api, area, map, offer, from, over, took }: Props) {
       current = false;
       map.place("pickup", undefined, "pickup", "");
       map.place("dropoff", undefined, "dropoff", "");
+      stops.forEach((_, n) => map.place(`stop-${n}`, undefined, "stop", ""));
       map.route(undefined);
       map.route(undefined, "trail");
     };
@@ -96,6 +119,16 @@ export function OfferCard({ api, area, map, offer, from, over, took }: Props) {
             {pickup} <span class="small">{`${minutes(offer.pickupDurationMs)}, ${way(offer.pickupDistanceMeters)} from you`}</span>
           </dd>
         </div>
+        {stops.length > 0 && (
+          <div>
+            <dt>By way of</dt>
+            <dd>
+              {stops.map(({ location }, number) => (
+                <StopName key={number} api={api} location={location} />
+              ))}
+            </dd>
+          </div>
+        )}
         <div>
           <dt>To</dt>
           <dd>
@@ -106,6 +139,7 @@ export function OfferCard({ api, area, map, offer, from, over, took }: Props) {
           <dt>Ride</dt>
           <dd>
             {title}, {offer.seats > 1 ? `${offer.seats} riders` : "one rider"}
+            {trip?.pickupAt && <span class="small">booked ahead for {when(trip.pickupAt)}</span>}
           </dd>
         </div>
       </dl>
@@ -124,4 +158,8 @@ export function OfferCard({ api, area, map, offer, from, over, took }: Props) {
       </div>
     </section>
   );
+}
+
+function StopName({ api, location }: { api: Api; location: Point }) {
+  return <span class="stop-name">{usePlaceName(api, location)}</span>;
 }

@@ -4,8 +4,8 @@ import { useEffect, useRef, useState } from "preact/hooks";
 
 import { type Api, Problem } from "../lib/api";
 import { Ask } from "../lib/ask";
-import { isZero, minutes, money, plus, time, way } from "../lib/format";
-import type { CityMap } from "../lib/map";
+import { isZero, minus, minutes, money, plus, time, way, when } from "../lib/format";
+import type { CityMap, PlaceKind } from "../lib/map";
 import { Notice, wordsOf } from "../lib/notice";
 import { useReceipt } from "../lib/receipt";
 import type { Point, Route, ServiceArea, Trip } from "../lib/types";
@@ -45,28 +45,40 @@ export function DriverRide({ api, area, map, tripId, next, at, driveTo, closed }
     routeOf(api, [at, target.location]).then((found) => routed.current === now && setRoute(found), () => {});
   }, [api, at, target?.location.latitude, target?.location.longitude]);
   const fitted = useRef("");
+  // What comes after the place that is driven to now.
+  const after = trip ? comingAfter(trip) : [];
+  const afterKey = after.map(({ name, location }) => `${name} ${location.latitude} ${location.longitude}`).join();
+  useEffect(() => {
+    if (!map) return;
+    for (const { id, location, kind, name, sign } of after) map.place(id, location, kind, name, sign);
+    return () => {
+      for (const { id } of after) map.place(id, undefined, "stop", "");
+    };
+  }, [map, afterKey]);
   useEffect(() => {
     if (!map || !trip) return;
     if (!target) {
-      map.place("target", undefined, "dropoff", "");
       map.route(undefined);
       return;
     }
-    map.place("target", target.location, trip.startedAt ? "dropoff" : "pickup", target.name);
+    const { kind, sign } = target;
+    map.place(`target-${kind}`, target.location, kind, target.name, sign);
     map.route(route?.line);
-    const now = `${target.name} ${Boolean(route)}`;
+    const now = `${target.name} ${target.location.latitude} ${target.location.longitude} ${Boolean(route)}`;
     if (fitted.current !== now) {
       fitted.current = now;
       map.fit([target.location, ...(at ? [at] : []), ...(route?.line ?? [])]);
     }
-  }, [map, trip, route, target?.name]);
+  }, [map, trip, route, target?.name, target?.location.latitude, target?.location.longitude]);
   useEffect(() => {
     if (!map) return;
-    return () => {
-      map.place("target", undefined, "pickup", "");
-      map.route(undefined);
-    };
+    return () => map.route(undefined);
   }, [map]);
+  useEffect(() => {
+    if (!map || !target) return;
+    // Each kind of place has its own form on the map.
+    return () => map.place(`target-${target.kind}`, undefined, target.kind, "");
+  }, [map, target?.kind]);
 
   if (!trip) return problem ? <Notice tone="bad">{problem}</Notice> : <p class="lead">One moment …</p>;
   if (trip.state === "TRIP_STATE_COMPLETED") return <Brought api={api} trip={trip} closed={closed} />;
@@ -75,7 +87,10 @@ export function DriverRide({ api, area, map, tripId, next, at, driveTo, closed }
     <section class="stack" aria-label={next ? "The next ride" : "The ride"} data-test="ride" data-state={trip.state}>
       {!live && <Notice tone="warn">What you see may be old; connecting again …</Notice>}
       {next && <p class="small">After or beside the one before</p>}
+      <WayChanged api={api} trip={trip} />
       <Leg api={api} trip={trip} route={route} at={at} />
+      {trip.pickupAt && !trip.startedAt && <p data-test="booked-for">Booked ahead: the rider expects you at {when(trip.pickupAt)}.</p>}
+      {trip.stops.length > 0 && <Stops api={api} trip={trip} />}
       <p class="small">
         {title}, {trip.seats > 1 ? `${trip.seats} riders` : "one rider"}, {money(trip.fare)}
         {trip.paymentMethod === "PAYMENT_METHOD_CASH" && ", paid to you in cash"}
@@ -87,12 +102,80 @@ export function DriverRide({ api, area, map, tripId, next, at, driveTo, closed }
   );
 }
 
-function targetOf(trip: Trip): { location: Point; name: string } | undefined {
+interface Target {
+  location: Point;
+  name: string;
+  kind: PlaceKind;
+  /** What stands in it on the map. */
+  sign: string;
+}
+
+function targetOf(trip: Trip): Target | undefined {
   if (trip.endedAt) return undefined;
-  if (!trip.startedAt) return { location: trip.pickup, name: "Pick-up" };
+  if (!trip.startedAt) return { location: trip.pickup, name: "Pick-up", kind: "pickup", sign: "" };
   const stop = trip.stops.findIndex(({ arrivedAt }) => !arrivedAt);
   const ahead = trip.stops[stop];
-  return ahead ? { location: ahead.location, name: `Stop ${stop + 1}` } : { location: trip.dropoff, name: "Destination" };
+  if (ahead) return { location: ahead.location, name: `Stop ${stop + 1}`, kind: "stop", sign: String(stop + 1) };
+  return { location: trip.dropoff, name: "Destination", kind: "dropoff", sign: "" };
+}
+
+/** The places of the ride after the next one, for the map. */
+function comingAfter(trip: Trip) {
+  if (trip.endedAt) return [];
+  const target = targetOf(trip);
+  const stops = trip.stops.flatMap(({ location, arrivedAt }, number) =>
+    arrivedAt ? [] : [{ id: `after-${number}`, location, kind: "stop" as const, name: `Stop ${number + 1}`, sign: String(number + 1) }],
+  );
+  const end = { id: "after-end", location: trip.dropoff, kind: "dropoff" as const, name: "Destination", sign: "" };
+  return [...stops, end].filter(({ name }) => name !== target?.name);
+}
+
+/** The stops and the destination, and which of them are behind. */
+function Stops({ api, trip }: { api: Api; trip: Trip }) {
+  return (
+    <ol class="facts" aria-label="The way with the rider" data-test="stops">
+      {trip.stops.map((stop, number) => (
+        <Place key={number} api={api} name={`Stop ${number + 1}`} location={stop.location} reachedAt={stop.arrivedAt} />
+      ))}
+      <Place api={api} name="Then to" location={trip.dropoff} />
+    </ol>
+  );
+}
+
+function Place({ api, name, location, reachedAt }: { api: Api; name: string; location: Point; reachedAt?: string | undefined }) {
+  const place = usePlaceName(api, location);
+  return (
+    <li>
+      <span class="small">{name}</span>
+      <span>
+        {place} {reachedAt && <span class="small">there at {time(reachedAt)}</span>}
+      </span>
+    </li>
+  );
+}
+
+/** Says that the rider wants to go elsewhere now. */
+function WayChanged({ api, trip }: { api: Api; trip: Trip }) {
+  const known = useRef<{ to: Point; stops: number; places: string } | undefined>(undefined);
+  const [told, setTold] = useState<{ to: Point; only: boolean }>();
+  const places = [...trip.stops.map(({ location }) => location), trip.dropoff].map(({ latitude, longitude }) => `${latitude} ${longitude}`).join();
+  useEffect(() => {
+    const before = known.current;
+    known.current = { to: trip.dropoff, stops: trip.stops.length, places };
+    if (!before || before.places === places) return;
+    const same = before.to.latitude === trip.dropoff.latitude && before.to.longitude === trip.dropoff.longitude;
+    setTold({ to: trip.dropoff, only: same });
+  }, [places]);
+  const name = usePlaceName(api, told?.to);
+  if (!told) return null;
+  return (
+    <Notice tone="warn">
+      {told.only ? "The rider changed the stops on the way." : `The rider goes elsewhere now: to ${name || "another place"}.`} The fare is {money(trip.fare)}.
+      <button class="small quiet" onClick={() => setTold(undefined)}>
+        Seen
+      </button>
+    </Notice>
+  );
 }
 
 function Leg({ api, trip, route, at }: { api: Api; trip: Trip; route: Route | undefined; at: Point | undefined }) {
@@ -239,6 +322,9 @@ function GiveBack({ api, trip }: { api: Api; trip: Trip }) {
 function Brought({ api, trip, closed }: { api: Api; trip: Trip; closed: () => void }) {
   const [receipt, problem] = useReceipt(api, trip);
   const tips = receipt?.lines.filter(({ kind }) => kind === "FARE_LINE_KIND_TIP").map(({ amount }) => amount) ?? [];
+  // What the rider had taken off is not taken off the driver's share.
+  const off = receipt?.lines.filter(({ kind }) => kind === "FARE_LINE_KIND_PROMOTION").map(({ amount }) => amount) ?? [];
+  const whole = receipt && off.reduce(minus, receipt.fare ?? receipt.total);
   const all = receipt?.driverShare && tips.reduce(plus, receipt.driverShare);
   return (
     <section class="stack" data-test="brought" aria-live="polite">
@@ -252,7 +338,8 @@ function Brought({ api, trip, closed }: { api: Api; trip: Trip; closed: () => vo
             <span class="big">{money(all)}</span>
           </div>
           <p class="small">
-            Your share of {money(receipt.fare ?? receipt.total)}
+            Your share of {money(whole)}
+            {off.length > 0 && " (the rider's promotion is the city's cost)"}
             {tips.length > 0 && ", and the tip"}. {way(trip.drivenMeters ?? trip.distanceMeters)}.
           </p>
           {!isZero(receipt.cash) && <Notice tone="info">You took {money(receipt.cash)} in cash.</Notice>}

@@ -32,6 +32,10 @@ export function wordsOf(error: unknown): string {
       return "Too many wrong PINs. Call the operators, or give the ride back.";
     case "OFFER_NOT_OPEN":
       return "This offer is over: it ran out, was called off, or somebody else took it.";
+    case "PROMOTION_REFUSED":
+      return promotionWords(error.message);
+    case "ILLEGAL_TRANSITION":
+      return "That is not possible now: the ride has moved on meanwhile.";
     case "OVERLOADED":
       return "A lot is going on right now. Try again in a moment.";
     case "UNAVAILABLE":
@@ -40,4 +44,11 @@ export function wordsOf(error: unknown): string {
     default:
       return error.message || "That did not work.";
   }
+}
+
+/** One code of the API's stands for all that may be wrong with a promotion; its message tells them apart. */
+function promotionWords(message: string): string {
+  if (message.includes("used more often")) return "You have used this code as often as one may.";
+  if (message.includes("another promotion")) return "This ride has another code already; one is all it may have.";
+  return "There is no such code, or it is over.";
 }

@@ -26,12 +26,14 @@ interface Props {
   value: Place | undefined;
   /** Whether a tap on the map goes here. */
   active: boolean;
+  /** Whether it takes the focus when it appears. */
+  grab?: boolean;
   near: () => Point | undefined;
   chosen: (place: Place | undefined) => void;
   focused: () => void;
 }
 
-export function PlaceField({ api, label, placeholder, value, active, near, chosen, focused }: Props) {
+export function PlaceField({ api, label, placeholder, value, active, grab = false, near, chosen, focused }: Props) {
   const [text, setText] = useState(value?.title ?? "");
   const [typed, setTyped] = useState(false);
   const [found, setFound] = useState<Found[]>([]);
@@ -40,6 +42,10 @@ export function PlaceField({ api, label, placeholder, value, active, near, chose
   const [told, setTold] = useState("");
   const id = useId();
   const input = useRef<HTMLInputElement>(null);
+
+  useEffect(() => {
+    if (grab) input.current?.focus();
+  }, []);
 
   useEffect(() => {
     setText(value?.title ?? "");

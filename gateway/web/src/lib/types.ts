@@ -52,6 +52,7 @@ export interface TripQuote {
   pickupEtaMs?: string;
   expiresAt: string;
   surgePercent: number;
+  pickupAt?: string;
   cancellationFee?: Money;
   noShowFee?: Money;
 }

@@ -21,13 +21,15 @@ export function After({ api, trip, product }: Props) {
   const from = usePlaceName(api, trip.pickup);
   const to = usePlaceName(api, trip.dropoff);
   const driven = trip.state === "TRIP_STATE_COMPLETED";
+  const stops = trip.stops.length === 1 ? ", by way of one stop" : trip.stops.length > 1 ? `, by way of ${trip.stops.length} stops` : "";
   return (
     <>
       <header class="stack" data-test="standing" data-state={trip.state} aria-live="polite">
         <Why trip={trip} />
       </header>
       <p class="small">
-        {product} from {from} to {to}, {day(trip.createdAt)}
+        {product} from {from} to {to}
+        {stops}, {trip.pickupAt ? `booked for ${day(trip.pickupAt)}` : day(trip.createdAt)}
       </p>
       {(driven || !isZero(trip.fee)) && <Paid api={api} trip={trip} driven={driven} />}
       {driven && <Stars api={api} trip={trip} />}
@@ -60,7 +62,7 @@ function reason(trip: Trip): [string, string] {
       return ["You have arrived", `${way(trip.drivenMeters ?? trip.distanceMeters)} in ${took}, at ${time(trip.endedAt)}.`];
     }
     case "TRIP_STATE_EXPIRED":
-      return ["Nobody came", `${nobody(trip.endReason)} We looked for ${looked}.${nothing} What was set aside is yours again.`];
+      return ["Nobody came", `${nobody(trip.endReason)}${trip.pickupAt ? "" : ` We looked for ${looked}.`}${nothing} What was set aside is yours again.`];
     case "TRIP_STATE_NO_SHOW":
       return ["The driver left without you", `They waited from ${time(trip.arrivedAt)} to ${time(trip.endedAt)}, and nobody came.${nothing}`];
     default: {
@@ -117,12 +119,16 @@ function Paid({ api, trip, driven }: { api: Api; trip: Trip; driven: boolean }) 
 /** Why the price is not the one that was quoted, where it is not. */
 function Difference({ trip, receipt }: { trip: Trip; receipt: Receipt }) {
   const { upfront, fare } = receipt;
-  if (!upfront || !fare || upfront.minorUnits === fare.minorUnits || !isZero(trip.fee)) return null;
-  const more = BigInt(fare.minorUnits) > BigInt(upfront.minorUnits);
+  if (!upfront || !fare || !isZero(trip.fee)) return null;
+  // A promotion makes no ride shorter.
+  const driven = receipt.lines.filter(({ kind }) => kind === "FARE_LINE_KIND_PROMOTION").reduce((sum, { amount }) => minus(sum, amount), fare);
+  if (upfront.minorUnits === driven.minorUnits) return null;
+  const more = BigInt(driven.minorUnits) > BigInt(upfront.minorUnits);
+  const changed = trip.fare && trip.fare.minorUnits === driven.minorUnits;
+  const why = changed ? "You changed where it went" : more ? "The ride became longer, or the driver had to wait" : "The ride became shorter";
   return (
     <p class="small">
-      You ordered it for {money(upfront)}. The ride became {more ? "longer, or the driver had to wait" : "shorter"}: {money(fare)}, {more ? "" : "-"}
-      {money(more ? minus(fare, upfront) : minus(upfront, fare))}.
+      You ordered it for {money(upfront)}. {why}: {money(driven)}, which is {money(more ? minus(driven, upfront) : minus(upfront, driven))} {more ? "more" : "less"}.
     </p>
   );
 }
@@ -131,7 +137,7 @@ function Difference({ trip, receipt }: { trip: Trip; receipt: Receipt }) {
 function Moves({ trip, receipt }: { trip: Trip; receipt: Receipt }) {
   const cash = receipt.paymentMethod === "PAYMENT_METHOD_CASH";
   const steps: [string, string, string][] = [];
-  if (trip.fare && !cash) steps.push([time(trip.createdAt), "Set aside on your card when you asked", money(trip.fare)]);
+  if (trip.fare && !cash) steps.push([time(trip.createdAt), "Set aside on your card, until the ride was over", money(trip.fare)]);
   if (!isZero(receipt.credit)) steps.push([time(receipt.capturedAt), "Paid with your credit", money(receipt.credit)]);
   if (!isZero(receipt.cash)) steps.push([time(receipt.capturedAt), "Paid in cash, to the driver", money(receipt.cash)]);
   const charged = receipt.fare && !cash ? minus(receipt.fare, receipt.credit ?? { ...receipt.fare, minorUnits: "0" }) : undefined;

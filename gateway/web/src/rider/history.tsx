@@ -77,7 +77,7 @@ function Row({ api, area, trip }: { api: Api; area: ServiceArea; trip: Trip }) {
           <span class="num">{isZero(cost) ? "free" : money(cost)}</span>
         </span>
         <span class="small">
-          {day(trip.createdAt)} · {title} · {state} · from {from || "…"}
+          {day(trip.pickupAt ?? trip.createdAt)} · {title} · {state} · from {from || "…"}
         </span>
       </a>
     </li>

@@ -49,7 +49,7 @@ function Page({ api, leave }: { api: Api; leave: () => void }) {
   const shown = () => {
     if (problem) return <Notice tone="bad">{problem}</Notice>;
     if (!area) return <p class="lead">One moment …</p>;
-    if (part === "trips" && tripId) return <Ride key={tripId} api={api} area={area} map={map} tripId={tripId} />;
+    if (part === "trips" && tripId) return <Ride key={tripId} api={api} area={area} map={map} tapped={tapped} tripId={tripId} />;
     if (part === "rides") return <History api={api} area={area} />;
     return <Plan api={api} area={area} map={map} tapped={tapped} />;
   };

@@ -4,28 +4,37 @@ import { useEffect, useRef, useState } from "preact/hooks";
 
 import { type Api, newKey, Problem } from "../lib/api";
 import { FareLines } from "../lib/fare";
-import { isZero, minutes, money, time, way } from "../lib/format";
+import { day, isZero, minutes, money, way, when } from "../lib/format";
 import { Icon } from "../lib/icons";
 import type { CityMap } from "../lib/map";
 import { Notice, wordsOf } from "../lib/notice";
 import { go } from "../lib/place-in-page";
-import { type Place, PlaceField } from "../lib/place-field";
-import type { Point, Quotes, ServiceArea, Trip, TripQuote } from "../lib/types";
-import { placeName } from "../lib/use";
+import type { Money, Quotes, ServiceArea, Trip, TripQuote } from "../lib/types";
+import { Booked } from "./booked";
 import { liveTrip } from "./live-trip";
-
-type End = "pickup" | "dropoff";
+import { Options } from "./options";
+import { type PromotedFare, preview, remember } from "./promotion";
+import { keyOf, type Spot, type Stop, type Tapped, useWay, WayFields } from "./way";
 
 interface Props {
   api: Api;
   area: ServiceArea;
   map: CityMap | undefined;
-  tapped: { current: ((point: Point) => void) | undefined };
+  tapped: Tapped;
 }
 
+/** Prices are asked for again that long before they run out, and after so long at the latest. */
+const RENEWED_BEFORE_MS = 10_000;
+const RENEWED_MS_MAX = 60 * 60_000;
+
 export function Plan({ api, area, map, tapped }: Props) {
-  const [ends, setEnds] = useState<Partial<Record<End, Place>>>({});
-  const [active, setActive] = useState<End>("pickup");
+  const hand = useWay(api, map, tapped, { stops: [] }, "pickup");
+  const { way: wanted, stops, active, putPoint } = hand;
+  const { pickup, dropoff } = wanted;
+  const [at, setAt] = useState("");
+  const [code, setCode] = useState("");
+  const [codeProblem, setCodeProblem] = useState("");
+  const [promoted, setPromoted] = useState<Map<string, PromotedFare>>();
   const [quotes, setQuotes] = useState<Quotes>();
   const [product, setProduct] = useState(area.products[0]?.product ?? "");
   const [method, setMethod] = useState("PAYMENT_METHOD_CARD");
@@ -34,35 +43,7 @@ export function Plan({ api, area, map, tapped }: Props) {
   const [busy, setBusy] = useState(false);
   const [again, setAgain] = useState(0);
   const keys = useRef(new Map<string, string>());
-  const { pickup, dropoff } = ends;
-
-  const put = (end: End, place: Place | undefined) => {
-    setEnds((before) => {
-      const { [end]: _, ...rest } = before;
-      return place ? { ...rest, [end]: place } : rest;
-    });
-    if (place && end === "pickup" && !dropoff) setActive("dropoff");
-  };
-  const putPoint = async (end: End, location: Point) => {
-    put(end, { title: "A place on the map", location });
-    const title = await placeName(api, location);
-    // Unless it is another place by now.
-    setEnds((before) => (before[end]?.location === location ? { ...before, [end]: { title, location } } : before));
-  };
-  useEffect(() => {
-    tapped.current = (point) => void putPoint(active, point);
-    return () => void (tapped.current = undefined);
-  });
-
-  useEffect(() => {
-    if (!map) return;
-    map.place("pickup", pickup?.location, "pickup", `Pick-up: ${pickup?.title ?? ""}`);
-    map.place("dropoff", dropoff?.location, "dropoff", `Destination: ${dropoff?.title ?? ""}`);
-    return () => {
-      map.place("pickup", undefined, "pickup", "");
-      map.place("dropoff", undefined, "dropoff", "");
-    };
-  }, [map, pickup, dropoff]);
+  const stopsKey = keyOf(stops.map(({ location }) => location));
 
   // Prices, for as long as they hold.
   useEffect(() => {
@@ -71,26 +52,49 @@ export function Plan({ api, area, map, tapped }: Props) {
     if (!pickup || !dropoff) return;
     let current = true;
     let timer: ReturnType<typeof setTimeout>;
-    const body = { pickup: pickup.location, dropoff: dropoff.location };
+    const body = {
+      pickup: pickup.location,
+      stops: stops.map(({ location }) => location),
+      dropoff: dropoff.location,
+      ...(at && { pickupAt: new Date(at).toISOString() }),
+    };
     api.post<Quotes>("/v1/quotes", body).then(
       (answer) => {
         if (!current) return;
         setQuotes(answer);
         const first = Math.min(...answer.quotes.map(({ expiresAt }) => Date.parse(expiresAt)));
-        timer = setTimeout(() => setAgain((n) => n + 1), Math.max(5_000, first - Date.now() - 10_000));
+        const left = Math.min(RENEWED_MS_MAX, first - Date.now() - RENEWED_BEFORE_MS);
+        timer = setTimeout(() => setAgain((n) => n + 1), Math.max(5_000, left));
       },
-      (error) => current && setProblem(wordsOf(error)),
+      (error) => current && setProblem(timeWords(error) ?? wordsOf(error)),
     );
     return () => {
       current = false;
       clearTimeout(timer);
     };
-  }, [api, pickup?.location, dropoff?.location, again]);
+  }, [api, pickup?.location, dropoff?.location, stopsKey, at, again]);
+
+  // What the code makes of them.
+  useEffect(() => {
+    setPromoted(undefined);
+    // A ride for later is given its code when its fare is held.
+    if (!quotes || !code || at) return;
+    let current = true;
+    preview(api, code, quotes.quotes.map(({ fare }) => fare)).then(
+      (fares) => current && setPromoted(new Map(quotes.quotes.map(({ quoteId }, number) => [quoteId, fares[number] as PromotedFare]))),
+      (error) => {
+        if (!current) return;
+        setCode("");
+        setCodeProblem(`${code}: ${wordsOf(error)}`);
+      },
+    );
+    return () => void (current = false);
+  }, [api, quotes, code, at]);
 
   useEffect(() => {
     if (!map) return;
     map.route(quotes?.route?.line);
-    if (pickup && dropoff) map.fit([pickup.location, dropoff.location, ...(quotes?.route?.line ?? [])]);
+    if (pickup && dropoff) map.fit([pickup.location, ...stops.map(({ location }) => location), dropoff.location, ...(quotes?.route?.line ?? [])]);
     return () => map.route(undefined);
   }, [map, quotes]);
 
@@ -106,6 +110,7 @@ export function Plan({ api, area, map, tapped }: Props) {
     try {
       const body = { quoteId: quote.quoteId, seats: Math.min(seats, seatsMax), paymentMethod: method };
       const { trip } = await api.post<{ trip: Trip }>("/v1/trips", body, key);
+      if (code) remember(trip.tripId, code);
       go(`trips/${trip.tripId}`);
     } catch (error) {
       setProblem(wordsOf(error));
@@ -129,18 +134,9 @@ export function Plan({ api, area, map, tapped }: Props) {
       { maximumAge: 30_000, timeout: 10_000 },
     );
   };
-  const field = (end: End, label: string, placeholder: string) => (
-    <PlaceField
-      api={api}
-      label={label}
-      placeholder={placeholder}
-      value={ends[end]}
-      active={active === end}
-      near={() => map?.centre()}
-      chosen={(place) => put(end, place)}
-      focused={() => setActive(end)}
-    />
-  );
+  const price = (quote: TripQuote) => promoted?.get(quote.quoteId)?.fare ?? quote.fare;
+  const off = chosen && promoted?.get(chosen.quoteId)?.off;
+  const title = kind?.title ?? chosen?.product ?? "";
   return (
     <>
       <div class="spread">
@@ -149,17 +145,26 @@ export function Plan({ api, area, map, tapped }: Props) {
           <Icon name="locate" /> From here
         </button>
       </div>
-      <div class="ends">
-        {field("pickup", "From", "A street, or tap the map")}
-        {field("dropoff", "To", "A street, or tap the map")}
-      </div>
+      <WayFields hand={hand} from />
       {!(pickup && dropoff) && map && (
         <div class="row wrap">
           <button class="small grow" onClick={() => void putPoint(active, map.centre())}>
-            {active === "pickup" ? "From" : "To"} the middle of the map
+            {spotWords(active, wanted.stops)} the middle of the map
           </button>
         </div>
       )}
+      <Options
+        hand={hand}
+        at={at}
+        setAt={setAt}
+        code={code}
+        codeProblem={codeProblem}
+        setCode={(code) => {
+          setCodeProblem("");
+          setCode(code);
+        }}
+      />
+      {!(pickup && dropoff) && <Booked api={api} />}
       {problem && <Notice tone="bad">{problem}</Notice>}
       {pickup && dropoff && !quotes && !problem && <p role="status">Asking for prices …</p>}
       {quotes && chosen && (
@@ -171,17 +176,25 @@ export function Plan({ api, area, map, tapped }: Props) {
           }}
         >
           <p class="small" role="status">
-            {way(chosen.distanceMeters)}, {minutes(chosen.durationMs)} by road. These prices hold until {time(chosen.expiresAt)}.
+            {way(chosen.distanceMeters)}, {minutes(chosen.durationMs)} by road{at && `, on ${day(chosen.pickupAt)}`}. These prices hold until{" "}
+            {when(chosen.expiresAt)}.
           </p>
           <fieldset class="products">
             <legend class="visually-hidden">Kind of ride</legend>
             {quotes.quotes.map((quote) => (
-              <ProductChoice key={quote.product} quote={quote} area={area} chosen={quote === chosen} choose={() => setProduct(quote.product)} />
+              <ProductChoice
+                key={quote.product}
+                quote={quote}
+                price={price(quote)}
+                area={area}
+                chosen={quote === chosen}
+                choose={() => setProduct(quote.product)}
+              />
             ))}
           </fieldset>
           <details>
             <summary>What the price is made of</summary>
-            <FareLines lines={chosen.lines} />
+            <FareLines lines={off ? [...chosen.lines, { kind: "FARE_LINE_KIND_PROMOTION", amount: negative(off) }] : chosen.lines} />
             <p class="small">
               It stays as it is, unless the ride becomes much longer or shorter.
               {!isZero(chosen.cancellationFee) && ` Calling it off late costs ${money(chosen.cancellationFee)}.`}
@@ -212,12 +225,18 @@ export function Plan({ api, area, map, tapped }: Props) {
               </select>
             </label>
           </div>
-          {chosen.pickupEtaMs === undefined && (
+          {off && (
+            <p class="small" role="status" data-test="promoted">
+              {code} takes {money(off)} off.
+            </p>
+          )}
+          {at && code && <Notice tone="info">{code} is taken off once we look for a driver. This device has it: open the ride here then.</Notice>}
+          {!at && chosen.pickupEtaMs === undefined && (
             <Notice tone="warn">No {kind?.title ?? "car"} is free right now. You may ask all the same: we keep looking for a while.</Notice>
           )}
           <div class="next-step">
             <button class="primary" disabled={busy}>
-              {busy ? "Asking …" : `Request ${kind?.title ?? chosen.product} · ${money(chosen.fare)}`}
+              {busy ? "Asking …" : at ? `Book ${title} for ${day(chosen.pickupAt)} · ${money(price(chosen))}` : `Request ${title} · ${money(price(chosen))}`}
             </button>
           </div>
         </form>
@@ -228,14 +247,16 @@ export function Plan({ api, area, map, tapped }: Props) {
 
 interface ChoiceProps {
   quote: TripQuote;
+  /** With what a promotion takes off. */
+  price: Money;
   area: ServiceArea;
   chosen: boolean;
   choose: () => void;
 }
 
-function ProductChoice({ quote, area, chosen, choose }: ChoiceProps) {
+function ProductChoice({ quote, price, area, chosen, choose }: ChoiceProps) {
   const kind = area.products.find(({ product }) => product === quote.product);
-  const coming = quote.pickupEtaMs === undefined ? "None free now" : `${minutes(quote.pickupEtaMs)} away`;
+  const coming = quote.pickupAt ? "Booked ahead" : quote.pickupEtaMs === undefined ? "None free now" : `${minutes(quote.pickupEtaMs)} away`;
   return (
     <label class={`product ${chosen ? "chosen" : ""}`}>
       <input type="radio" name="product" checked={chosen} onChange={choose} />
@@ -248,7 +269,29 @@ function ProductChoice({ quote, area, chosen, choose }: ChoiceProps) {
           {quote.surgePercent > 100 && ` · busy, ${quote.surgePercent} %`}
         </span>
       </span>
-      <span class="price num">{money(quote.fare)}</span>
+      <span class="price num">
+        {price !== quote.fare && (
+          <>
+            <del class="small">{money(quote.fare)}</del>{" "}
+          </>
+        )}
+        {money(price)}
+      </span>
     </label>
   );
 }
+
+function spotWords(spot: Spot, stops: Stop[]): string {
+  if (spot === "pickup") return "From";
+  return typeof spot === "number" ? `Stop ${stops.findIndex(({ id }) => id === spot) + 1}:` : "To";
+}
+
+/** What is wrong with the time of a ride for later. */
+function timeWords(error: unknown): string | undefined {
+  if (!(error instanceof Problem)) return undefined;
+  const [, wrong, than] = /^pickup_?at is (less|more) than (.+?) ahead/i.exec(error.message) ?? [];
+  if (wrong === "less") return `A ride is booked at least ${than} ahead. Take a later time, or ride now.`;
+  return wrong && `A ride is booked at most ${than} ahead. Take an earlier time.`;
+}
+
+const negative = (amount: Money): Money => ({ ...amount, minorUnits: (-BigInt(amount.minorUnits)).toString() });

@@ -4,31 +4,57 @@ import { useEffect, useRef, useState } from "preact/hooks";
 
 import { type Api, Problem } from "../lib/api";
 import { Ask } from "../lib/ask";
-import { isZero, minutes, money, time } from "../lib/format";
+import { day, isZero, minutes, money, time, when } from "../lib/format";
 import type { CityMap } from "../lib/map";
 import { Notice, wordsOf } from "../lib/notice";
-import type { DriverPosition, Money, ServiceArea, Trip } from "../lib/types";
+import type { DriverPosition, Money, ServiceArea, Trip, TripStop } from "../lib/types";
 import { sentence, useNow, usePlaceName, useTrip } from "../lib/use";
 import { After } from "./after";
+import { Elsewhere, mayGoElsewhere } from "./elsewhere";
+import { forgetCode, Promotion, type PromotionOfRide, usePromotion } from "./promotion";
+import { keyOf, type Tapped } from "./way";
 
 interface Props {
   api: Api;
   area: ServiceArea;
   map: CityMap | undefined;
+  tapped: Tapped;
   tripId: string;
 }
 
 const isOver = (trip: Trip) => Boolean(trip.endedAt);
 
+/** More stops than any city has been seen to allow. */
+const STOPS_SHOWN_MAX = 20;
+
 /** A position older than this is not where the car is. */
 const OLD_MS = 30_000;
 
-export function Ride({ api, area, map, tripId }: Props) {
+export function Ride({ api, area, map, tapped, tripId }: Props) {
   const [{ trip, position, live, problem }, take] = useTrip(api, tripId);
   useShownOnMap(api, map, trip, position);
+  const promotion = usePromotion(api, trip);
+  const [moving, setMoving] = useState(false);
+  const [told, setTold] = useState("");
+  const over = Boolean(trip && isOver(trip));
+  useEffect(() => {
+    if (over) forgetCode(tripId);
+  }, [over]);
   const title = area.products.find(({ product }) => product === trip?.product)?.title ?? trip?.product ?? "";
   if (!trip) return problem ? <Notice tone="bad">{problem}</Notice> : <p class="lead">One moment …</p>;
   if (isOver(trip)) return <After api={api} trip={trip} product={title} />;
+  if (moving && mayGoElsewhere(trip)) {
+    const closed = (told = "") => {
+      setTold(told);
+      setMoving(false);
+    };
+    return (
+      <>
+        <Standing trip={trip} position={position} />
+        <Elsewhere api={api} map={map} tapped={tapped} trip={trip} hasPromotion={Boolean(promotion.applied)} took={take} closed={closed} />
+      </>
+    );
+  }
   return (
     <>
       {!live && <Notice tone="warn">The connection broke. What you see may be old; connecting again …</Notice>}
@@ -47,7 +73,10 @@ export function Ride({ api, area, map, tripId }: Props) {
           </output>
         </section>
       )}
-      <Facts api={api} trip={trip} product={title} />
+      <Facts api={api} trip={trip} product={title} promotion={promotion} />
+      <Promotion promotion={promotion} />
+      {told && <Notice tone="good">{told}</Notice>}
+      {mayGoElsewhere(trip) && <button onClick={() => setMoving(true)}>Change where I go</button>}
       {trip.driver && <Share api={api} trip={trip} />}
       <div class="row wrap">
         {!trip.startedAt && <CallOff api={api} trip={trip} took={take} />}
@@ -70,19 +99,23 @@ function useShownOnMap(api: Api, map: CityMap | undefined, trip: Trip | undefine
       .then(({ route }) => current && setLine({ for: trip.tripId, line: route?.line ?? [] }))
       .catch(() => current && setLine({ for: trip.tripId, line: points }));
     return () => void (current = false);
-  }, [api, trip?.tripId, trip?.dropoff.latitude, trip?.dropoff.longitude]);
+  }, [api, trip?.tripId, trip && keyOf([...trip.stops.map(({ location }) => location), trip.dropoff])]);
   useEffect(() => {
     if (!map || !trip) return;
     map.place("pickup", trip.startedAt ? undefined : trip.pickup, "pickup", "Pick-up");
     map.place("dropoff", trip.dropoff, "dropoff", "Destination");
-    trip.stops.forEach((stop, n) => map.place(`stop-${n}`, stop.arrivedAt ? undefined : stop.location, "stop", `Stop ${n + 1}`));
+    for (let n = 0; n < STOPS_SHOWN_MAX; n += 1) {
+      const stop = trip.stops[n];
+      map.place(`stop-${n}`, stop?.arrivedAt ? undefined : stop?.location, "stop", `Stop ${n + 1}`, String(n + 1));
+    }
     const at = trip.driver && !isOver(trip) ? position?.location : undefined;
     map.car("car", at, position?.headingDegrees, `The car, ${trip.driver?.plate ?? ""}`);
     // Looked at anew when something has changed, not with every metre: people move the map themselves.
     const now = `${trip.tripId} ${trip.state} ${Boolean(at)} ${line?.line.length ?? 0}`;
     if (fitted.current !== now) {
       fitted.current = now;
-      const ahead = trip.startedAt ? [trip.dropoff] : [trip.pickup];
+      const stops = trip.stops.filter(({ arrivedAt }) => !arrivedAt).map(({ location }) => location);
+      const ahead = trip.startedAt ? [...stops, trip.dropoff] : [trip.pickup];
       map.fit([...ahead, ...(at ? [at] : (line?.line ?? [trip.pickup, trip.dropoff]))]);
     }
   }, [map, trip, position, line]);
@@ -94,7 +127,8 @@ function useShownOnMap(api: Api, map: CityMap | undefined, trip: Trip | undefine
     return () => {
       map.route(undefined);
       map.car("car", undefined);
-      for (const id of ["pickup", "dropoff", "stop-0", "stop-1", "stop-2", "stop-3", "stop-4"]) map.place(id, undefined, "stop", "");
+      for (const id of ["pickup", "dropoff"]) map.place(id, undefined, "stop", "");
+      for (let n = 0; n < STOPS_SHOWN_MAX; n += 1) map.place(`stop-${n}`, undefined, "stop", "");
     };
   }, [map]);
 }
@@ -105,24 +139,25 @@ function Standing({ trip, position }: { trip: Trip; position: DriverPosition | u
   const eta = position?.etaMs === undefined ? "" : minutes(position.etaMs);
   const age = position?.locatedAt ? now - Date.parse(position.locatedAt) : 0;
   const old = age > OLD_MS ? ` The car was last heard of ${minutes(age)} ago.` : "";
+  const booked = trip.pickupAt ? `For ${when(trip.pickupAt)}, as you booked. ` : "";
   const [title, told] = words();
   function words(): [string, string] {
     switch (trip.state) {
       case "TRIP_STATE_SCHEDULED":
-        return ["Your ride is booked", `We look for a driver in time for ${time(trip.pickupAt)}. Nothing is charged before.`];
+        return [`Your ride is booked for ${day(trip.pickupAt)}`, "We look for a driver in time for it. Nothing is charged before; this page says when we begin."];
       case "TRIP_STATE_SEARCHING":
-        return ["Looking for a driver", "The nearest drivers are asked, one after the other. Nothing is charged if nobody comes."];
+        return ["Looking for a driver", `${booked}The nearest drivers are asked, one after the other. Nothing is charged if nobody comes.`];
       case "TRIP_STATE_OFFERED":
         return ["A driver is thinking about it", "They have a few seconds to answer; then the next one is asked."];
       case "TRIP_STATE_ASSIGNED": {
         const late = trip.pickupDueAt && now > Date.parse(trip.pickupDueAt) + 60_000;
-        const due = trip.pickupDueAt ? `They said they would be there at ${time(trip.pickupDueAt)}.` : "";
+        const due = trip.pickupDueAt ? `${booked}They said they would be there at ${time(trip.pickupDueAt)}.` : "";
         return [eta ? `Your driver is ${eta} away` : "Your driver is on the way", `${late ? `They are late. ${due}` : due}${old}`];
       }
       case "TRIP_STATE_DRIVER_ARRIVED":
         return ["Your driver is here", `They have waited since ${time(trip.arrivedAt)}. Look for the number plate.`];
       default:
-        return [eta ? `You are there in ${eta}` : "You are on the way", old.trim()];
+        return [wayWords(trip, eta), `${stopWords(trip)}${old}`.trim()];
     }
   }
   const waits = trip.state === "TRIP_STATE_SEARCHING" || trip.state === "TRIP_STATE_OFFERED";
@@ -132,9 +167,22 @@ function Standing({ trip, position }: { trip: Trip; position: DriverPosition | u
         <h1>{title}</h1>
       </div>
       {told && <p class="lead">{told}</p>}
-      {waits && <Waiting since={trip.createdAt} now={now} />}
+      {waits && !trip.pickupAt && <Waiting since={trip.createdAt} now={now} />}
     </header>
   );
+}
+
+/** What is reached next, and when: the time told is that to the next stop, where there is one. */
+function wayWords(trip: Trip, eta: string): string {
+  const next = trip.stops.findIndex(({ arrivedAt }) => !arrivedAt);
+  if (!eta) return "You are on the way";
+  return next < 0 ? `You are there in ${eta}` : `You are at stop ${next + 1} in ${eta}`;
+}
+
+function stopWords(trip: Trip): string {
+  const ahead = trip.stops.filter(({ arrivedAt }) => !arrivedAt).length;
+  if (!ahead) return "";
+  return ahead === 1 ? "From there it goes to the destination." : `${ahead} stops are ahead, then the destination.`;
 }
 
 function Waiting({ since, now }: { since: string; now: number }) {
@@ -162,11 +210,11 @@ export function Steps({ trip }: { trip: Trip }) {
   return (
     <ol class="steps" aria-label="How far the ride is">
       {STEPS.map(([name, at], number) => {
-        const when = trip[at as keyof Trip] as string | undefined;
+        const then = trip[at as keyof Trip] as string | undefined;
         return (
           <li key={name} class={number <= current ? "done" : ""} aria-current={number === current ? "step" : undefined}>
-            <span>{name}</span>
-            <span class="small num">{number <= current ? time(when) : ""}</span>
+            <span>{number === 0 && trip.pickupAt ? "Booked" : name}</span>
+            <span class="small num">{number <= current ? when(then) : ""}</span>
           </li>
         );
       })}
@@ -188,16 +236,20 @@ function Car({ trip }: { trip: Trip }) {
   );
 }
 
-function Facts({ api, trip, product }: { api: Api; trip: Trip; product: string }) {
+function Facts({ api, trip, product, promotion }: { api: Api; trip: Trip; product: string; promotion: PromotionOfRide }) {
   const from = usePlaceName(api, trip.pickup);
   const to = usePlaceName(api, trip.dropoff);
   const cash = trip.paymentMethod === "PAYMENT_METHOD_CASH";
+  const then = trip.state === "TRIP_STATE_SCHEDULED" ? "set aside once we look for a driver" : "set aside, taken when you arrive";
   return (
-    <dl class="facts">
+    <dl class="facts" data-test="facts">
       <div>
         <dt>From</dt>
         <dd>{from}</dd>
       </div>
+      {trip.stops.map((stop, number) => (
+        <StopFact key={number} api={api} stop={stop} number={number + 1} />
+      ))}
       <div>
         <dt>To</dt>
         <dd>{to}</dd>
@@ -205,10 +257,22 @@ function Facts({ api, trip, product }: { api: Api; trip: Trip; product: string }
       <div>
         <dt>{product}</dt>
         <dd>
-          {money(trip.fare)} <span class="small">{cash ? "in cash, to the driver" : "set aside, taken when you arrive"}</span>
+          {money(promotion.applied?.fare ?? trip.fare)} <span class="small">{cash ? "in cash, to the driver" : then}</span>
         </dd>
       </div>
     </dl>
+  );
+}
+
+function StopFact({ api, stop, number }: { api: Api; stop: TripStop; number: number }) {
+  const name = usePlaceName(api, stop.location);
+  return (
+    <div>
+      <dt>Stop {number}</dt>
+      <dd>
+        {name} {stop.arrivedAt && <span class="small">you were there at {time(stop.arrivedAt)}</span>}
+      </dd>
+    </div>
   );
 }
 
@@ -316,7 +380,7 @@ function CallOff({ api, trip, took }: { api: Api; trip: Trip; took: (trip: Trip)
         <Ask title="Call the ride off?" closed={() => setPreview(undefined)}>
           {isZero(preview.fee) ? (
             <Notice tone="good">
-              <strong>It costs nothing:</strong> {preview.reason}.{preview.freeUntil && ` Until ${time(preview.freeUntil)}.`}
+              <strong>It costs nothing:</strong> {preview.reason}.{preview.freeUntil && ` Until ${when(preview.freeUntil)}.`}
             </Notice>
           ) : (
             <Notice tone="warn">
