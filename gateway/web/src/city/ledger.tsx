@@ -4,7 +4,7 @@
 import { useEffect } from "preact/hooks";
 
 import type { Api } from "../lib/api";
-import { FareLines } from "../lib/fare";
+import { FareLines, negative, sumOf } from "../lib/fare";
 import { isZero, money, plus } from "../lib/format";
 import { Notice } from "../lib/notice";
 import type { Money, Receipt, Trip } from "../lib/types";
@@ -47,6 +47,7 @@ export function Ledger({ api, trip }: { api: Api; trip: Trip }) {
           <summary>
             The journal <span class="num">{entries.data?.entries.length} entries</span>
           </summary>
+          <p class="small">Each entry comes to zero: what is owed to us or spent has no sign, what we owe or earned has a minus.</p>
           {entries.data?.entries.map((entry) => (
             <Entry key={entry.kind + entry.number} entry={entry} />
           ))}
@@ -60,6 +61,7 @@ export function Ledger({ api, trip }: { api: Api; trip: Trip }) {
 function Shares({ receipt }: { receipt: Receipt & { platformShare?: Money } }) {
   const tips = receipt.lines.filter(({ kind }) => kind === "FARE_LINE_KIND_TIP").map(({ amount }) => amount);
   const driver = [receipt.driverShare, ...tips].filter((part) => part !== undefined).reduce((a, b) => plus(a, b));
+  const off = sumOf(receipt.lines, (kind) => kind === "PROMOTION");
   const parts: [string, string, Money | undefined][] = [
     ["driver", tips.length ? "Driver, tips included" : "Driver", driver],
     ["platform", "Platform", receipt.platformShare],
@@ -82,6 +84,13 @@ function Shares({ receipt }: { receipt: Receipt & { platformShare?: Money } }) {
             <span class="num">{money(amount)}</span>
           </li>
         ))}
+        {off && (
+          <li>
+            <span class="dot back" aria-hidden="true" />
+            Of this a promotion, borne by the platform
+            <span class="num">{money(negative(off))}</span>
+          </li>
+        )}
         {!isZero(receipt.refunded) && (
           <li>
             <span class="dot back" aria-hidden="true" />

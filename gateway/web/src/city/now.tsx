@@ -82,7 +82,7 @@ function Drivers({ fleet }: { fleet: Fleet }) {
   return (
     <section aria-labelledby="drivers-title">
       <h2 id="drivers-title" class="spread">
-        <span>Drivers here</span>
+        <span>Drivers in view</span>
         <span class="num" data-test="drivers">
           {all.toLocaleString()}
         </span>

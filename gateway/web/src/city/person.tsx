@@ -1,6 +1,7 @@
 // One driver or one rider: what they do now, their rides, and what they are owed or owe.
 
 import type { Api } from "../lib/api";
+import { negative } from "../lib/fare";
 import { money, time } from "../lib/format";
 import { Notice } from "../lib/notice";
 import type { Driver, Money, Trip } from "../lib/types";
@@ -101,6 +102,9 @@ function Rides({ api, of }: { api: Api; of: { driverId: string } | { riderId: st
   );
 }
 
+/** In the books what we owe has a minus. Who reads what somebody is owed reads it the other way round. */
+const OWED = ["driver_payable", "rider_credit"];
+
 function Money({ api, who, id }: { api: Api; who: "drivers" | "riders"; id: string }) {
   const balance = useOnce<{ balances: Money[]; cashDues: Money[] }>(api, `/v1/${who}/${id}/balance`);
   const postings = useOnce<{ postings: Posting[] }>(api, `/v1/${who}/${id}/postings?pageSize=15`);
@@ -119,7 +123,7 @@ function Money({ api, who, id }: { api: Api; who: "drivers" | "riders"; id: stri
                   {accountWords(posting.account).toLowerCase()}, {time(posting.postedAt)}
                 </span>
               </span>
-              <span class="num">{money(posting.amount)}</span>
+              <span class="num">{money(OWED.includes(posting.account) ? negative(posting.amount) : posting.amount)}</span>
             </li>
           ))}
         </ul>

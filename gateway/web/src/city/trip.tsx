@@ -5,7 +5,7 @@ import { useState } from "preact/hooks";
 
 import type { Api } from "../lib/api";
 import { Ask } from "../lib/ask";
-import { isZero, money, time, way } from "../lib/format";
+import { isZero, money, way, when } from "../lib/format";
 import { Notice, wordsOf } from "../lib/notice";
 import type { Money, Trip } from "../lib/types";
 import { sentence, usePlaceName } from "../lib/use";
@@ -81,6 +81,14 @@ function Head({ api, trip, shown }: { api: Api; trip: Trip; shown: (trip: Trip) 
         </dd>
         <dt>From</dt>
         <dd>{from || "…"}</dd>
+        {trip.stops.length > 0 && (
+          <>
+            <dt>Stops</dt>
+            <dd>
+              {trip.stops.filter(({ arrivedAt }) => arrivedAt).length} of {trip.stops.length} reached
+            </dd>
+          </>
+        )}
         <dt>To</dt>
         <dd>
           {to || "…"} <span class="small">{way(trip.distanceMeters)}</span>
@@ -88,7 +96,7 @@ function Head({ api, trip, shown }: { api: Api; trip: Trip; shown: (trip: Trip) 
         <dt>Asked for</dt>
         <dd>
           {clock(trip.createdAt)}
-          {trip.pickupAt && ` for ${time(trip.pickupAt)}`}, {trip.product}
+          {trip.pickupAt && ` for ${when(trip.pickupAt)}`}, {trip.product}
           {trip.seats > 1 && `, ${trip.seats} riders`}
         </dd>
         <dt>Price</dt>

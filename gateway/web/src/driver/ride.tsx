@@ -4,11 +4,12 @@ import { useEffect, useRef, useState } from "preact/hooks";
 
 import { type Api, Problem } from "../lib/api";
 import { Ask } from "../lib/ask";
+import { sumOf } from "../lib/fare";
 import { isZero, minus, minutes, money, plus, time, way, when } from "../lib/format";
 import type { CityMap, PlaceKind } from "../lib/map";
 import { Notice, wordsOf } from "../lib/notice";
 import { useReceipt } from "../lib/receipt";
-import type { Point, Route, ServiceArea, Trip } from "../lib/types";
+import type { Money, Point, Receipt, Route, ServiceArea, Trip } from "../lib/types";
 import { useNow, usePlaceName, useTrip } from "../lib/use";
 import { metres, routeOf } from "./position";
 
@@ -342,6 +343,7 @@ function Brought({ api, trip, closed }: { api: Api; trip: Trip; closed: () => vo
             {off.length > 0 && " (the rider's promotion is the city's cost)"}
             {tips.length > 0 && ", and the tip"}. {way(trip.drivenMeters ?? trip.distanceMeters)}.
           </p>
+          <Rest receipt={receipt} />
           {!isZero(receipt.cash) && <Notice tone="info">You took {money(receipt.cash)} in cash.</Notice>}
         </div>
       )}
@@ -350,6 +352,30 @@ function Brought({ api, trip, closed }: { api: Api; trip: Trip; closed: () => vo
         On to the next
       </button>
     </section>
+  );
+}
+
+/** Where the rest of the fare goes. */
+function Rest({ receipt }: { receipt: Receipt }) {
+  const { lines, driverShare } = receipt;
+  const ride = sumOf(lines, (kind) => !["BOOKING_FEE", "TAX", "TIP", "PROMOTION", "DUES"].includes(kind));
+  const parts: [string, Money | undefined][] = [
+    ["The city's share of the ride", ride && driverShare && minus(ride, driverShare)],
+    ["The city's booking fee", sumOf(lines, (kind) => kind === "BOOKING_FEE")],
+    ["Tax", sumOf(lines, (kind) => kind === "TAX")],
+  ];
+  return (
+    <dl class="lines small" data-test="rest">
+      {parts.map(
+        ([name, amount]) =>
+          !isZero(amount) && (
+            <div key={name}>
+              <dt>{name}</dt>
+              <dd class="num">{money(amount)}</dd>
+            </div>
+          ),
+      )}
+    </dl>
   );
 }
 

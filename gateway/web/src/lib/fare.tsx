@@ -1,7 +1,7 @@
 // What a price is made of, line by line, and in words what each line is for.
 
-import { isZero, money } from "./format";
-import type { FareLine } from "./types";
+import { isZero, money, plus } from "./format";
+import type { FareLine, Money } from "./types";
 
 const LINES: Record<string, [name: string, told: string]> = {
   FARE_LINE_KIND_BASE: ["Base fare", ""],
@@ -27,6 +27,14 @@ export function lineWords(kind: string): [string, string] {
   const plain = kind.replace("FARE_LINE_KIND_", "").toLowerCase().replaceAll("_", " ");
   return LINES[kind] ?? [plain[0]?.toUpperCase() + plain.slice(1), ""];
 }
+
+/** What the lines of some kinds come to; nothing where there are none. */
+export function sumOf(lines: FareLine[], is: (kind: string) => boolean): Money | undefined {
+  const amounts = lines.filter(({ kind }) => is(kind.replace("FARE_LINE_KIND_", ""))).map(({ amount }) => amount);
+  return amounts.length ? amounts.reduce(plus) : undefined;
+}
+
+export const negative = (amount: Money): Money => ({ ...amount, minorUnits: (-BigInt(amount.minorUnits)).toString() });
 
 export function FareLines({ lines }: { lines: FareLine[] }) {
   return (

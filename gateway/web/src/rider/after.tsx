@@ -3,7 +3,7 @@
 import { useState } from "preact/hooks";
 
 import { type Api, newKey } from "../lib/api";
-import { FareLines } from "../lib/fare";
+import { FareLines, negative, sumOf } from "../lib/fare";
 import { day, isZero, lasted, minus, money, time, way } from "../lib/format";
 import { Icon } from "../lib/icons";
 import { Notice, wordsOf } from "../lib/notice";
@@ -31,6 +31,9 @@ export function After({ api, trip, product }: Props) {
         {product} from {from} to {to}
         {stops}, {trip.pickupAt ? `booked for ${day(trip.pickupAt)}` : day(trip.createdAt)}
       </p>
+      {trip.state === "TRIP_STATE_EXPIRED" && (
+        <p class="small">Ask again in a while, or for another kind of ride: the prices say which cars are near.</p>
+      )}
       {(driven || !isZero(trip.fee)) && <Paid api={api} trip={trip} driven={driven} />}
       {driven && <Stars api={api} trip={trip} />}
       <a class="button primary" href="#/">
@@ -162,10 +165,40 @@ function Moves({ trip, receipt }: { trip: Trip; receipt: Receipt }) {
           </li>
         ))}
       </ol>
-      <p class="small">
-        The fare pays the driver, the city's booking fee and the tax. The driver's statement and the city's ledger show the same money from their side.
-      </p>
+      <Whose receipt={receipt} />
     </details>
+  );
+}
+
+/** Whom it reached. What driver and city share between them riders are not told. */
+function Whose({ receipt }: { receipt: Receipt }) {
+  const { lines } = receipt;
+  const ride = sumOf(lines, (kind) => !["BOOKING_FEE", "TAX", "TIP", "PROMOTION", "DUES"].includes(kind));
+  const off = sumOf(lines, (kind) => kind === "PROMOTION");
+  const parts: [string, Money | undefined][] = [
+    ["To the driver, but for the city's share of the ride", ride],
+    ["To the city, for arranging it", sumOf(lines, (kind) => kind === "BOOKING_FEE")],
+    ["To the state, as tax", sumOf(lines, (kind) => kind === "TAX")],
+    ["To the driver alone, your tip", sumOf(lines, (kind) => kind === "TIP")],
+    ["For earlier rides", sumOf(lines, (kind) => kind === "DUES")],
+    ["Of all this the city bears, for your code", off && negative(off)],
+  ];
+  return (
+    <>
+      <h3>Whom it went to</h3>
+      <dl class="lines" data-test="whose">
+        {parts.map(
+          ([name, amount]) =>
+            !isZero(amount) && (
+              <div key={name}>
+                <dt>{name}</dt>
+                <dd class="num">{money(amount)}</dd>
+              </div>
+            ),
+        )}
+      </dl>
+      <p class="small">The driver's statement and the city's ledger show the same money from their side.</p>
+    </>
   );
 }
 

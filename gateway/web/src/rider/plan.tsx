@@ -3,7 +3,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 
 import { type Api, newKey, Problem } from "../lib/api";
-import { FareLines } from "../lib/fare";
+import { FareLines, negative } from "../lib/fare";
 import { day, isZero, minutes, money, way, when } from "../lib/format";
 import { Icon } from "../lib/icons";
 import type { CityMap } from "../lib/map";
@@ -293,5 +293,3 @@ function timeWords(error: unknown): string | undefined {
   if (wrong === "less") return `A ride is booked at least ${than} ahead. Take a later time, or ride now.`;
   return wrong && `A ride is booked at most ${than} ahead. Take an earlier time.`;
 }
-
-const negative = (amount: Money): Money => ({ ...amount, minorUnits: (-BigInt(amount.minorUnits)).toString() });

@@ -7,8 +7,8 @@ import { Ask } from "../lib/ask";
 import { day, isZero, minutes, money, time, when } from "../lib/format";
 import type { CityMap } from "../lib/map";
 import { Notice, wordsOf } from "../lib/notice";
-import type { DriverPosition, Money, ServiceArea, Trip, TripStop } from "../lib/types";
-import { sentence, useNow, usePlaceName, useTrip } from "../lib/use";
+import type { DriverPosition, Money, Point, ServiceArea, Trip, TripStop } from "../lib/types";
+import { placeName, sentence, useNow, usePlaceName, useTrip } from "../lib/use";
 import { After } from "./after";
 import { Elsewhere, mayGoElsewhere } from "./elsewhere";
 import { forgetCode, Promotion, type PromotionOfRide, usePromotion } from "./promotion";
@@ -24,6 +24,9 @@ interface Props {
 
 const isOver = (trip: Trip) => Boolean(trip.endedAt);
 
+/** How often it is asked in which street the car is. */
+const STREET_EVERY_MS = 8_000;
+
 /** More stops than any city has been seen to allow. */
 const STOPS_SHOWN_MAX = 20;
 
@@ -34,6 +37,7 @@ export function Ride({ api, area, map, tapped, tripId }: Props) {
   const [{ trip, position, live, problem }, take] = useTrip(api, tripId);
   useShownOnMap(api, map, trip, position);
   const promotion = usePromotion(api, trip);
+  const street = useStreet(api, trip?.state === "TRIP_STATE_ASSIGNED" ? position?.location : undefined);
   const [moving, setMoving] = useState(false);
   const [told, setTold] = useState("");
   const over = Boolean(trip && isOver(trip));
@@ -50,7 +54,7 @@ export function Ride({ api, area, map, tapped, tripId }: Props) {
     };
     return (
       <>
-        <Standing trip={trip} position={position} />
+        <Standing trip={trip} position={position} street={street} />
         <Elsewhere api={api} map={map} tapped={tapped} trip={trip} hasPromotion={Boolean(promotion.applied)} took={take} closed={closed} />
       </>
     );
@@ -59,7 +63,7 @@ export function Ride({ api, area, map, tapped, tripId }: Props) {
     <>
       {!live && <Notice tone="warn">The connection broke. What you see may be old; connecting again …</Notice>}
       {problem && <Notice tone="bad">{problem}</Notice>}
-      <Standing trip={trip} position={position} />
+      <Standing trip={trip} position={position} street={street} />
       <Steps trip={trip} />
       {trip.driver && <Car trip={trip} />}
       {trip.pin && !trip.startedAt && trip.driver && (
@@ -133,8 +137,24 @@ function useShownOnMap(api: Api, map: CityMap | undefined, trip: Trip | undefine
   }, [map]);
 }
 
+/** The street where the car is, for those who do not see the map. It is asked for now and then, not with every
+ * metre. */
+function useStreet(api: Api, at: Point | undefined): string {
+  const [street, setStreet] = useState("");
+  const askedAt = useRef(0);
+  useEffect(() => {
+    if (!at) return setStreet("");
+    if (Date.now() - askedAt.current < STREET_EVERY_MS) return;
+    askedAt.current = Date.now();
+    let current = true;
+    void placeName(api, at).then((name) => current && setStreet(name));
+    return () => void (current = false);
+  }, [api, at?.latitude, at?.longitude]);
+  return street;
+}
+
 /** The one sentence that people look for. */
-function Standing({ trip, position }: { trip: Trip; position: DriverPosition | undefined }) {
+function Standing({ trip, position, street }: { trip: Trip; position: DriverPosition | undefined; street: string }) {
   const now = useNow(1_000);
   const eta = position?.etaMs === undefined ? "" : minutes(position.etaMs);
   const age = position?.locatedAt ? now - Date.parse(position.locatedAt) : 0;
@@ -152,7 +172,7 @@ function Standing({ trip, position }: { trip: Trip; position: DriverPosition | u
       case "TRIP_STATE_ASSIGNED": {
         const late = trip.pickupDueAt && now > Date.parse(trip.pickupDueAt) + 60_000;
         const due = trip.pickupDueAt ? `${booked}They said they would be there at ${time(trip.pickupDueAt)}.` : "";
-        return [eta ? `Your driver is ${eta} away` : "Your driver is on the way", `${late ? `They are late. ${due}` : due}${old}`];
+        return [eta ? `Your driver is ${eta} away` : "Your driver is on the way", `${late ? `They are late. ${due}` : due}${street && ` The car is at ${street}.`}${old}`];
       }
       case "TRIP_STATE_DRIVER_ARRIVED":
         return ["Your driver is here", `They have waited since ${time(trip.arrivedAt)}. Look for the number plate.`];
