@@ -42,7 +42,7 @@ export class CityMap {
   private readonly places = new Map<string, Marker>();
   private readonly lines: Record<string, Point[]> = {};
   private readonly retheme: () => void;
-  private room = { top: 70, bottom: 70, left: 50, right: 50 };
+  private room = { top: 70, bottom: 70, left: 50, right: 70 };
 
   constructor(container: HTMLElement, options: MapOptions) {
     const { area, attribution } = options;

@@ -42,7 +42,7 @@ export function Screen({
 
   useEffect(() => {
     // What the sheet covers on a phone is not part of the map.
-    map?.keepClear({ top: 60, bottom: 50, left: 40, right: 40 });
+    map?.keepClear({ top: 60, bottom: 50, left: 40, right: 64 });
   }, [map]);
 
   return (
