@@ -17,6 +17,8 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 mod handler;
+#[cfg(test)]
+mod plan_tests;
 mod relay;
 pub mod statements;
 mod store;

@@ -32,6 +32,9 @@ crate::statements! {
     /// early may have waited for a lock and so have made the later version; the one it waited for has
     /// committed, so its event is there to be seen. What is read here ahead of its turn will be read
     /// again in its turn.
+    ///
+    /// The bounds of `xid` exclude nothing. With a range of its own it is plain to the planner, which
+    /// does not know how far the position is, that little lies beyond it; without, it reads the table.
     READ_STRAGGLERS = "-- read_stragglers: lower versions that come after a position
         SELECT xid::text, seq, id, aggregatetype, outbox.aggregateid, type, outbox.version, payload,
                traceparent, created_at
@@ -39,6 +42,7 @@ crate::statements! {
           JOIN unnest($3::uuid[], $4::bigint[]) AS newest (aggregateid, version)
             ON outbox.aggregateid = newest.aggregateid AND outbox.version < newest.version
          WHERE (xid, seq) > ($1::text::xid8, $2)
+           AND xid >= $1::text::xid8 AND xid < pg_snapshot_xmax(pg_current_snapshot())
          ORDER BY outbox.xid, outbox.seq";
 
     /// Which of some things have events that wait.

@@ -12,10 +12,6 @@ use crate::lease::Lease;
 /// Longer errors are cut.
 const ERROR_CHARS_MAX: usize = 500;
 
-/// Whether what reads the outbox is planned once: a plan made when it was all but empty would read all of it,
-/// every time, when it no longer is.
-const PLANNED_ONCE: bool = false;
-
 /// The outbox as one consumer's relay sees it.
 #[derive(Debug)]
 pub(super) struct Store {
@@ -78,7 +74,8 @@ impl Store {
             .bind(&cursor.xid)
             .bind(cursor.seq)
             .bind(events_max)
-            .persistent(PLANNED_ONCE)
+            // Planned when it runs: a plan from when the outbox was empty would read all of it.
+            .persistent(false)
             .fetch_all(&mut *connection)
             .await?;
         let oldest = events.iter().map(|event| event.created_at).min();
@@ -224,7 +221,7 @@ async fn stragglers(
         .bind(end.seq)
         .bind(ids)
         .bind(versions)
-        .persistent(PLANNED_ONCE)
+        .persistent(false)
         .fetch_all(connection)
         .await
 }

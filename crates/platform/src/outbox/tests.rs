@@ -21,7 +21,7 @@ use crate::{
     testing::{TestDatabase, eventually, prepare_all},
 };
 
-async fn outbox(database: &TestDatabase) -> PgPool {
+pub(super) async fn outbox(database: &TestDatabase) -> PgPool {
     let migration = |version, text: &'static str| {
         let kind = MigrationType::Simple;
         Migration::new(version, "outbox".into(), kind, text.into_sql_str(), false)
