@@ -16,8 +16,7 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use prost_reflect::{
-    DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MapKey, MessageDescriptor, Value,
-    prost::Message,
+    DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, Value, prost::Message,
 };
 use serde::de::{
     Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, IntoDeserializer, MapAccess,
@@ -28,7 +27,7 @@ use serde_json::{Value as Json, value::RawValue};
 use crate::{
     number,
     transcode::Unknown,
-    writer::{Form, inside, is_value_inside},
+    writer::{Form, inside, is_null, is_value_inside},
 };
 
 /// How a refusal of a field that was there before begins, up to its name in quotes.
@@ -214,10 +213,6 @@ fn holds_null(kind: &Kind) -> bool {
         Kind::Enum(known) => is_null(known),
         _ => false,
     }
-}
-
-fn is_null(known: &EnumDescriptor) -> bool {
-    known.full_name() == "google.protobuf.NullValue"
 }
 
 /// A list's items.

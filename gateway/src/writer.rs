@@ -6,7 +6,8 @@
 
 use base64::{display::Base64Display, prelude::BASE64_STANDARD};
 use prost_reflect::{
-    DynamicMessage, Kind, MapKey, MessageDescriptor, ReflectMessage, SerializeOptions, Value,
+    DynamicMessage, EnumDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage,
+    SerializeOptions, Value,
 };
 use serde::ser::{Error, Serialize, SerializeMap, SerializeSeq, Serializer};
 
@@ -58,6 +59,11 @@ pub(crate) fn inside(any: &MessageDescriptor, url: &str) -> Result<MessageDescri
 /// Whether a message inside an `Any` is its `value`, and not beside its `@type`.
 pub(crate) fn is_value_inside(message: &MessageDescriptor) -> bool {
     Form::of(message) != Form::Fields || message.full_name() == "google.protobuf.Empty"
+}
+
+/// Whether an enum is the one whose only value is `null`.
+pub(crate) fn is_null(known: &EnumDescriptor) -> bool {
+    known.full_name() == "google.protobuf.NullValue"
 }
 
 /// A message, to be written.
@@ -176,7 +182,7 @@ impl Serialize for Item<'_> {
             Value::Bytes(value) => to.collect_str(&Base64Display::new(value, &BASE64_STANDARD)),
             Value::EnumNumber(number) => {
                 let known = self.kind.as_enum();
-                if known.is_some_and(|known| known.full_name() == "google.protobuf.NullValue") {
+                if known.is_some_and(is_null) {
                     return to.serialize_unit();
                 }
                 match known.and_then(|known| known.get_value(*number)) {

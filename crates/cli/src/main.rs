@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use mimalloc::MiMalloc;
 
-/// A request makes hundreds of small allocations on one thread that end on another; this allocator
-/// is good at those.
+/// A request makes many small allocations, some on one thread that end on another; this allocator is
+/// good at those.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 mod handler;
 #[cfg(test)]
-mod plan_tests;
+mod load_tests;
 mod relay;
 pub mod statements;
 mod store;

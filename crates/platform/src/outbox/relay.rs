@@ -1,6 +1,6 @@
 //! Tells one consumer what is in the outbox.
 
-use std::{collections::HashMap, ops::ControlFlow, sync::LazyLock, time::Duration};
+use std::{collections::HashMap, sync::LazyLock, time::Duration};
 
 use chrono::{DateTime, Utc};
 use opentelemetry::{
@@ -82,6 +82,7 @@ pub struct Relay {
     clock: Clock,
     wake: Wake,
     config: RelayConfig,
+    pub(super) prune_interval: Duration,
 }
 
 /// What is measured.
@@ -151,6 +152,7 @@ impl Relay {
             clock,
             wake,
             config,
+            prune_interval: PRUNE_INTERVAL,
         }
     }
 
@@ -163,59 +165,50 @@ impl Relay {
         MEASURES.parked.add(0, &self.labels());
         let mut pruned = Instant::now();
         while !shutdown.is_cancelled() {
+            // Whether there is a rest between the rounds or none.
+            if pruned.elapsed() > self.prune_interval {
+                pruned = Instant::now();
+                self.prune().await;
+            }
             let begun = Instant::now();
-            match self.round(&handler, &mut held).await {
+            let next = match self.round(&handler, &mut held).await {
                 Ok(Round::Busy) => {
                     wait = LOOK_AGAIN;
                     continue;
                 }
                 Ok(Round::Told) => {
                     wait = LOOK_AGAIN;
-                    let next = begun + self.config.gather;
-                    tokio::select! {
-                        () = shutdown.cancelled() => break,
-                        () = tokio::time::sleep_until(next) => continue,
-                    }
+                    begun + self.config.gather
                 }
                 Ok(Round::Idle) => {
                     tokio::select! {
-                        () = shutdown.cancelled() => break,
+                        () = shutdown.cancelled() => {}
                         // It ends never: we hold a sender ourselves.
                         _ = pokes.changed() => wait = LOOK_AGAIN,
                         () = tokio::time::sleep(wait) => {
                             wait = (wait * 2).min(self.config.poll_interval);
                         }
                     }
+                    continue;
                 }
                 Ok(Round::Away) => {
                     held = None;
-                    if self.rest(&shutdown).await.is_break() {
-                        break;
-                    }
+                    Instant::now() + self.config.poll_interval
                 }
                 Err(error) => {
                     held = None;
                     tracing::warn!(consumer = self.store.consumer, %error, "the outbox rests");
-                    if self.rest(&shutdown).await.is_break() {
-                        break;
-                    }
+                    Instant::now() + self.config.poll_interval
                 }
-            }
-            if pruned.elapsed() > PRUNE_INTERVAL {
-                pruned = Instant::now();
-                self.prune().await;
+            };
+            // However much happens meanwhile.
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = tokio::time::sleep_until(next) => {}
             }
         }
         if let Err(error) = self.store.lease.release().await {
             tracing::debug!(consumer = self.store.consumer, %error, "the lease ends by itself");
-        }
-    }
-
-    /// Waits until it is time to look by itself, however much happens meanwhile.
-    async fn rest(&self, shutdown: &CancellationToken) -> ControlFlow<()> {
-        tokio::select! {
-            () = shutdown.cancelled() => ControlFlow::Break(()),
-            () = tokio::time::sleep(self.config.poll_interval) => ControlFlow::Continue(()),
         }
     }
 

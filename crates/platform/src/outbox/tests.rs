@@ -30,7 +30,7 @@ pub(super) async fn outbox(database: &TestDatabase) -> PgPool {
     database.database().open("things", &migrator).await.unwrap()
 }
 
-fn event(aggregate_id: Uuid, version: i64) -> NewEvent<'static> {
+pub(super) fn event(aggregate_id: Uuid, version: i64) -> NewEvent<'static> {
     NewEvent {
         event_id: Uuid::new_v4(),
         aggregate_type: "thing",
@@ -41,13 +41,13 @@ fn event(aggregate_id: Uuid, version: i64) -> NewEvent<'static> {
     }
 }
 
-async fn commit(pool: &PgPool, event: NewEvent<'_>) {
+pub(super) async fn commit(pool: &PgPool, event: NewEvent<'_>) {
     let mut transaction = pool.begin().await.unwrap();
     append(&mut transaction, event).await.unwrap();
     transaction.commit().await.unwrap();
 }
 
-fn config() -> RelayConfig {
+pub(super) fn config() -> RelayConfig {
     RelayConfig {
         poll_interval: Duration::from_millis(50),
         backoff_min: Duration::from_millis(20),
@@ -96,26 +96,33 @@ fn consumer(
     })
 }
 
-struct Running {
+pub(super) struct Running {
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
+pub(super) fn relay(pool: &PgPool, wake: &Wake, config: RelayConfig) -> Relay {
+    Relay::new(
+        pool.clone(),
+        "consumer",
+        Clock::system(),
+        wake.clone(),
+        config,
+    )
+}
+
 impl Running {
-    fn start(pool: &PgPool, wake: &Wake, config: RelayConfig, handler: Handler) -> Self {
-        let relay = Relay::new(
-            pool.clone(),
-            "consumer",
-            Clock::system(),
-            wake.clone(),
-            config,
-        );
+    pub(super) fn start(pool: &PgPool, wake: &Wake, config: RelayConfig, handler: Handler) -> Self {
+        Self::run(relay(pool, wake, config), handler)
+    }
+
+    pub(super) fn run(relay: Relay, handler: Handler) -> Self {
         let stop = CancellationToken::new();
         let task = tokio::spawn(relay.run(handler, stop.clone()));
         Self { stop, task }
     }
 
-    async fn stop(self) {
+    pub(super) async fn stop(self) {
         self.stop.cancel();
         self.task.await.unwrap();
     }
@@ -400,37 +407,6 @@ async fn told_together_each_event_fails_or_passes_by_itself() {
     .await;
     relay.stop().await;
     assert_eq!(told.count(), 8, "nothing is told twice");
-}
-
-#[tokio::test]
-async fn what_happens_while_some_are_told_is_told_together() {
-    let database = TestDatabase::new().await;
-    let pool = outbox(&database).await;
-    let (wake, calls): (_, Arc<Mutex<Vec<usize>>>) = (Wake::new(), Arc::default());
-    let handler = Handler::together({
-        let calls = calls.clone();
-        move |events| {
-            calls.lock().unwrap().push(events.len());
-            Box::pin(async move { events.iter().map(|_| Ok(())).collect() })
-        }
-    });
-    let gathering = RelayConfig {
-        gather: Duration::from_secs(2),
-        ..config()
-    };
-    commit(&pool, event(Uuid::new_v4(), 1)).await;
-    let relay = Running::start(&pool, &wake, gathering, handler);
-    eventually("the first", async || calls.lock().unwrap().len() == 1).await;
-    for thing in 0..4 {
-        commit(&pool, event(Uuid::from_u128(thing), 1)).await;
-        wake.poke();
-    }
-    eventually("the rest", async || {
-        calls.lock().unwrap().iter().sum::<usize>() == 5
-    })
-    .await;
-    relay.stop().await;
-    assert_eq!(*calls.lock().unwrap(), [1, 4]);
 }
 
 #[tokio::test]
