@@ -243,11 +243,7 @@ impl Default for Config {
             watch_poll_interval: Duration::from_secs(1),
             watch_payment_wait: Duration::from_secs(5),
             watch_streams_max: 20_000,
-            // Nobody waits for a lock here, and one full statement is cheaper than two half-full ones.
-            batch: LineConfig {
-                workers: 1,
-                ..LineConfig::default()
-            },
+            batch: LineConfig::default(),
             relay: RelayConfig::default(),
         }
     }

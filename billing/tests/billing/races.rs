@@ -21,6 +21,8 @@ pub const CONNECTIONS: usize = 8;
 fn both() -> [(Config, usize); 2] {
     let mut together = Config::default();
     together.batch.stall_max = std::time::Duration::from_secs(3_600);
+    // Every worker has one.
+    together.batch.beside_min = 1;
     let workers = together.batch.workers;
     [(one_by_one(), CONNECTIONS), (together, workers)]
 }

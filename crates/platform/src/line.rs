@@ -40,8 +40,11 @@ pub struct LineConfig {
     pub wait_max: Duration,
     /// How many jobs may wait or be under way. Above that they are refused at once, to be tried again.
     pub queue_max: usize,
-    /// How many batches are done side by side; each takes a connection.
+    /// How many batches are done side by side at most; each takes a connection.
     pub workers: usize,
+    /// How many have to wait until another batch is begun beside one that is under way: a few go with the
+    /// next, since two small batches cost the database more than one.
+    pub beside_min: usize,
     /// How long a batch may be stuck, behind somebody's lock, until another one is done besides.
     #[serde(with = "humantime_serde")]
     pub stall_max: Duration,
@@ -54,6 +57,7 @@ impl Default for LineConfig {
             wait_max: Duration::from_millis(1),
             queue_max: 2_000,
             workers: 2,
+            beside_min: 8,
             stall_max: Duration::from_millis(100),
         }
     }
@@ -79,6 +83,7 @@ impl LineConfig {
             ("size_max", self.size_max, 500),
             ("queue_max", self.queue_max, 1_000_000),
             ("workers", self.workers, 100),
+            ("beside_min", self.beside_min, 1_000_000),
         ] {
             within(field, value, 1, most, |value| value.to_string())?;
         }
@@ -232,13 +237,13 @@ impl<W: Work> Line<W> {
             return Err(W::overloaded());
         }
         queue.waiting.push_back(waiting);
-        if queue
-            .wanted
-            .is_some_and(|wanted| queue.waiting.len() >= wanted)
-        {
+        let waiting = queue.waiting.len();
+        if queue.wanted.is_some_and(|wanted| waiting >= wanted) {
             self.is_full.notify_one();
         }
-        if queue.workers < self.config.workers {
+        // One that waits for more takes them all.
+        let is_due = queue.wanted.is_none() && waiting >= self.config.beside_min;
+        if queue.workers == 0 || (queue.workers < self.config.workers && is_due) {
             queue.workers += 1;
             drop(queue);
             let worker = Worker {

@@ -130,3 +130,29 @@ async fn without_a_wait_nobody_waits() {
     futures::future::join_all(ask(&line, 1)).await;
     assert_eq!(sizes(&line), [1, 3, 1]);
 }
+
+#[tokio::test]
+async fn a_second_batch_is_begun_only_when_enough_wait() {
+    let line = line(LineConfig {
+        workers: 2,
+        beside_min: 3,
+        wait_max: Duration::ZERO,
+        stall_max: Duration::from_secs(60),
+        ..LineConfig::default()
+    });
+    let under_way = || line.queue().under_way;
+    let mut asked = ask(&line, 1);
+    settle().await;
+    asked.extend(ask(&line, 2));
+    settle().await;
+    assert_eq!(under_way(), 1, "two go with the next");
+    asked.extend(ask(&line, 1));
+    settle().await;
+    assert_eq!(under_way(), 4, "three are worth a batch");
+    asked.extend(ask(&line, 5));
+    settle().await;
+    assert_eq!(under_way(), 4, "there are two workers");
+    line.work.turns.add_permits(3);
+    futures::future::join_all(asked).await;
+    assert_eq!(sizes(&line), [1, 3, 5]);
+}
