@@ -8,6 +8,7 @@ use std::{
     collections::HashMap,
     io,
     net::IpAddr,
+    pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -17,13 +18,10 @@ use std::{
 
 use anyhow::Result;
 use axum::{body::Body, http::Request};
-use hyper::body::Incoming;
+use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{
-        conn::auto::Builder,
-        graceful::{GracefulShutdown, Watcher},
-    },
+    server::conn::auto::Builder,
     service::TowerToHyperService,
 };
 use jitney_platform::tls::{Stream, Tls};
@@ -33,7 +31,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_io_timeout::TimeoutStream;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
 use crate::{
@@ -69,7 +67,7 @@ pub async fn serve(
     let config = &port.config;
     let places = Arc::new(Semaphore::new(config.connections_max));
     let neighbours = Neighbours::default();
-    let graceful = GracefulShutdown::new();
+    let connections = TaskTracker::new();
     loop {
         let place = tokio::select! {
             () = shutdown.cancelled() => break,
@@ -96,23 +94,27 @@ pub async fn serve(
             tracing::debug!("an address has too many connections");
             continue;
         };
-        let (paths, port, watcher) = (paths.clone(), port.clone(), graceful.watcher());
-        tokio::spawn(async move {
-            connection(stream, Peer(peer), paths, port, watcher).await;
+        let (paths, port, shutdown) = (paths.clone(), port.clone(), shutdown.clone());
+        connections.spawn(async move {
+            connection(stream, Peer(peer), paths, port, shutdown).await;
             drop((place, room));
         });
     }
     drop(listener);
-    if timeout(config.drain_max, graceful.shutdown())
-        .await
-        .is_err()
-    {
+    connections.close();
+    if timeout(config.drain_max, connections.wait()).await.is_err() {
         tracing::warn!("requests were still under way when the gateway stopped");
     }
     Ok(())
 }
 
-async fn connection(stream: TcpStream, peer: Peer, paths: Surround, port: Port, watcher: Watcher) {
+async fn connection(
+    stream: TcpStream,
+    peer: Peer,
+    paths: Surround,
+    port: Port,
+    shutdown: CancellationToken,
+) {
     // Events are small and want to leave at once; where that cannot be set they leave later.
     let _ = stream.set_nodelay(true);
     let config = port.config;
@@ -127,12 +129,53 @@ async fn connection(stream: TcpStream, peer: Peer, paths: Surround, port: Port, 
     let asked = Arc::new(AtomicBool::new(false));
     let service = {
         let asked = asked.clone();
-        paths.map_request(move |mut request: Request<Incoming>| {
+        TowerToHyperService::new(paths.map_request(move |mut request: Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(peer);
             request.map(Body::new)
-        })
+        }))
     };
+    let is_http1 = tokio::select! {
+        begun = timeout(config.arrival_timeout, stream.begins_as_http1()) => match begun {
+            Ok(Ok(is_http1)) => is_http1,
+            // It has said nothing, or has gone.
+            Ok(Err(_)) | Err(_) => return,
+        },
+        () = shutdown.cancelled() => return,
+    };
+    // Somebody who does not read must not hold a connection and what is written to it for ever.
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(config.unread_max));
+    let io = TokioIo::new(Box::pin(stream));
+    let bounds = Bounds {
+        asked: &asked,
+        arrival_timeout: config.arrival_timeout,
+        shutdown: &shutdown,
+    };
+    let ended = if is_http1 {
+        let mut server = http1::Builder::new();
+        server
+            .timer(TokioTimer::new())
+            .header_read_timeout(config.arrival_timeout)
+            .max_buf_size(HEAD_BUFFER_BYTES);
+        let served = server.serve_connection(io, service).with_upgrades();
+        let ended = bounds.keep(served, |served| served.graceful_shutdown());
+        ended.await.map_err(|error| error.to_string())
+    } else {
+        let server = for_both(&config);
+        let served = server.serve_connection_with_upgrades(io, service);
+        let ended = bounds.keep(served, |served| served.graceful_shutdown());
+        // It is large, and few connections need it.
+        Box::pin(ended).await.map_err(|error| error.to_string())
+    };
+    if let Err(error) = ended {
+        tracing::debug!(error, "a connection broke off");
+    }
+}
+
+/// For whoever may speak HTTP/2. It looks at a connection's beginning first, and what it has read of it is
+/// one more buffer, so whoever is known to speak HTTP/1 is served without.
+fn for_both(config: &Config) -> Builder<TokioExecutor> {
     let mut server = Builder::new(TokioExecutor::new());
     server
         .http1()
@@ -147,25 +190,46 @@ async fn connection(stream: TcpStream, peer: Peer, paths: Surround, port: Port, 
         .max_concurrent_streams(HTTP2_STREAMS_MAX)
         .max_pending_accept_reset_streams(HTTP2_RESETS_MAX)
         .max_header_list_size(u32::try_from(HEAD_BUFFER_BYTES).unwrap_or(u32::MAX));
-    // Somebody who does not read must not hold a connection and what is written to it for ever.
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(config.unread_max));
-    let io = TokioIo::new(Box::pin(stream));
-    let served = server.serve_connection_with_upgrades(io, TowerToHyperService::new(service));
-    let served = watcher.watch(served.into_owned());
-    tokio::pin!(served);
-    // The server itself does not mind a client that connects and says nothing.
-    let ended = tokio::select! {
-        ended = &mut served => ended,
-        () = sleep(config.arrival_timeout) => {
-            if !asked.load(Ordering::Relaxed) {
-                return;
+    server
+}
+
+/// What ends a connection before it ends by itself.
+struct Bounds<'a> {
+    /// Whether it has asked for anything.
+    asked: &'a AtomicBool,
+    /// How long it may wait with that.
+    arrival_timeout: Duration,
+    /// Cancelled when the gateway stops.
+    shutdown: &'a CancellationToken,
+}
+
+impl Bounds<'_> {
+    /// Serves a connection to its end, or until it has asked for nothing for too long: the server itself
+    /// does not mind a client that connects and says nothing. When the gateway stops, `drain` has it end
+    /// after what is under way.
+    async fn keep<C, E>(self, served: C, drain: impl Fn(Pin<&mut C>)) -> Result<(), E>
+    where
+        C: Future<Output = Result<(), E>>,
+    {
+        tokio::pin!(served);
+        let silent = sleep(self.arrival_timeout);
+        tokio::pin!(silent);
+        let (mut is_draining, mut has_asked) = (false, false);
+        loop {
+            tokio::select! {
+                ended = &mut served => return ended,
+                () = self.shutdown.cancelled(), if !is_draining => {
+                    is_draining = true;
+                    drain(served.as_mut());
+                }
+                () = &mut silent, if !has_asked => {
+                    has_asked = self.asked.load(Ordering::Relaxed);
+                    if !has_asked {
+                        return Ok(());
+                    }
+                }
             }
-            served.await
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(error, "a connection broke off");
     }
 }
 

@@ -268,6 +268,31 @@ pub enum Stream {
     Connected(Box<client::TlsStream<TcpStream>>),
 }
 
+/// What HTTP/2 begins with where it was not agreed on before (RFC 9113, section 3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+impl Stream {
+    /// Waits for the other end to begin, and tells whether that is certainly HTTP/1. Takes nothing from it.
+    ///
+    /// # Errors
+    /// When the connection has ended.
+    pub async fn begins_as_http1(&self) -> io::Result<bool> {
+        let agreed = match self {
+            Stream::Plain(stream) => {
+                let mut begin = [0; HTTP2_PREFACE.len()];
+                let count = stream.peek(&mut begin).await?;
+                if count == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                return Ok(!HTTP2_PREFACE.starts_with(&begin[..count]));
+            }
+            Stream::Accepted(stream) => stream.get_ref().1.alpn_protocol(),
+            Stream::Connected(stream) => stream.get_ref().1.alpn_protocol(),
+        };
+        Ok(agreed.is_some_and(|protocol| protocol != b"h2"))
+    }
+}
+
 impl tonic::transport::server::Connected for Stream {
     type ConnectInfo = ();
 

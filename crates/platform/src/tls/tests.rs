@@ -158,3 +158,33 @@ fn settings_that_do_not_fit_are_named() {
     };
     assert!(Tls::open(&alone, &[]).is_err());
 }
+
+#[tokio::test]
+async fn what_a_connection_begins_with_is_seen_and_left() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let http2 = String::from_utf8_lossy(HTTP2_PREFACE);
+    for (begin, is_http1) in [
+        ("GET / HTTP/1.1\r\n", true),
+        ("P", false),
+        ("PO", true),
+        ("PRI * HTTP/1.1", true),
+        (&*http2, false),
+        (&*format!("{http2}and more"), false),
+    ] {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        client.write_all(begin.as_bytes()).await.unwrap();
+        let mut stream = Stream::Plain(stream);
+        assert_eq!(
+            stream.begins_as_http1().await.unwrap(),
+            is_http1,
+            "{begin:?}"
+        );
+        let mut left = vec![0; begin.len()];
+        stream.read_exact(&mut left).await.unwrap();
+        assert_eq!(left, begin.as_bytes());
+        drop(client);
+        assert!(stream.begins_as_http1().await.is_err());
+    }
+}
