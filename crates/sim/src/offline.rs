@@ -19,6 +19,7 @@ mod cab;
 mod city;
 mod demand;
 mod fit;
+mod fixes;
 mod habits;
 mod log;
 mod outcome;

@@ -6,7 +6,7 @@
 //! would tell, at once.
 //!
 //! What is not as in production: nothing takes time but people and roads; offers are not written down;
-//! matching's roads are free ones, as it knows no traffic yet.
+//! matching's roads are free ones, as live traffic is not simulated.
 
 mod people;
 

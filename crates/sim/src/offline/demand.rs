@@ -1,11 +1,12 @@
 //! Who wanted to go from where to where, at what time of day: read from files of real rides.
 //!
-//! Two kinds of table are read, told apart by their header:
+//! Three kinds of table are read, told apart by their header:
 //!
 //! - rides with coordinates and seconds since 1970: `pickup_unix`, `pickup_lat`, `pickup_lon`,
 //!   `dropoff_lat`, `dropoff_lon`;
 //! - rides between named zones and local times, as New York's taxi commission gives them: `pickup`,
-//!   `pickup_zone`, `dropoff_zone`, with a second table of the zones' middles: `zone`, `lat`, `lon`.
+//!   `pickup_zone`, `dropoff_zone`, with a second table of the zones' middles: `zone`, `lat`, `lon`;
+//! - places of taxis, of which rides are made in `fixes.rs`: `t_s`, `cab`, `lat`, `lon`, `occupied`.
 //!
 //! Other columns are passed over. Rides of several days are folded onto one: only the time of day
 //! counts. A row that cannot be is skipped and counted by reason; a file that cannot be read, or lacks a
@@ -25,7 +26,7 @@ use serde::Serialize;
 
 use crate::chance::{Purpose, chance};
 
-use super::fit::scatter;
+use super::{fit::scatter, fixes};
 
 /// Milliseconds of a day.
 pub const DAY_MS: i64 = 86_400_000;
@@ -98,8 +99,14 @@ impl Demand {
         } else if table.has("pickup_zone") {
             let zones = zones.context("rides between zones need --zones, the zones' middles")?;
             rides_between_zones(&table, zones)
+        } else if fixes::COLUMNS.iter().all(|name| table.has(name)) {
+            fixes::rides(&table, utc_offset_s)
         } else {
-            bail!("the header has neither a column pickup_unix nor pickup_zone");
+            bail!(
+                "the header has neither a column pickup_unix nor pickup_zone, nor those of taxis' \
+                 places: {}",
+                fixes::COLUMNS.join(", ")
+            );
         }
     }
 }
@@ -129,23 +136,26 @@ fn ride_with_places(
     utc_offset_s: i64,
 ) -> Result<WantedRide, &'static str> {
     let [at, pickup_lat, pickup_lon, dropoff_lat, dropoff_lon] = columns;
-    let unix: i64 = row
-        .get(at)?
-        .parse()
-        .map_err(|_| "time that is not a number")?;
+    let unix: i64 = row.get(at)?.parse().map_err(|_| BAD_TIME)?;
     let place = |lat, lon| {
         let number = |column| row.get(column)?.parse::<f64>().map_err(|_| BAD_PLACE);
         LatLon::new(number(lat)?, number(lon)?).map_err(|_| BAD_PLACE)
     };
-    let local_s = unix.checked_add(utc_offset_s).ok_or("time out of range")?;
     Ok(WantedRide {
-        at_ms: local_s.rem_euclid(DAY_MS / 1000) * 1000,
+        at_ms: time_of_day_ms(unix, utc_offset_s)?,
         pickup: place(pickup_lat, pickup_lon)?,
         dropoff: place(dropoff_lat, dropoff_lon)?,
     })
 }
 
-const BAD_PLACE: &str = "place that is none on Earth";
+/// Milliseconds after midnight, there, of seconds since some midnight at Greenwich.
+pub(super) fn time_of_day_ms(at_s: i64, utc_offset_s: i64) -> Result<i64, &'static str> {
+    let local_s = at_s.checked_add(utc_offset_s).ok_or("time out of range")?;
+    Ok(local_s.rem_euclid(DAY_MS / 1000) * 1000)
+}
+
+pub(super) const BAD_PLACE: &str = "place that is none on Earth";
+pub(super) const BAD_TIME: &str = "time that is not a number";
 
 fn rides_between_zones(
     table: &Table<'_>,
@@ -219,12 +229,13 @@ fn unpacked(path: &Path) -> anyhow::Result<String> {
 }
 
 /// Comma-separated values with a header.
-struct Table<'a> {
+pub(super) struct Table<'a> {
     header: Vec<String>,
     text: &'a str,
 }
 
-struct Row {
+/// A line of a table.
+pub(super) struct Row {
     fields: Vec<String>,
     width: usize,
 }
@@ -244,7 +255,7 @@ impl<'a> Table<'a> {
         self.header.iter().any(|column| column == name)
     }
 
-    fn columns<const N: usize>(&self, names: [&str; N]) -> anyhow::Result<[usize; N]> {
+    pub(super) fn columns<const N: usize>(&self, names: [&str; N]) -> anyhow::Result<[usize; N]> {
         let mut places = [0; N];
         for (place, name) in places.iter_mut().zip(names) {
             *place = self
@@ -256,7 +267,7 @@ impl<'a> Table<'a> {
         Ok(places)
     }
 
-    fn rows(&self) -> impl Iterator<Item = Row> {
+    pub(super) fn rows(&self) -> impl Iterator<Item = Row> {
         let lines = self.text.lines().filter(|line| !line.trim().is_empty());
         lines.map(|line| Row {
             fields: fields(line),
@@ -266,7 +277,7 @@ impl<'a> Table<'a> {
 }
 
 impl Row {
-    fn get(&self, column: usize) -> Result<&str, &'static str> {
+    pub(super) fn get(&self, column: usize) -> Result<&str, &'static str> {
         if self.fields.len() != self.width {
             return Err("another number of fields than the header");
         }
