@@ -23,6 +23,9 @@ const COPY_SPREAD_M: f64 = 150.0;
 /// How much earlier or later a copy is asked for, at most, milliseconds.
 const COPY_SHIFT_MS: i64 = 600_000;
 
+/// Rides of a scenario, at most: what fits into memory.
+const RIDES_MAX: f64 = 5_000_000.0;
+
 /// How a scenario is made of demand.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recipe {
@@ -105,6 +108,11 @@ impl Scenario {
         ensure!(
             scale > 0.0 && scale <= 1000.0,
             "scale {scale} is not above 0 and up to 1000"
+        );
+        ensure!(
+            demand.rides.len() as f64 * scale <= RIDES_MAX,
+            "{} rides {scale} times are more than {RIDES_MAX}",
+            demand.rides.len()
         );
         if to_ms <= from_ms {
             to_ms += DAY_MS;
@@ -296,6 +304,16 @@ mod tests {
         assert!((3_400..3_800).contains(&thick.request_count()));
         let is_in_order = |two: &[Request]| two[0].at_ms <= two[1].at_ms;
         assert!(thick.requests.windows(2).all(is_in_order));
+        let many = Demand {
+            rides: vec![demand.rides[0]; 6_000],
+            ..demand
+        };
+        let recipe = Recipe {
+            scale: 1000.0,
+            ..recipe()
+        };
+        let error = Scenario::new(roads, &many, &recipe).err().unwrap();
+        assert!(error.to_string().contains("6000 rides"), "{error}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use anyhow::ensure;
 use jitney_roads::{LatLon, RoadNetwork};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -23,6 +24,9 @@ const CURVE: [u32; 24] = [
     130, 112, 100,
 ];
 
+/// Rides in an average hour, at most: more than any city has, and a day of them fits into memory.
+const PER_HOUR_MAX: f64 = 100_000.0;
+
 const HOUR_MS: f64 = 3_600_000.0;
 
 /// How many centres a city has.
@@ -40,8 +44,12 @@ const SHORTEST_M: f64 = 300.0;
 /// A day of rides, `per_hour` of them in an average hour.
 ///
 /// # Errors
-/// A map without a street to stand on.
+/// A rate that is not 0 to 100,000, and a map without a street to stand on.
 pub fn synthetic(roads: &Arc<RoadNetwork>, per_hour: f64, seed: u64) -> anyhow::Result<Demand> {
+    ensure!(
+        (0.0..=PER_HOUR_MAX).contains(&per_hour),
+        "{per_hour} rides an hour are not 0 to {PER_HOUR_MAX}"
+    );
     let streets = Streets::new(Arc::clone(roads), None)?;
     let mut chance = chance(seed, Purpose::Demand, 0);
     let city = Centres::new(&streets, &mut chance);
@@ -144,5 +152,10 @@ mod tests {
         assert!(in_hour(18) > 2 * in_hour(3));
         assert!(day.rides.windows(2).all(|two| two[0].at_ms <= two[1].at_ms));
         assert!(synthetic(&roads, 0.0, 7).unwrap().rides.is_empty());
+        // Infinitely many would be drawn until the memory is full.
+        for wrong in [f64::INFINITY, f64::NAN, -1.0, 1e12] {
+            let error = synthetic(&roads, wrong, 7).unwrap_err();
+            assert!(error.to_string().contains("rides an hour"), "{error}");
+        }
     }
 }

@@ -8,6 +8,9 @@ use jitney_sim::offline::{self, DAY_MS, Demand, Habits, Recipe, Scenario, Trials
 use super::Output;
 use crate::{Config, program};
 
+/// See `--threads`.
+const THREADS_MAX: usize = 256;
+
 /// Arguments that go with `--offline`.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Under a virtual clock")]
@@ -22,11 +25,13 @@ pub struct Args {
     /// The middles of the zones that the demand's rides are between.
     #[arg(long, requires = "demand")]
     zones: Option<PathBuf>,
-    /// Hours that the demand's clocks are ahead of UTC, where its times are in seconds since 1970.
+    /// Hours that the demand's clocks are ahead of UTC, where its times are in seconds since 1970, or
+    /// hours after midnight when its seconds begin to count.
     #[arg(
         long,
         requires = "demand",
-        default_value_t = 0.0,
+        value_parser = hours,
+        default_value = "0",
         allow_negative_numbers = true
     )]
     utc_offset: f64,
@@ -57,8 +62,8 @@ pub struct Args {
     /// Whether roads are slower when the day is busy; without it, when there is more than an hour.
     #[arg(long, requires = "offline", num_args = 0..=1, default_missing_value = "true")]
     traffic_by_hour: Option<bool>,
-    /// Runs side by side; without it, one for each processor.
-    #[arg(long, requires = "offline")]
+    /// Runs side by side, at most 256; without it, one for each processor.
+    #[arg(long, requires = "offline", value_parser = threads)]
     threads: Option<NonZero<usize>>,
 }
 
@@ -137,6 +142,22 @@ pub fn run(args: &Args, shared: Shared, config: &Config) -> anyhow::Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
+/// Hours of a day, on either side of midnight.
+fn hours(text: &str) -> anyhow::Result<f64> {
+    let hours = text.parse().ok();
+    hours
+        .filter(|hours| (-24.0..=24.0).contains(hours))
+        .with_context(|| format!("{text:?} is not -24 to 24 hours"))
+}
+
+/// A number of threads that a machine may have.
+fn threads(text: &str) -> anyhow::Result<NonZero<usize>> {
+    let threads = text.parse().ok().and_then(NonZero::<usize>::new);
+    threads
+        .filter(|threads| threads.get() <= THREADS_MAX)
+        .with_context(|| format!("{text:?} is not 1 to {THREADS_MAX} threads"))
+}
+
 /// A time of day, `HH:MM` up to `24:00`, in milliseconds after midnight.
 fn time_of_day(text: &str) -> anyhow::Result<i64> {
     let parse = || {
@@ -162,6 +183,19 @@ mod tests {
         assert_eq!(time_of_day("24:00").unwrap(), DAY_MS);
         for bad in ["24:01", "7:30", "17", "17:60", "+1:00", "aa:bb", ""] {
             time_of_day(bad).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn hours_and_threads_are_numbers_that_can_be() {
+        assert_eq!(hours("-7").unwrap(), -7.0);
+        assert_eq!(hours("17.5").unwrap(), 17.5);
+        for bad in ["NaN", "inf", "1e300", "24.1", "seven", ""] {
+            hours(bad).unwrap_err();
+        }
+        assert_eq!(threads("2").unwrap().get(), 2);
+        for bad in ["0", "257", "100000", "-1", "two"] {
+            threads(bad).unwrap_err();
         }
     }
 }
