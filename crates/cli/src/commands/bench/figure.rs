@@ -22,12 +22,16 @@ pub struct Figure {
     pub mean: f64,
     /// How many values.
     pub n: usize,
-    /// Name of the map; absent where there is none.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    /// Name of the map; empty, and null in JSON, where there is none.
+    #[serde(serialize_with = "text_or_null")]
     pub map: String,
-    /// Drivers that were about; absent where there were none.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Drivers that were about; null in JSON where there are none.
     pub drivers: Option<usize>,
+}
+
+/// Every line has the same fields, so that scripts need not look which are there.
+fn text_or_null<S: serde::Serializer>(text: &str, to: S) -> Result<S::Ok, S::Error> {
+    Some(text).filter(|text| !text.is_empty()).serialize(to)
 }
 
 /// Prints figures as they come, and knows the subject and the map they are of.
@@ -235,7 +239,32 @@ pub fn timed(n: usize, mut operation: impl FnMut(usize)) -> Vec<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use super::median;
+    use super::{Figure, median};
+
+    #[test]
+    fn every_line_has_the_same_fields() {
+        let figure = |map: &str, drivers| Figure {
+            subject: String::new(),
+            name: "route of a pair".to_owned(),
+            unit: "us",
+            p50: 1.0,
+            p99: 2.5,
+            mean: 1.5,
+            n: 7,
+            map: map.to_owned(),
+            drivers,
+        };
+        let line = |figure: Figure| serde_json::to_string(&figure).expect("a form in JSON");
+        let values = r#""name":"route of a pair","unit":"us","p50":1.0,"p99":2.5,"mean":1.5,"n":7"#;
+        assert_eq!(
+            line(figure("porto", Some(9))),
+            format!(r#"{{{values},"map":"porto","drivers":9}}"#)
+        );
+        assert_eq!(
+            line(figure("", None)),
+            format!(r#"{{{values},"map":null,"drivers":null}}"#)
+        );
+    }
 
     #[test]
     fn the_median_is_in_the_middle() {

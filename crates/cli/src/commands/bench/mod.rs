@@ -113,6 +113,11 @@ pub enum Subject {
     City,
 }
 
+/// Drivers, at most: what fits into memory and is numbered.
+const DRIVERS_MAX: usize = 10_000_000;
+/// Requests in a round, at most.
+const REQUESTS_MAX: usize = 1_000_000;
+
 /// How loads that are compared take turns.
 pub struct Loads {
     /// How often each has its turn.
@@ -161,6 +166,28 @@ const SHORT: Extent = Extent {
     idle_clients: 500,
     city_drivers: 500,
 };
+
+impl Args {
+    /// Looks for numbers with which nothing is measured. Idle clients of the gateway may be none.
+    fn check(&self, subject: Subject) -> anyhow::Result<()> {
+        let drivers_min = usize::from(!matches!(subject, Subject::Gateway | Subject::All));
+        let is_fleet = |drivers: &usize| (drivers_min..=DRIVERS_MAX).contains(drivers);
+        ensure!(
+            self.drivers.iter().all(is_fleet),
+            "--drivers must be {drivers_min} to {DRIVERS_MAX}"
+        );
+        let is_round = |&requests: &usize| (1..=REQUESTS_MAX).contains(&requests);
+        ensure!(
+            self.requests.as_ref().is_none_or(is_round),
+            "--requests must be 1 to {REQUESTS_MAX}"
+        );
+        ensure!(
+            self.seconds != Some(0),
+            "--rounds, --seconds and --clients must be above zero"
+        );
+        Ok(())
+    }
+}
 
 impl Loads {
     /// What was typed, or what the extent says, or else these clients.
@@ -245,6 +272,7 @@ fn measure(
         given.map_or(own, Vec::as_slice).to_vec()
     };
     let first = |own: usize| args.drivers.first().copied().unwrap_or(own);
+    args.check(subject)?;
     let seconds = args.seconds.unwrap_or(extent.seconds);
     let requests = args.requests.unwrap_or(extent.requests);
     report.on_map("");
@@ -305,5 +333,52 @@ fn measure(
         | Subject::Trips
         | Subject::Gateway
         | Subject::Telemetry => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn problem(line: &str) -> Option<String> {
+        let words = ["bench"].into_iter().chain(line.split_whitespace());
+        let args = Line::parse_from(words).args;
+        let checked = args.check(args.subject.unwrap_or(Subject::All));
+        checked.err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn numbers_that_measure_nothing_are_refused() {
+        let wrong = [
+            ("nearest --drivers 0", "--drivers must be 1 to"),
+            ("rounds --drivers 10,0", "--drivers must be 1 to"),
+            (
+                "nearest --drivers 18446744073709551615",
+                "--drivers must be 1 to",
+            ),
+            ("rounds --requests 0", "--requests must be"),
+            ("rounds --requests 1000001", "--requests must be"),
+            ("ingest --seconds 0", "--seconds"),
+        ];
+        for (line, expected) in wrong {
+            let problem = problem(line).unwrap_or_default();
+            assert!(problem.contains(expected), "{line}: {problem}");
+        }
+        for right in [
+            "nearest --drivers 1,1000000",
+            "gateway --drivers 0",
+            "roads",
+            "all",
+        ] {
+            assert_eq!(problem(right), None, "{right}");
+        }
     }
 }
