@@ -7,6 +7,7 @@ use std::{
 
 use jitney_platform::telemetry::meters::{counter, counter_of, meter, seconds};
 use jitney_proto::matching::v1::{DriverState, MatchEndReason};
+use jitney_roads::Useless;
 use opentelemetry::{
     KeyValue,
     metrics::{AsyncInstrument, Counter, Histogram},
@@ -50,6 +51,13 @@ const PING_REFUSALS: [&str; 7] = [
 const UNKNOWN_DRIVER: &str = "UNKNOWN_DRIVER";
 /// Why traffic is not used that came faster than it is followed.
 pub const TRAFFIC_OVERFLOW: &str = "overflow";
+/// Why traffic is not used.
+const TRAFFIC_REFUSALS: [&str; 4] = [
+    TRAFFIC_OVERFLOW,
+    Useless::Timing.reason(),
+    Useless::Parked.reason(),
+    Useless::Mismatch.reason(),
+];
 /// What drivers are at.
 const DRIVER_STATES: [DriverState; 6] = [
     DriverState::Offline,
@@ -98,7 +106,7 @@ static COUNTERS: LazyLock<Counters> = LazyLock::new(|| Counters {
         "{observation}",
         "Observations of traffic that told nothing, by reason",
         "reason",
-        &[TRAFFIC_OVERFLOW],
+        &TRAFFIC_REFUSALS,
     ),
     customization: seconds(
         "jitney.matching.customization",

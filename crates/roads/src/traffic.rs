@@ -70,7 +70,7 @@ pub enum Useless {
 impl Useless {
     /// As metrics spell it.
     #[must_use]
-    pub fn reason(self) -> &'static str {
+    pub const fn reason(self) -> &'static str {
         match self {
             Self::Timing => "timing",
             Self::Parked => "parked",
