@@ -150,14 +150,20 @@ impl<'a> Oracle<'a> {
             let cost = costs
                 .get(self.cost_begins[state.arc.index()] + place)
                 .copied();
-            let is_broken = |chain: &&TurnChain| {
+            let holds = |chain: &&TurnChain| {
                 let arcs = [chain.from, chain.via, chain.to].map(ArcId);
                 arcs.iter().all(|&arc| ordinary(arc))
                     && state.before == Some(arcs[0])
                     && state.arc == arcs[1]
-                    && chain.is_only != (out == arcs[2])
             };
-            if cost == Some(FORBIDDEN) || plan.turns.chains.iter().any(|chain| is_broken(&chain)) {
+            let chains = || plan.turns.chains.iter().filter(holds);
+            let only: Vec<u32> = chains()
+                .filter(|chain| chain.is_only)
+                .map(|chain| chain.to)
+                .collect();
+            let is_forbidden = chains().any(|chain| !chain.is_only && chain.to == out.0)
+                || (!only.is_empty() && !only.contains(&out.0));
+            if cost == Some(FORBIDDEN) || is_forbidden {
                 continue;
             }
             if state.is_visiting && ordinary(out) {

@@ -39,7 +39,8 @@ pub(crate) struct TurnTable {
     pub chains: Vec<TurnChain>,
 }
 
-/// Who comes from one arc by another may not drive on into a third, or may into no other.
+/// Who comes from one arc by another may not drive on into a third, or may into no other: into none but
+/// those of the rules that say so, where there are several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TurnChain {
     pub from: u32,
@@ -273,6 +274,13 @@ fn sorted_by(keys: usize, len: usize, key: impl Fn(usize) -> u32) -> (Vec<u32>, 
     (first, sorted)
 }
 
+/// Whether rules that span three arcs allow the third. Several that allow one only allow each of theirs.
+fn allow(rules: &[&TurnChain], out: u32) -> bool {
+    let mut of_it = rules.iter().filter(|rule| rule.to == out).peekable();
+    let is_named = of_it.peek().is_some();
+    of_it.all(|rule| rule.is_only) && (is_named || rules.iter().all(|rule| !rule.is_only))
+}
+
 /// The ends of arcs told apart by how the arc was entered, before those that are alike are merged.
 /// The first are the arcs themselves, for whoever begins on them or entered them in the ordinary way.
 struct States<'a> {
@@ -365,7 +373,7 @@ impl<'a> States<'a> {
             }
             if let Kind::Chained(begin, end) = kind {
                 let rules = &self.chains[begin as usize..end as usize];
-                if rules.iter().any(|rule| rule.is_only != (rule.to == out)) {
+                if !allow(rules, out) {
                     continue;
                 }
             }

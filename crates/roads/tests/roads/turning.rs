@@ -184,6 +184,37 @@ fn a_restriction_over_a_way_minds_where_one_comes_from() {
 }
 
 #[test]
+fn several_only_turns_over_a_way_allow_each_of_theirs() {
+    let over_way_2 = |to: i64| {
+        [
+            ("from", Member::Way, 1),
+            ("via", Member::Way, 2),
+            ("to", Member::Way, to),
+        ]
+    };
+    let only: Tags<'_> = &[("type", "restriction"), ("restriction", "only_straight_on")];
+    let (left, right) = (over_way_2(6), over_way_2(7));
+    // Way 9 leads on straight from node 3, and round to node 4.
+    let arm = degrees(f64::from(ARM_M));
+    let mut places = places();
+    places.push((6, 0.0, 2.0 * arm, &[]));
+    let mut ways = ways();
+    ways.push((vec![3, 6, 4], STREET));
+    let network = town_of(places, ways, vec![(&left, only), (&right, only)]);
+    assert_eq!(network.report().restrictions_applied, 2);
+    let mut from = at(&network, -100.0, 0.0);
+    from.facing = Facing::Forward;
+    let metres = |east_m, north_m| {
+        let travel = network.travel(&from, &at(&network, east_m, north_m));
+        travel.unwrap().distance_m
+    };
+    let past_the_corner = 100 + ARM_M + 28;
+    assert_eq!(metres(180.0, 20.0), past_the_corner, "to the left");
+    assert_eq!(metres(180.0, -20.0), past_the_corner, "to the right");
+    assert!(metres(220.0, 0.0) > 100 + ARM_M + 20, "straight on");
+}
+
+#[test]
 fn nobody_drives_through_a_street_for_its_destinations() {
     let private: Tags<'static> = &[("highway", "residential"), ("motor_vehicle", "destination")];
     let mut ways = ways();
