@@ -29,7 +29,7 @@ pub const SIGNATURE: [u8; 8] = *b"JTNROADS";
 
 /// Version of the format and of the import rules: raised whenever either changes, so that maps made
 /// by older rules are imported again.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 const HEADER_BYTES: usize = 32;
 

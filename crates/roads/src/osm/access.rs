@@ -8,6 +8,22 @@ use super::way::Tags;
 /// Statements about cars, most specific first.
 const KEYS: [&str; 4] = ["motorcar", "motor_vehicle", "vehicle", "access"];
 
+/// The same about those who drive a way from its first node to its last.
+const FORWARD_KEYS: [&str; 4] = [
+    "motorcar:forward",
+    "motor_vehicle:forward",
+    "vehicle:forward",
+    "access:forward",
+];
+
+/// The same about those who drive it the other way round.
+const BACKWARD_KEYS: [&str; 4] = [
+    "motorcar:backward",
+    "motor_vehicle:backward",
+    "vehicle:backward",
+    "access:backward",
+];
+
 /// Values that keep a hired car out.
 const CLOSED: [&str; 10] = [
     "no",
@@ -62,7 +78,17 @@ pub enum Access {
 /// What the tags say about cars; `None` when they say nothing.
 #[must_use]
 pub fn car_access(tags: &Tags<'_>) -> Option<Access> {
-    let value = KEYS.iter().find_map(|key| tags.get(key))?;
+    stated(tags, &KEYS)
+}
+
+/// Whether the tags keep cars out of a way in one direction: from its first node to its last, and back.
+#[must_use]
+pub fn closed_directions(tags: &Tags<'_>) -> [bool; 2] {
+    [FORWARD_KEYS, BACKWARD_KEYS].map(|keys| stated(tags, &keys) == Some(Access::Closed))
+}
+
+fn stated(tags: &Tags<'_>, keys: &[&str]) -> Option<Access> {
+    let value = keys.iter().find_map(|key| tags.get(key))?;
     // Of several values in one the most generous counts.
     let access = |value: &str| match value.trim() {
         closed if CLOSED.contains(&closed) => Access::Closed,
@@ -133,6 +159,18 @@ mod tests {
         assert_eq!(
             access(&[("motor_vehicle", "destination;yes")]),
             Some(Access::Open)
+        );
+    }
+
+    #[test]
+    fn one_direction_may_be_closed() {
+        let closed = |tags: &[(&'static str, &'static str)]| closed_directions(&Tags::from(tags));
+        assert_eq!(closed(&[("access", "no")]), [false, false]);
+        assert_eq!(closed(&[("vehicle:backward", "no")]), [false, true]);
+        assert_eq!(closed(&[("motor_vehicle:forward", "bus")]), [true, false]);
+        assert_eq!(
+            closed(&[("access:forward", "no"), ("motorcar:forward", "yes")]),
+            [false, false]
         );
     }
 

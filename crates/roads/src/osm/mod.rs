@@ -10,8 +10,8 @@
 //! - `split` cuts the ways at junctions into segments,
 //! - `report` counts what was kept and dropped.
 //!
-//! Not read: conditional tags (`access:conditional` and its kin), ferries, relations other than turn
-//! restrictions.
+//! Not read: conditional tags (`access:conditional` and its kin), relations other than turn restrictions.
+//! Ferries are left out.
 
 pub mod access;
 pub mod delay;

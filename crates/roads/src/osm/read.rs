@@ -133,6 +133,7 @@ fn read_way(
         Err(reason) => {
             match reason {
                 NotForCars::NotARoad => {}
+                NotForCars::Ferry => report.ferries += 1,
                 NotForCars::OtherHighway => report.other_highways += 1,
                 NotForCars::Area => report.areas += 1,
                 NotForCars::NoAccess => report.no_access += 1,

@@ -21,9 +21,11 @@ pub struct ImportReport {
     pub car_ways_with_limit: u64,
     /// Highways that are not for cars: footways, tracks, those being built.
     pub other_highways: u64,
+    /// Lines of ferries.
+    pub ferries: u64,
     /// Car roads drawn as areas.
     pub areas: u64,
-    /// Car roads closed to us by an access tag.
+    /// Car roads closed to us by an access tag, in every direction in which they may be driven.
     pub no_access: u64,
     /// Car roads whose direction changes with the hour.
     pub reversible: u64,
@@ -108,6 +110,7 @@ impl fmt::Display for ImportReport {
             "dropped",
             &[
                 (self.other_highways, "highways not for cars"),
+                (self.ferries, "ferries"),
                 (self.areas, "areas"),
                 (self.no_access, "ways without access"),
                 (self.reversible, "ways of changing direction"),

@@ -2,7 +2,8 @@
 //! may not drive on, or may alone.
 //!
 //! Read are those for everybody and for cars, at a node or over one way. A restriction whose members
-//! fit more than one pair of roads (a way that runs on through the node it turns at) is not guessed at.
+//! fit more than one pair of roads (a way that runs on through the node it turns at, and is not one-way)
+//! is not guessed at.
 
 use osmpbf::{RelMemberType, Relation};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -125,9 +126,13 @@ pub(super) fn apply(
             report.restrictions_incomplete += 1;
             continue;
         }
-        let found = stated.resolve(pieces);
+        let mut found = stated.resolve(pieces, |_, _| true);
         // Several ways from or to are one rule each; otherwise there must be no doubt.
         let rules = stated.from.len() * stated.to.len();
+        if found.len() > rules {
+            // Nobody comes from, or leaves into, a one-way street the wrong way round.
+            found = stated.resolve(pieces, Piece::is_open);
+        }
         if found.is_empty() || found.len() > rules {
             report.restrictions_unclear += 1;
             continue;
@@ -138,14 +143,20 @@ pub(super) fn apply(
 }
 
 impl Stated {
-    /// All ways in which the members fit together.
-    fn resolve(&self, pieces: &FxHashMap<i64, Vec<Piece>>) -> Vec<Restriction> {
+    /// All ways in which the members fit together, of those drives that count.
+    fn resolve(
+        &self,
+        pieces: &FxHashMap<i64, Vec<Piece>>,
+        counts: impl Fn(&Piece, Drive) -> bool,
+    ) -> Vec<Restriction> {
         let drives = |ways: &[i64]| -> Vec<(Drive, i64, i64)> {
             let of_way = |way: &i64| pieces.get(way).into_iter().flatten();
-            ways.iter()
-                .flat_map(of_way)
-                .flat_map(Piece::drives)
-                .collect()
+            let of_piece = |piece: &Piece| {
+                let drives = piece.drives().into_iter();
+                let counted = drives.filter(|(drive, ..)| counts(piece, *drive));
+                counted.collect::<Vec<_>>()
+            };
+            ways.iter().flat_map(of_way).flat_map(of_piece).collect()
         };
         let (from, to) = (drives(&self.from), drives(&self.to));
         let mut found = Vec::new();

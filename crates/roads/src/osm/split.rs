@@ -61,21 +61,31 @@ pub(super) struct Piece {
     road: RoadNo,
     from_node: i64,
     to_node: i64,
+    /// Whether it may be driven from the one to the other, and back.
+    open: [bool; 2],
 }
 
 impl Piece {
-    /// Driven there and back: each with the node it leaves and the one it reaches.
+    /// Driven there and back, whether or not that is allowed: each with the node it leaves and the one it
+    /// reaches.
     pub fn drives(&self) -> [(Drive, i64, i64); 2] {
         let Self {
             road,
             from_node,
             to_node,
+            ..
         } = *self;
         let drive = |forward| Drive { road, forward };
         [
             (drive(true), from_node, to_node),
             (drive(false), to_node, from_node),
         ]
+    }
+
+    /// Whether it may be driven so.
+    pub fn is_open(&self, drive: Drive) -> bool {
+        let [forward, backward] = self.open;
+        if drive.forward { forward } else { backward }
     }
 }
 
@@ -140,6 +150,7 @@ impl Cutter {
                         road,
                         from_node: open.from_id,
                         to_node: *node_id,
+                        open: [way.forward_kmh.is_some(), way.backward_kmh.is_some()],
                     };
                     self.pieces.entry(*id).or_default().extend(added.map(piece));
                 }

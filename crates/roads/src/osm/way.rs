@@ -3,7 +3,7 @@
 
 use crate::graph::RoadClass;
 
-use super::access::{Access, car_access};
+use super::access::{Access, car_access, closed_directions};
 use super::direction::{Directions, directions};
 use super::speed::{Speeds, speeds_kmh};
 
@@ -67,6 +67,8 @@ pub struct CarWay {
 pub enum NotForCars {
     /// Not a highway at all: a building, a river.
     NotARoad,
+    /// A ferry's line: when the next one goes, nobody knows.
+    Ferry,
     /// A footway, a cycleway, a track, one being built.
     OtherHighway,
     /// An open space, not a line.
@@ -82,13 +84,20 @@ pub enum NotForCars {
 /// # Errors
 /// Why it is not for cars.
 pub fn car_way(tags: &Tags<'_>) -> Result<CarWay, NotForCars> {
+    if tags.get("route") == Some("ferry") {
+        return Err(NotForCars::Ferry);
+    }
     let highway = tags.get("highway").ok_or(NotForCars::NotARoad)?;
     let (class, is_ramp) = road_class(highway).ok_or(NotForCars::OtherHighway)?;
     if tags.get("area") == Some("yes") {
         return Err(NotForCars::Area);
     }
     let access = car_access(tags);
-    if access == Some(Access::Closed) || tags.get("service") == Some("emergency_access") {
+    let [no_forward, no_backward] = closed_directions(tags);
+    if access == Some(Access::Closed)
+        || (no_forward && no_backward)
+        || tags.get("service") == Some("emergency_access")
+    {
         return Err(NotForCars::NoAccess);
     }
     let Speeds {
@@ -102,6 +111,10 @@ pub fn car_way(tags: &Tags<'_>) -> Result<CarWay, NotForCars> {
         Directions::Backward => (false, true),
         Directions::Reversible => return Err(NotForCars::Reversible),
     };
+    let (forward, backward) = (forward && !no_forward, backward && !no_backward);
+    if !forward && !backward {
+        return Err(NotForCars::NoAccess);
+    }
     let street = ["name", "ref"]
         .iter()
         .find_map(|key| tags.get(key))
@@ -149,6 +162,12 @@ mod tests {
     #[test]
     fn what_is_not_for_cars_and_why() {
         assert_eq!(read(&[("building", "yes")]), Err(NotForCars::NotARoad));
+        let ferry = [("route", "ferry"), ("motorcar", "yes")];
+        assert_eq!(read(&ferry), Err(NotForCars::Ferry));
+        assert_eq!(
+            read(&[ferry[0], ("highway", "primary")]),
+            Err(NotForCars::Ferry)
+        );
         assert_eq!(
             read(&[("highway", "footway")]),
             Err(NotForCars::OtherHighway)
@@ -173,6 +192,22 @@ mod tests {
             read(&[("highway", "trunk"), ("oneway", "reversible")]),
             Err(NotForCars::Reversible)
         );
+    }
+
+    #[test]
+    fn a_direction_closed_to_cars_is_not_driven() {
+        let directions = |tags: &[(&'static str, &'static str)]| {
+            let way = read(tags).unwrap();
+            (way.forward_kmh.is_some(), way.backward_kmh.is_some())
+        };
+        let street = ("highway", "residential");
+        assert_eq!(directions(&[street]), (true, true));
+        let downhill = ("motor_vehicle:backward", "no");
+        assert_eq!(directions(&[street, downhill]), (true, false));
+        let buses_back = [street, ("oneway", "-1"), downhill];
+        assert_eq!(read(&buses_back), Err(NotForCars::NoAccess));
+        let neither = [street, ("vehicle:forward", "no"), downhill];
+        assert_eq!(read(&neither), Err(NotForCars::NoAccess));
     }
 
     #[test]

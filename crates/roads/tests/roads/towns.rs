@@ -272,6 +272,7 @@ fn what_is_dropped_is_counted() {
             &[("highway", "primary"), ("oneway", "reversible")],
         ),
         (vec![1, 2], &[("waterway", "river")]),
+        (vec![1, 2], &[("route", "ferry"), ("motor_vehicle", "yes")]),
         (vec![1, 1, 1], STREET),
         (vec![], STREET),
     ];
@@ -288,15 +289,16 @@ fn what_is_dropped_is_counted() {
     let report = network.report();
     assert_eq!(
         (report.nodes_read, report.ways_read, report.relations_read),
-        (2, 8, 2)
+        (2, 9, 2)
     );
     assert_eq!(
         (
             report.car_ways,
             report.car_ways_with_limit,
-            report.other_highways
+            report.other_highways,
+            report.ferries
         ),
-        (3, 3, 1)
+        (3, 3, 1, 1)
     );
     assert_eq!(
         (report.areas, report.no_access, report.reversible),
@@ -309,7 +311,7 @@ fn what_is_dropped_is_counted() {
     assert_eq!((report.nodes, report.segments, report.arcs), (2, 1, 2));
     let table = report.to_string();
     assert!(
-        table.contains("           8  ways\n") && table.contains("turn restrictions for others"),
+        table.contains("           9  ways\n") && table.contains("turn restrictions for others"),
         "{table}"
     );
 }

@@ -215,6 +215,39 @@ fn several_only_turns_over_a_way_allow_each_of_theirs() {
 }
 
 #[test]
+fn a_one_way_street_through_the_node_leaves_no_doubt() {
+    // Ways 1 and 2 are one, from west to east through the crossing; it may not turn into way 3's end.
+    let through = |oneway: &'static str| -> RoadNetwork {
+        let mut ways = ways();
+        let tags: &[Tags<'static>] = &[
+            &[("highway", "residential"), ("maxspeed", "45")],
+            &[
+                ("highway", "residential"),
+                ("maxspeed", "45"),
+                ("oneway", "yes"),
+            ],
+        ];
+        ways[0] = (vec![1, 2, 3], tags[usize::from(oneway == "yes")]);
+        ways.remove(1);
+        let members: Members<'_> = &[
+            ("from", Member::Way, 1),
+            ("via", Member::Node, 2),
+            // The road to node 4, two places on now.
+            ("to", Member::Way, 2),
+        ];
+        let rule: Tags<'_> = &[("type", "restriction"), ("restriction", "no_left_turn")];
+        town_of(places(), ways, vec![(members, rule)])
+    };
+    let doubtful = through("no");
+    assert_eq!(doubtful.report().restrictions_unclear, 1);
+    let clear = through("yes");
+    assert_eq!(clear.report().restrictions_applied, 1);
+    let northwards = |network: &RoadNetwork| from_the_west(network, 0.0, 100.0).distance_m;
+    assert_eq!(northwards(&doubtful), ARM_M);
+    assert!(northwards(&clear) > ARM_M);
+}
+
+#[test]
 fn nobody_drives_through_a_street_for_its_destinations() {
     let private: Tags<'static> = &[("highway", "residential"), ("motor_vehicle", "destination")];
     let mut ways = ways();
