@@ -131,8 +131,9 @@ impl Round {
         }
     }
 
-    /// Numbers of the pairs that the policy looks at: those within its reach, and of each request no
-    /// more than its candidates where enough were kept to tell.
+    /// Numbers of the pairs that the policy looks at: those within its reach, of drivers who are free soon
+    /// enough. However few candidates it has, all pairs that were kept count: more of them are looked at
+    /// where requests take them from each other.
     fn eligible(&self, policy: &Policy) -> Vec<u32> {
         let within = |pair: &Pair| {
             let waited_ms = self.requests[pair.request as usize].waited_ms;

@@ -1,8 +1,8 @@
 //! Putting a round together: who asks, and from the living fleet who could come.
 //!
 //! Of the eligible drivers only the nearest few of each request are considered. Where requests take
-//! those from each other, more are looked at for the ones left over, within limits, so that hardly
-//! anybody is left out for want of looking.
+//! those from each other, more are looked at for the ones left over, and for those who could make room for
+//! them, within limits, so that hardly anybody is left out for want of looking.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,7 @@ use crate::{
     dispatch::Ground,
     fleet::{self, DriverKey, Fleet},
     nearest::{Found, Query},
-    policy::{Policy, millis},
+    policy::{Method, Policy, millis},
     product::ProductSet,
     rides::{Beside, Leg, Live, StopOrder},
     sharing::{self, At, FirstParty, SecondParty},
@@ -38,6 +38,10 @@ const WIDER: usize = 4;
 const LOOKED_AT_MAX: usize = 256;
 /// A round is decided again with more drivers so often at most; who is left out then has the next.
 const WIDENINGS_MAX: usize = 8;
+
+/// In rounds of more requests than this nobody makes room for those left out: to look for it would hold
+/// everybody up for longer than it takes until the next round.
+const ROOM_REQUESTS_MAX: usize = 256;
 
 /// A request as it comes.
 pub struct Asker<'a> {
@@ -141,11 +145,8 @@ impl Scene<'_> {
         loop {
             let (round, keys) = self.round(policy, askers, &candidates);
             let choice = round.decide(policy);
-            let is_left_out = |&place: &usize| {
-                let may_look = candidates[place].has_more && looks[place] < LOOKED_AT_MAX;
-                may_look && choice[place].is_none()
-            };
-            let left_out: Vec<usize> = (0..askers.len()).filter(is_left_out).collect();
+            let mut left_out = self.wanting(policy, &round, &choice);
+            left_out.retain(|&place| candidates[place].has_more && looks[place] < LOOKED_AT_MAX);
             if left_out.is_empty() || widenings == WIDENINGS_MAX {
                 return Plan {
                     round,
@@ -163,6 +164,40 @@ impl Scene<'_> {
                 candidates[place] = wider;
             }
         }
+    }
+
+    /// Requests for which more drivers should be looked at, in their order: those left out, and those who
+    /// have a driver that one of them could have, or one that one of these could have, and so on: if any
+    /// took somebody else, all would be served. Where the oldest takes the nearest nobody makes room, and
+    /// where no driver is free any more nobody can.
+    fn wanting(&self, policy: &Policy, round: &Round, choice: &Choice) -> Vec<usize> {
+        let is_left_out = |&place: &usize| choice[place].is_none();
+        let mut wanting: Vec<usize> = (0..choice.len()).filter(is_left_out).collect();
+        let is_room = self.fleet.index().len() > choice.len() - wanting.len();
+        if policy.method == Method::Immediate || choice.len() > ROOM_REQUESTS_MAX || !is_room {
+            return wanting;
+        }
+        let mut served = vec![None; round.drivers.len()];
+        for number in choice.iter().flatten() {
+            let pair = &round.pairs[*number as usize];
+            served[pair.driver as usize] = Some(pair.request as usize);
+        }
+        let mut next = 0;
+        while let Some(&place) = wanting.get(next) {
+            next += 1;
+            let begin = round
+                .pairs
+                .partition_point(|pair| (pair.request as usize) < place);
+            let own = round.pairs[begin..].iter();
+            for pair in own.take_while(|pair| pair.request as usize == place) {
+                // Taken, so that each is come to once.
+                if let Some(other) = served[pair.driver as usize].take() {
+                    wanting.push(other);
+                }
+            }
+        }
+        wanting.sort_unstable();
+        wanting
     }
 
     /// Drivers with one ride that ends soon enough for the next to be given to them.
