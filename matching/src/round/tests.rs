@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
+use jitney_proto::ids::RoundId;
 use jitney_roads::{
     Snap, oracle,
     testmap::{self, Dice},
@@ -12,6 +13,7 @@ use uuid::Uuid;
 
 use super::{
     gather::{Asker, Plan, Scene},
+    record::Record,
     *,
 };
 use crate::{
@@ -313,7 +315,7 @@ proptest! {
             total(&plan.round, &together, &plan.choice),
             total(&whole, &together, &expected)
         );
-        // With fewer candidates nobody is left out who could be served.
+        // With fewer candidates nobody is left out who could be served, if only by others moving over.
         let few = Policy { candidates: 3, ..Policy::batched() };
         let plan = town.plan(&few);
         prop_assert_eq!(total(&plan.round, &few, &plan.choice).0, total(&whole, &few, &expected).0);
@@ -329,6 +331,35 @@ proptest! {
             (plan.round, plan.choice)
         };
         prop_assert_eq!(on(1), on(3));
+    }
+
+    /// What is kept of a round decides it again to the byte, whatever its policy.
+    #[test]
+    fn kept_rounds_are_decided_again_to_the_byte(
+        seed in any::<u64>(),
+        drivers in 1_u32..40,
+        requests in 1_usize..20,
+        candidates in 1_u32..12,
+    ) {
+        let town = Town::new(seed, drivers, requests);
+        for policy in [Policy::immediate(), Policy::batched()] {
+            let policy = Policy { candidates, ..policy };
+            let Plan { round, choice, .. } = town.plan(&policy);
+            let record = Record {
+                id: RoundId(Uuid::from_u128(1)),
+                decided_at: NOW,
+                map: town.ground.roads.id(),
+                policy_name: "ours".to_owned(),
+                policy,
+                round,
+                choice,
+            };
+            let bytes = record.to_bytes();
+            let kept = Record::from_bytes(&bytes).unwrap();
+            prop_assert_eq!(&kept, &record);
+            let again = Record { choice: kept.round.decide(&kept.policy), ..kept };
+            prop_assert_eq!(again.to_bytes(), bytes);
+        }
     }
 }
 
