@@ -110,7 +110,8 @@ pub struct Config {
     /// How far a nearby driver's position is moved before a rider sees it, metres at most.
     pub blur_max_m: f64,
 
-    /// Edge of the grid cells that the fleet is kept in, metres.
+    /// Edge of the grid cells that the fleet is kept in, metres: 1 to 100,000. How far a cell is away is
+    /// told by its column and row, which have to be counted.
     pub cell_m: f64,
     /// Road junctions that the search for the nearest drivers walks over before it changes its method.
     pub settle_budget: usize,
@@ -308,12 +309,14 @@ impl Config {
         let lengths = [
             ("snap_distance_max_m", self.snap_distance_max_m),
             ("ping_speed_max_mps", self.ping_speed_max_mps),
-            ("cell_m", self.cell_m),
         ];
         for (key, value) in lengths {
             if !(value.is_finite() && value > 0.0) {
                 return bad(key, "must be above 0");
             }
+        }
+        if !(1.0..=100_000.0).contains(&self.cell_m) {
+            return bad("cell_m", "must be 1 to 100000");
         }
         for (key, value) in [
             ("ping_noise_m", self.ping_noise_m),
@@ -410,10 +413,13 @@ mod tests {
                 .to_string()
                 .contains("matching.products")
         );
-        let config = Config {
-            cell_m: f64::NAN,
-            ..Config::default()
-        };
-        assert!(config.check().unwrap_err().to_string().contains("cell_m"));
+        // Of the smallest there would be more than can be numbered, and the nearest were not the nearest.
+        for cell_m in [f64::NAN, f64::INFINITY, 0.0, 1e-6, 1e6] {
+            let config = Config {
+                cell_m,
+                ..Config::default()
+            };
+            assert!(config.check().unwrap_err().to_string().contains("cell_m"));
+        }
     }
 }
