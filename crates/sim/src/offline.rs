@@ -41,7 +41,7 @@ use std::{
     time::Instant,
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use serde::Serialize;
 
 use city::City;
@@ -52,6 +52,9 @@ pub use habits::Habits;
 pub use outcome::{Offers, Outcome, Pings, Rides, Rounds, Spans};
 pub use scenario::{Origin, Recipe, Scenario};
 pub use synthetic::synthetic;
+
+/// Drivers of a city, at most: more than any has, and they fit into memory.
+const DRIVERS_MAX: u32 = 1_000_000;
 
 /// What is tried on a scenario.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,6 +107,10 @@ pub fn run(
     drivers: u32,
 ) -> anyhow::Result<Outcome> {
     let began = Instant::now();
+    ensure!(
+        drivers <= DRIVERS_MAX,
+        "{drivers} drivers are more than {DRIVERS_MAX}"
+    );
     let matching = trials.under(policy)?;
     let mut city = City::new(scenario, &trials.habits, matching, &trials.product, drivers)?;
     city.live()?;

@@ -246,6 +246,8 @@ fn without_drivers_nobody_is_served() {
     assert_eq!(outcome.offers.made, 0);
     let rides = outcome.rides;
     assert_eq!(rides.gave_up + rides.expired, rides.requested);
+    let error = run(&scenario, &trials, "batched", u32::MAX).unwrap_err();
+    assert!(error.to_string().contains("drivers are more"), "{error}");
 }
 
 #[test]
