@@ -86,6 +86,22 @@ impl Town {
         }
     }
 
+    /// Every road is driven faster or slower from now on, up to three times.
+    fn jam(&mut self) {
+        let times = self.roads.arc_times_ms().iter();
+        let times = times.map(|&time_ms| match self.dice.below(3) {
+            0 => time_ms,
+            1 => (time_ms / (1 + self.dice.below(3))).max(1),
+            _ => time_ms * (1 + self.dice.below(3)),
+        });
+        let roads = self.roads.with_arc_times(times.collect()).unwrap();
+        self.roads = Arc::new(match self.dice.below(2) {
+            0 => roads,
+            _ => roads.tightened(),
+        });
+        self.nearest.swap(Arc::clone(&self.roads));
+    }
+
     /// What the oracle says.
     fn truth(&self, query: &Query<'_>) -> Vec<Found> {
         let wanted: Vec<(DriverKey, Snap)> = (0..)
@@ -161,9 +177,14 @@ proptest! {
             _ => testmap::random_with_rules(seed, nodes),
         };
         let mut town = Town::new(roads, seed ^ 1, drivers, cell_m);
-        for _ in 0..8 {
+        for round in 0..8 {
             town.stir(drivers as usize);
             town.check();
+            // From half-way on under live traffic.
+            if round > 3 {
+                town.jam();
+                town.check();
+            }
         }
     }
 }
@@ -235,9 +256,13 @@ fn on_the_built_in_city() {
     let map = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/monaco.roads");
     let roads = RoadNetwork::load(&map).unwrap();
     let mut town = Town::new(roads, 3, 200, 300.0);
-    for _ in 0..12 {
+    for round in 0..12 {
         town.stir(150);
         town.check();
+        if round % 4 == 3 {
+            town.jam();
+            town.check();
+        }
     }
 }
 
@@ -257,4 +282,6 @@ fn on_porto() {
         town.stir(3_000);
         town.check();
     }
+    town.jam();
+    town.check();
 }
