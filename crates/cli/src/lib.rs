@@ -7,6 +7,7 @@ pub mod config;
 pub mod program;
 mod progress;
 pub mod safety;
+pub mod unread;
 
 use std::{path::PathBuf, process::ExitCode};
 

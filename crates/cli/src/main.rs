@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use jitney_cli::unread::until_unread;
 use mimalloc::MiMalloc;
 
 /// A request makes many small allocations, some on one thread that end on another; this allocator is
@@ -11,5 +12,5 @@ use mimalloc::MiMalloc;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    jitney_cli::Cli::parse().run()
+    until_unread(|| jitney_cli::Cli::parse().run())
 }
