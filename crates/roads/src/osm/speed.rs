@@ -138,14 +138,19 @@ pub fn country_limit_kmh(rule: &str) -> Option<f64> {
         "motorway" => Some(130.0),
         "living_street" => Some(20.0),
         "bicycle_road" => Some(30.0),
-        // DE:zone30, BE:zone:30, DE:30
+        // DE:zone30, BE:zone:30, DE:30; GB:zone20 is in miles
         zone => {
             let zone = zone.strip_prefix("zone").unwrap_or(zone);
-            let kmh = zone.strip_prefix(':').unwrap_or(zone).parse().ok()?;
+            let limit: f64 = zone.strip_prefix(':').unwrap_or(zone).parse().ok()?;
+            let in_miles = MILES.contains(&country.get(..2)?);
+            let kmh = if in_miles { limit * KMH_PER_MPH } else { limit };
             (5.0..=130.0).contains(&kmh).then_some(kmh)
         }
     }
 }
+
+/// Countries whose limits are in miles an hour.
+const MILES: [&str; 3] = ["GB", "UK", "US"];
 
 /// Where a country's rule differs from the commonest one.
 const COUNTRY_LIMITS_KMH: [(&str, &str, f64); 46] = [
@@ -218,6 +223,8 @@ mod tests {
             ("DE:rural", Some(100.0)),
             ("DE:zone30", Some(30.0)),
             ("BE:zone:30", Some(30.0)),
+            ("GB:zone20", Some(32.18688)),
+            ("US-CA:25", Some(40.2336)),
             ("XX:motorway", Some(130.0)),
             ("0", None),
             ("-50", None),
