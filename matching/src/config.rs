@@ -13,6 +13,9 @@ use crate::{
     traffic::TrafficConfig,
 };
 
+/// Messages that wait in one stream, at most, whatever is configured; a queue of many more cannot be made.
+const STREAM_QUEUE_MOST: usize = 1_000_000;
+
 /// The settings of the matching service. Times are written as in `"15s"`, `"250ms"`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -339,6 +342,10 @@ impl Config {
                 return bad(key, &format!("must be at least {least}"));
             }
         }
+        if self.stream_queue_max > STREAM_QUEUE_MOST {
+            let problem = format!("must be at most {STREAM_QUEUE_MOST}");
+            return bad("stream_queue_max", &problem);
+        }
         let times = [
             ("offer_ttl", self.offer_ttl),
             ("reservation_ttl", self.reservation_ttl),
@@ -420,6 +427,14 @@ mod tests {
                 ..Config::default()
             };
             assert!(config.check().unwrap_err().to_string().contains("cell_m"));
+        }
+        for stream_queue_max in [0, usize::MAX] {
+            let config = Config {
+                stream_queue_max,
+                ..Config::default()
+            };
+            let problem = config.check().unwrap_err().to_string();
+            assert!(problem.contains("stream_queue_max"), "{problem}");
         }
     }
 }
