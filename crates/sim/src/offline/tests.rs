@@ -96,14 +96,22 @@ fn the_same_seed_is_the_same_city_on_any_number_of_threads() {
         };
         Scenario::new(Arc::clone(&roads), &demand, &recipe).unwrap()
     };
-    let trials = trials();
-    for policy in &trials.policies {
+    let (alone, shared) = (
+        trials(),
+        Trials {
+            product: "shared".to_owned(),
+            ..trials()
+        },
+    );
+    let own = alone.policies.iter().map(|policy| (&alone, policy));
+    let joining = shared.policies[1..].iter().map(|policy| (&shared, policy));
+    for (trials, policy) in own.chain(joining) {
         let on = |threads, seed| {
             let pool = rayon::ThreadPoolBuilder::new()
                 .num_threads(threads)
                 .build()
                 .unwrap();
-            let outcome = pool.install(|| run(&scenario(seed), &trials, policy, 12).unwrap());
+            let outcome = pool.install(|| run(&scenario(seed), trials, policy, 12).unwrap());
             (outcome.event_log_hash, outcome.events)
         };
         let one = on(1, 4);
