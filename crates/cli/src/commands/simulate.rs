@@ -133,7 +133,7 @@ pub fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
         (None, Some(minutes)) => {
             anyhow::ensure!(
                 minutes > 0.0 && minutes < 1e6,
-                "--minutes {minutes} is not above 0"
+                "--minutes {minutes} is not above 0 and below a million"
             );
             Until::Elapsed(Duration::from_secs_f64(minutes * 60.0))
         }
