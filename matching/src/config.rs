@@ -57,7 +57,8 @@ pub struct Config {
     pub policies: BTreeMap<String, Policy>,
     /// Places where drivers queue: rides that begin in one go to whoever of the idle drivers there has
     /// been in it for longest, as at an airport. Drivers lose their place when they leave, end their
-    /// shift or take a ride. While nobody queues there, rides go by the policy as elsewhere.
+    /// shift or take a ride; everybody does when matching starts again, since the queues are kept in
+    /// memory alone. While nobody queues there, rides go by the policy as elsewhere.
     pub zones: Vec<ZoneConfig>,
     /// What parties that share a car may cost each other.
     pub sharing: SharingConfig,
