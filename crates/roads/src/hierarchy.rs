@@ -9,9 +9,12 @@
 //!
 //! The times belong to the [`Metric`], which is another story: [`crate::metric`].
 
+use std::ops::Range;
+
 use cch::graph::Graph;
 use cch::{Cch, INF_WEIGHT};
 
+use crate::customization::Branches;
 use crate::geo::{LatLon, Point};
 use crate::graph::ApproachId;
 use crate::metric::Metric;
@@ -26,6 +29,7 @@ pub(crate) const NONE: u32 = u32::MAX;
 /// The contraction of a map's approaches, the same for every metric.
 pub(crate) struct Hierarchy {
     pub cch: Cch,
+    pub branches: Branches,
 }
 
 /// Which way an up-arc is driven.
@@ -114,7 +118,8 @@ impl Hierarchy {
             weight: Vec::new(),
         };
         let cch = Cch::build(&graph, order);
-        Self { cch }
+        let branches = Branches::of(&cch.elimination_tree_parent);
+        Self { cch, branches }
     }
 
     pub fn rank(&self, approach: ApproachId) -> u32 {
@@ -170,6 +175,12 @@ impl Hierarchy {
 
     /// The turn that alone accounts for the up-arc's time.
     fn turn(&self, metric: &Metric, up_arc: u32, sense: Sense, time: u32) -> Option<u32> {
+        self.turns_of(up_arc as usize, sense)
+            .find(|&turn| metric.turn_times_ms[turn as usize] == time)
+    }
+
+    /// The turns that lead straight from one end of an up-arc to the other.
+    pub fn turns_of(&self, up_arc: usize, sense: Sense) -> impl Iterator<Item = u32> {
         let (first, extra_from, extra) = match sense {
             Sense::Up => (
                 &self.cch.forward_input_arc_of_cch,
@@ -182,12 +193,10 @@ impl Hierarchy {
                 &self.cch.extra_backward_input_arc_of_cch,
             ),
         };
-        let up_arc = up_arc as usize;
         let parallel = extra_from[up_arc] as usize..extra_from[up_arc + 1] as usize;
         std::iter::once(first[up_arc])
             .chain(extra[parallel].iter().copied())
             .filter(|&turn| turn != NONE)
-            .find(|&turn| metric.turn_times_ms[turn as usize] == time)
     }
 
     /// The two up-arcs below, through one lower node, that together account for the up-arc's time.
@@ -228,8 +237,20 @@ impl Hierarchy {
 
     /// Lower neighbours of a rank, ascending, each with the up-arc that joins them.
     pub fn down_arcs(&self, rank: u32) -> impl Iterator<Item = (u32, u32)> {
+        self.down_arcs_among(rank, 0..rank)
+    }
+
+    /// Lower neighbours of a rank that are among these, ascending, each with the up-arc that joins them.
+    pub fn down_arcs_among(
+        &self,
+        rank: u32,
+        ranks: Range<u32>,
+    ) -> impl Iterator<Item = (u32, u32)> {
         let first = &self.cch.down_first_out;
-        let range = first[rank as usize] as usize..first[rank as usize + 1] as usize;
+        let begin = first[rank as usize] as usize;
+        let nodes = &self.cch.down_head[begin..first[rank as usize + 1] as usize];
+        let place = |end| begin + nodes.partition_point(|&node| node < end);
+        let range = place(ranks.start)..place(ranks.end);
         let nodes = self.cch.down_head[range.clone()].iter().copied();
         nodes.zip(self.cch.down_to_up[range].iter().copied())
     }

@@ -52,6 +52,7 @@
 //! global pool), everything else runs on the thread that asks.
 
 pub mod cache;
+mod customization;
 pub mod dimacs;
 pub mod draft;
 mod encoding;

@@ -13,6 +13,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::customization::customize;
 use crate::graph::{ApproachId, Topology};
 use crate::hierarchy::{Hierarchy, Sense, UNREACHABLE_MS};
 use crate::turns::Turns;
@@ -56,19 +57,24 @@ impl Metric {
         let turn_times_ms: Vec<u32> = turns
             .map(|turn| arc_times_ms[turn.arc.index()] + turn.cost_ms)
             .collect();
-        let customized = hierarchy.cch.customize(&turn_times_ms);
+        let customized = customize(hierarchy, &turn_times_ms);
         let inbound = topology.turns.by_target().iter().map(|&turn| Inbound {
             from: topology.turns.turns[turn as usize].from,
             time_ms: turn_times_ms[turn as usize],
         });
         let inbound = inbound.collect();
+        let cch::Metric { forward, backward } = &customized;
+        let (upwards, downwards) = rayon::join(
+            || UpArcs::worth_driving(hierarchy, forward, forward),
+            || UpArcs::worth_driving(hierarchy, backward, backward),
+        );
         Self {
             arc_times_ms,
             turn_times_ms,
             inbound,
             top_speed_m_per_s: top_mm_per_ms * (1.0 + CURVATURE),
-            upwards: UpArcs::worth_driving(hierarchy, &customized.forward, &customized.forward),
-            downwards: UpArcs::worth_driving(hierarchy, &customized.backward, &customized.backward),
+            upwards,
+            downwards,
             customized: Arc::new(customized),
         }
     }
@@ -78,9 +84,13 @@ impl Metric {
         let hierarchy = &topology.hierarchy;
         let tight = tightened(hierarchy, &self.customized);
         let cch::Metric { forward, backward } = &*self.customized;
+        let (upwards, downwards) = rayon::join(
+            || UpArcs::worth_driving(hierarchy, forward, &tight.forward),
+            || UpArcs::worth_driving(hierarchy, backward, &tight.backward),
+        );
         Self {
-            upwards: UpArcs::worth_driving(hierarchy, forward, &tight.forward),
-            downwards: UpArcs::worth_driving(hierarchy, backward, &tight.backward),
+            upwards,
+            downwards,
             ..self.clone()
         }
     }
