@@ -405,7 +405,7 @@ fn an_answer_holds_defaults_but_no_absent_messages() {
         concat!(
             r#"{"quotes":[{"quoteId":"","product":"","lines":[],"distanceMeters":"0","#,
             r#""durationMs":"0","pickupEtaMs":"0","tariffVersion":"","surgePercent":0,"stops":[]}],"#,
-            r#""route":{"distanceMeters":"12","durationMs":"0","line":[]}}"#,
+            r#""route":{"distanceMeters":"12","durationMs":"0","line":[],"steps":[]}}"#,
         )
     );
     let hello = matching::StreamDriverRequest::default();

@@ -1,11 +1,11 @@
 //! Between the words of this crate and those of the API.
 
 use jitney_proto::{
-    common::v1::{Point, Route},
+    common::v1::{Point, Route, RouteStep},
     matching::v1 as wire,
     time::timestamp,
 };
-use jitney_roads::{LatLon, RoadNetwork, Snap};
+use jitney_roads::{LatLon, RoadNetwork, Snap, Step};
 
 use crate::{
     error::Refusal,
@@ -112,7 +112,17 @@ pub fn route(nearest: &Nearest, from: &Snap, to: &Snap) -> Option<Route> {
         distance_meters: i64::from(route.travel.distance_m),
         duration_ms: i64::from(route.travel.duration_ms),
         line: route.line.into_iter().map(point).collect(),
+        steps: route.steps.into_iter().map(step).collect(),
     })
+}
+
+fn step(step: Step) -> RouteStep {
+    RouteStep {
+        street: step.street.unwrap_or_default(),
+        distance_meters: step.distance_m.round() as i64,
+        duration_ms: i64::from(step.duration_ms),
+        line_start: i32::try_from(step.line_start).unwrap_or(i32::MAX),
+    }
 }
 
 #[cfg(test)]

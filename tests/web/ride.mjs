@@ -64,6 +64,9 @@ await run(async (arrive) => {
   await rider.standing("ASSIGNED");
   await rider.sees("MC 7714");
   await rider.sees(rider.page.locator(".car"));
+  const streets = driver.page.locator("[data-test=streets]");
+  await streets.locator("summary").click();
+  await driver.sees(streets.getByText(/\d (k?m)$/).first());
   await driver.button("Let the car drive there by itself").click();
   await rider.sees(/Your driver is \d+ min away/);
   const place = () => rider.page.locator(".car").evaluate((car) => car.style.transform);

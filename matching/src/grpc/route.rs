@@ -1,7 +1,7 @@
 //! ComputeRoute, ComputeMatrix and GetServiceArea: what the map alone can answer.
 
 use jitney_proto::{
-    common::v1::{BoundingBox, Point, Route},
+    common::v1::{BoundingBox, Point, Route, RouteStep},
     matching::v1 as wire,
 };
 use jitney_roads::{RoadNetwork, Snap, SourceSet};
@@ -50,7 +50,15 @@ pub fn compute(ground: &Ground, request: &wire::ComputeRouteRequest) -> Result<R
                     .last()
                     .is_some_and(|last| Some(last) == leg.line.first()),
             );
+            // Where the leg's line begins in the whole.
+            let shift = i32::try_from(whole.line.len() - joint).unwrap_or(i32::MAX);
             whole.line.extend(leg.line.into_iter().skip(joint));
+            whole
+                .steps
+                .extend(leg.steps.into_iter().map(|step| RouteStep {
+                    line_start: step.line_start.saturating_add(shift),
+                    ..step
+                }));
         }
     }
     Ok(whole)

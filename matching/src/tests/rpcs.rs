@@ -4,7 +4,7 @@ use futures::StreamExt;
 use jitney_platform::auth::Role;
 use jitney_proto::{
     Code,
-    common::v1::{BoundingBox, Point, Route},
+    common::v1::{BoundingBox, Point, Route, RouteStep},
     matching::v1::{self as wire, DriverState},
     trips::v1::TripEventKind,
 };
@@ -213,10 +213,22 @@ async fn routes_go_through_all_points() {
         route.line.windows(2).all(|places| places[0] != places[1]),
         "none twice in a row"
     );
+    let steps = &route.steps;
+    let whole: i64 = steps.iter().map(|step| step.distance_meters).sum();
+    assert!((whole - route.distance_meters).abs() <= 2, "{steps:?}");
+    assert!(steps.len() >= 2, "it turns at least once: {steps:?}");
+    assert_eq!(steps[0].line_start, 0);
+    assert!(steps.is_sorted_by_key(|step| step.line_start), "{steps:?}");
+    let second_leg = |step: &&RouteStep| step.street == "Column 3";
+    let turn = steps.iter().find(second_leg).unwrap();
+    let begin = route.line[turn.line_start as usize];
+    let turned = corner(3, 0);
+    let away = (begin.latitude - turned.latitude).hypot(begin.longitude - turned.longitude);
+    assert!(away < 1e-4, "the second leg is at its place in the line");
     let bare = compute(vec![corner(0, 0), corner(3, 0), corner(3, 2)], true)
         .await
         .unwrap();
-    assert!(bare.line.is_empty());
+    assert!(bare.line.is_empty() && bare.steps.is_empty());
     assert_eq!(
         (bare.distance_meters, bare.duration_ms),
         (route.distance_meters, route.duration_ms)

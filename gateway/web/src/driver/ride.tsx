@@ -90,6 +90,7 @@ export function DriverRide({ api, area, map, tripId, next, at, driveTo, closed }
       {next && <p class="small">After or beside the one before</p>}
       <WayChanged api={api} trip={trip} />
       <Leg api={api} trip={trip} route={route} at={at} />
+      {target && trip.state !== "TRIP_STATE_DRIVER_ARRIVED" && <Streets route={route} />}
       {trip.pickupAt && !trip.startedAt && <p data-test="booked-for">Booked ahead: the rider expects you at {when(trip.pickupAt)}.</p>}
       {trip.stops.length > 0 && <Stops api={api} trip={trip} />}
       <p class="small">
@@ -152,6 +153,26 @@ function Place({ api, name, location, reachedAt }: { api: Api; name: string; loc
         {place} {reachedAt && <span class="small">there at {time(reachedAt)}</span>}
       </span>
     </li>
+  );
+}
+
+/** The streets to drive by, in their order. */
+function Streets({ route }: { route: Route | undefined }) {
+  const streets = route?.steps.filter(({ distanceMeters }) => Number(distanceMeters) > 0) ?? [];
+  const main = streets.filter(({ street }) => street).sort((a, b) => Number(b.distanceMeters) - Number(a.distanceMeters))[0];
+  if (!main) return null;
+  return (
+    <details data-test="streets">
+      <summary>By {main.street}</summary>
+      <ol class="facts" aria-label="The streets to drive by">
+        {streets.map(({ street, distanceMeters }, number) => (
+          <li key={number}>
+            <span>{street || "A road without a name"}</span>
+            <span class="small">{way(distanceMeters)}</span>
+          </li>
+        ))}
+      </ol>
+    </details>
   );
 }
 

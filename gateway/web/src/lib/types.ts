@@ -15,6 +15,14 @@ export interface Route {
   distanceMeters: string;
   durationMs: string;
   line: Point[];
+  steps: RouteStep[];
+}
+
+/** A stretch of a route on one street. */
+export interface RouteStep {
+  /** Empty where the street has neither name nor number. */
+  street: string;
+  distanceMeters: string;
 }
 
 export interface BoundingBox {

@@ -397,6 +397,7 @@ played! { {
             distance_meters: 4_200 + 1_000 * more,
             duration_ms: 660_000,
             line: points,
+            steps: Vec::new(),
         };
         Ok(Response::new(ComputeRouteResponse { route: Some(route) }))
     }
