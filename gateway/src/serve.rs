@@ -94,7 +94,9 @@ pub async fn serve(
             tracing::debug!("an address has too many connections");
             continue;
         };
-        let (paths, port, shutdown) = (paths.clone(), port.clone(), shutdown.clone());
+        // One of its own: all would take turns at looking whether it is cancelled.
+        let shutdown = shutdown.child_token();
+        let (paths, port) = (paths.clone(), port.clone());
         connections.spawn(async move {
             connection(stream, Peer(peer), paths, port, shutdown).await;
             drop((place, room));

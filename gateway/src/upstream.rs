@@ -1,6 +1,6 @@
 //! Calls to the services behind, with messages the gateway knows only by their descriptors.
 
-use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, time::Duration};
 
 use anyhow::{Result, bail};
 use futures::Stream;
@@ -158,13 +158,13 @@ async fn within<T>(
 /// A codec for messages known by their descriptors only.
 #[derive(Clone, Debug)]
 struct Dynamic {
-    output: Arc<MessageDescriptor>,
+    output: MessageDescriptor,
 }
 
 impl Dynamic {
     fn of(rpc: &Rpc) -> Dynamic {
         Dynamic {
-            output: Arc::new(rpc.output.clone()),
+            output: rpc.output.clone(),
         }
     }
 }
@@ -206,7 +206,7 @@ impl Encoder for Writer {
 
 #[derive(Debug)]
 struct Reader {
-    output: Arc<MessageDescriptor>,
+    output: MessageDescriptor,
 }
 
 impl Decoder for Reader {
@@ -218,7 +218,7 @@ impl Decoder for Reader {
     }
 
     fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<DynamicMessage>, Status> {
-        DynamicMessage::decode((*self.output).clone(), from)
+        DynamicMessage::decode(self.output.clone(), from)
             .map(Some)
             .map_err(|error| Status::internal(error.to_string()))
     }

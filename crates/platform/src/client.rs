@@ -44,9 +44,11 @@ const TOKEN_RENEWAL: TimeDelta = TimeDelta::seconds(120);
 
 /// A way to another service: give it to a generated client. Cloning it gives the same way.
 #[derive(Clone)]
-pub struct Channel {
+pub struct Channel(Arc<Way>);
+
+struct Way {
     transport: Transport,
-    identity: Option<Arc<Identity>>,
+    identity: Option<Identity>,
 }
 
 #[derive(Clone)]
@@ -63,10 +65,7 @@ impl Channel {
     /// When `uri` is not one.
     pub fn remote(uri: &str) -> anyhow::Result<Self> {
         let channel = endpoint(uri)?.connect_lazy();
-        Ok(Self {
-            transport: Transport::Remote(channel, uri.into()),
-            identity: None,
-        })
+        Ok(Self::by(Transport::Remote(channel, uri.into())))
     }
 
     /// As [`Channel::remote`], to an `https://` address: with our certificate, to a server that has one
@@ -91,21 +90,20 @@ impl Channel {
                 tls.connect(&host, stream).await.map(TokioIo::new)
             }
         });
-        Ok(Self {
-            transport: Transport::Remote(
-                endpoint.connect_with_connector_lazy(connector),
-                uri.into(),
-            ),
-            identity: None,
-        })
+        let channel = endpoint.connect_with_connector_lazy(connector);
+        Ok(Self::by(Transport::Remote(channel, uri.into())))
     }
 
     /// A way to a service in this process: no socket, no bytes copied to and fro, the same guard.
     pub fn in_process(service: GrpcService) -> Self {
-        Self {
-            transport: Transport::InProcess(service),
+        Self::by(Transport::InProcess(service))
+    }
+
+    fn by(transport: Transport) -> Self {
+        Self(Arc::new(Way {
+            transport,
             identity: None,
-        }
+        }))
     }
 
     /// The same way, where a request that carries no token gets one of service `id`.
@@ -117,19 +115,19 @@ impl Channel {
             id: id.to_owned(),
             current: Mutex::default(),
         };
-        Self {
-            identity: Some(Arc::new(identity)),
-            ..self
-        }
+        Self(Arc::new(Way {
+            transport: self.0.transport.clone(),
+            identity: Some(identity),
+        }))
     }
 
-    async fn answer(self, mut request: Request<Body>) -> Response<Body> {
-        let path = request.uri().path().to_owned();
-        let call = Call::begin(Side::Client, &path, true);
+    async fn answer(&self, mut request: Request<Body>) -> Response<Body> {
+        let uri = request.uri().clone();
+        let call = Call::begin(Side::Client, uri.path());
         let response = match self.sign(&mut request) {
             Ok(()) => {
                 rpc::inject(&call.span, request.headers_mut());
-                self.send(request, &path)
+                self.send(request, uri.path())
                     .instrument(call.span.clone())
                     .await
             }
@@ -140,7 +138,7 @@ impl Channel {
 
     #[allow(clippy::result_large_err)] // Status is what the caller is answered.
     fn sign(&self, request: &mut Request<Body>) -> Result<(), Status> {
-        if let Some(identity) = &self.identity
+        if let Some(identity) = &self.0.identity
             && !request.headers().contains_key(AUTHORIZATION)
         {
             let token = identity.token().map_err(crate::status::internal)?;
@@ -149,15 +147,15 @@ impl Channel {
         Ok(())
     }
 
-    async fn send(self, request: Request<Body>, path: &str) -> Response<Body> {
-        match self.transport {
-            Transport::InProcess(service) => match service.oneshot(request).await {
+    async fn send(&self, request: Request<Body>, path: &str) -> Response<Body> {
+        match &self.0.transport {
+            Transport::InProcess(service) => match service.clone().oneshot(request).await {
                 Ok(response) => response,
                 Err(never) => match never {},
             },
-            Transport::Remote(channel, uri) => match channel.oneshot(request).await {
+            Transport::Remote(channel, uri) => match channel.clone().oneshot(request).await {
                 Ok(response) => response,
-                Err(error) => failure(error, path, &uri).into_http(),
+                Err(error) => failure(error, path, uri).into_http(),
             },
         }
     }

@@ -2,8 +2,9 @@
 //! last byte, and the trace context that travels in its headers.
 
 use std::{
+    collections::HashMap,
     pin::Pin,
-    sync::LazyLock,
+    sync::{Arc, LazyLock},
     task::{Context, Poll, ready},
     time::Instant,
 };
@@ -11,7 +12,7 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Frame, SizeHint};
 use opentelemetry::{
-    KeyValue,
+    KeyValue, StringValue,
     metrics::Histogram,
     propagation::{Extractor, Injector, TextMapPropagator},
 };
@@ -35,12 +36,35 @@ pub(crate) struct Call {
     side: Side,
     began: Instant,
     /// What the duration is filed under; `None` for paths that anybody could make up.
-    path: Option<String>,
+    names: Option<&'static Names>,
 }
 
+/// How an rpc of the API is called where it is measured.
+struct Names {
+    service: StringValue,
+    method: StringValue,
+}
+
+/// Of every rpc of the API, by its path without the first slash. They are told of every call: made once.
+static NAMES: LazyLock<HashMap<String, Names>> = LazyLock::new(|| {
+    let shared = |name: &str| StringValue::from(Arc::<str>::from(name));
+    let mut names = HashMap::new();
+    for service in jitney_proto::descriptor_pool().services() {
+        for method in service.methods() {
+            let path = format!("{}/{}", service.full_name(), method.name());
+            let named = Names {
+                service: shared(service.full_name()),
+                method: shared(method.name()),
+            };
+            names.insert(path, named);
+        }
+    }
+    names
+});
+
 impl Call {
-    /// Begins. Nothing of the request is recorded but its path, and `known` paths only are measured.
-    pub(crate) fn begin(side: Side, path: &str, known: bool) -> Self {
+    /// Begins. Nothing of the request is recorded but its path, and only rpcs of the API are measured.
+    pub(crate) fn begin(side: Side, path: &str) -> Self {
         let path = path.strip_prefix('/').unwrap_or(path);
         let (service, method) = path.split_once('/').unwrap_or_default();
         let span = match side {
@@ -70,7 +94,7 @@ impl Call {
             span,
             side,
             began: Instant::now(),
-            path: known.then(|| path.to_owned()),
+            names: NAMES.get(path),
         }
     }
 
@@ -108,14 +132,13 @@ impl Call {
         if failed {
             self.span.record("otel.status_code", "ERROR");
         }
-        let Some((service, method)) = self.path.as_deref().and_then(|path| path.split_once('/'))
-        else {
+        let Some(Names { service, method }) = self.names else {
             return;
         };
         let labels = [
             KeyValue::new("rpc.system", "grpc"),
-            KeyValue::new("rpc.service", service.to_owned()),
-            KeyValue::new("rpc.method", method.to_owned()),
+            KeyValue::new("rpc.service", service.clone()),
+            KeyValue::new("rpc.method", method.clone()),
             KeyValue::new("rpc.grpc.status_code", i64::from(code as i32)),
         ];
         let durations = match self.side {

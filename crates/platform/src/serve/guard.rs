@@ -30,8 +30,7 @@ impl Guard {
         mut request: Request<Body>,
         routes: axum::Router,
     ) -> Response<Body> {
-        let path = request.uri().path();
-        let call = Call::begin(Side::Server, path, self.rules.grants(path).is_some());
+        let call = Call::begin(Side::Server, request.uri().path());
         rpc::adopt(&call.span, request.headers());
         let response = match self.admit(&request) {
             Ok(caller) => {

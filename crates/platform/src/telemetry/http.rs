@@ -44,9 +44,11 @@ pub fn name_route(method: &http::Method, route: &str) {
     let _ = ROUTE.try_with(|named| route.clone_into(&mut named.borrow_mut()));
     Span::current().record("http.route", route);
     // The span has begun by now; its name is OpenTelemetry's to change.
-    opentelemetry::Context::current()
-        .span()
-        .update_name(format!("{method} {route}"));
+    let context = opentelemetry::Context::current();
+    let span = context.span();
+    if span.is_recording() {
+        span.update_name(format!("{method} {route}"));
+    }
 }
 
 /// See [`http_span_layer`].
