@@ -28,7 +28,7 @@ use jitney_platform::tls::{Stream, Tls};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -137,8 +137,9 @@ async fn connection(
             request.map(Body::new)
         }))
     };
+    let late = Instant::now() + config.arrival_timeout;
     let is_http1 = tokio::select! {
-        begun = timeout(config.arrival_timeout, stream.begins_as_http1()) => match begun {
+        begun = timeout_at(late, stream.begins_as_http1()) => match begun {
             Ok(Ok(is_http1)) => is_http1,
             // It has said nothing, or has gone.
             Ok(Err(_)) | Err(_) => return,
@@ -151,7 +152,7 @@ async fn connection(
     let io = TokioIo::new(Box::pin(stream));
     let bounds = Bounds {
         asked: &asked,
-        arrival_timeout: config.arrival_timeout,
+        late,
         shutdown: &shutdown,
     };
     let ended = if is_http1 {
@@ -199,8 +200,8 @@ fn for_both(config: &Config) -> Builder<TokioExecutor> {
 struct Bounds<'a> {
     /// Whether it has asked for anything.
     asked: &'a AtomicBool,
-    /// How long it may wait with that.
-    arrival_timeout: Duration,
+    /// When it has to have done so.
+    late: Instant,
     /// Cancelled when the gateway stops.
     shutdown: &'a CancellationToken,
 }
@@ -214,7 +215,7 @@ impl Bounds<'_> {
         C: Future<Output = Result<(), E>>,
     {
         tokio::pin!(served);
-        let silent = sleep(self.arrival_timeout);
+        let silent = sleep_until(self.late);
         tokio::pin!(silent);
         let (mut is_draining, mut has_asked) = (false, false);
         loop {
