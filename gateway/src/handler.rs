@@ -345,7 +345,9 @@ impl Handler {
             .get(REQUEST_ID)
             .map(HeaderValue::as_bytes)
             .map(MetadataValue::try_from);
-        if let Some(Ok(id)) = id {
+        if let Some(Ok(mut id)) = id {
+            // No secret, but never told again: HTTP/2 need not remember it in place of what is.
+            id.set_sensitive(true);
             request.metadata_mut().insert("x-request-id", id);
         }
         request
