@@ -188,3 +188,28 @@ async fn what_a_connection_begins_with_is_seen_and_left() {
         assert!(stream.begins_as_http1().await.is_err());
     }
 }
+
+#[tokio::test]
+async fn what_was_agreed_on_tells_what_begins() {
+    let ours = Authority::new();
+    let speaks = |name: &str, alpn: &[&str]| {
+        let config = ours.issue(name, name);
+        Tls::open(&config, alpn).unwrap().unwrap()
+    };
+    let server = speaks("server", &["h2", "http/1.1"]);
+    for (alpn, is_http1) in [
+        (&["h2"][..], false),
+        (&["http/1.1"], true),
+        // Nothing was agreed on: it may be either.
+        (&[], false),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let plain = TcpStream::connect(listener.local_addr().unwrap()).await;
+        let (accepted, _) = listener.accept().await.unwrap();
+        let client = speaks("client", alpn);
+        let connecting = client.connect("server", plain.unwrap());
+        let (accepted, _connected) = tokio::join!(server.accept(accepted), connecting);
+        let found = accepted.unwrap().begins_as_http1().await.unwrap();
+        assert_eq!(found, is_http1, "{alpn:?}");
+    }
+}
