@@ -32,8 +32,10 @@ pub mod statements {
             INSERT INTO driver (driver_id)
             SELECT driver_id FROM unnest($1::text[]) AS said (driver_id) ORDER BY driver_id
             ON CONFLICT (driver_id) DO NOTHING";
-        /// Rides that events change.
-        LOCK_RIDES = include_str!("sql/lock_rides.sql");
+        /// Drivers whose rides events change.
+        LOCK_DRIVERS = include_str!("sql/lock_drivers.sql");
+        /// Their rides.
+        RIDES_OF_DRIVERS = include_str!("sql/rides_of_drivers.sql");
         /// Drivers' live trips, each the first of two.
         SAVE_FIRST_RIDES = include_str!("sql/save_first_rides.sql");
         /// The ride beside it.

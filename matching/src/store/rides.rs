@@ -17,8 +17,8 @@ use uuid::Uuid;
 use super::{
     rows::{leg_name, read_rides},
     statements::{
-        ADVANCE_TRIPS, DELETE_OFFERS, DELETE_SECOND_RIDE, LOCK_RIDES, OFFERED_STOP_ORDER,
-        SAVE_FIRST_RIDES, SAVE_SECOND_RIDE,
+        ADVANCE_TRIPS, DELETE_OFFERS, DELETE_SECOND_RIDE, LOCK_DRIVERS, OFFERED_STOP_ORDER,
+        RIDES_OF_DRIVERS, SAVE_FIRST_RIDES, SAVE_SECOND_RIDE,
     },
 };
 use crate::{
@@ -183,9 +183,16 @@ async fn read_locked(
     drivers: &[&str],
     trips: &[Uuid],
 ) -> Result<BTreeMap<String, Rides>, sqlx::Error> {
-    let rows = sqlx::query(LOCK_RIDES)
+    let locked: Vec<String> = sqlx::query_scalar(LOCK_DRIVERS)
         .bind(drivers)
         .bind(trips)
+        .fetch_all(&mut *connection)
+        .await?;
+    if locked.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let rows = sqlx::query(RIDES_OF_DRIVERS)
+        .bind(locked)
         .fetch_all(connection)
         .await?;
     let read = |row: &PgRow| Ok((row.try_get("driver_id")?, read_rides(row)?));

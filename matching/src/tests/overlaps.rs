@@ -9,7 +9,10 @@ use std::sync::{
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::try_join3;
 use jitney_platform::testing::{TestDatabase, eventually};
-use jitney_proto::ids::{DriverId, OfferId, TripId};
+use jitney_proto::{
+    ids::{DriverId, OfferId, TripId},
+    trips::v1::TripState,
+};
 use jitney_roads::{LatLon, Travel};
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
@@ -19,7 +22,7 @@ use uuid::Uuid;
 use crate::{
     news::{News, What},
     offer::{Offer, OfferEnd},
-    rides::{Leg, Live, Party, Places, Ride},
+    rides::{Beside, Leg, Live, Party, Places, Ride, Rides, StopOrder},
     store::{DriverRow, Store},
 };
 
@@ -171,6 +174,69 @@ async fn writers_of_the_same_drivers_never_lock_each_other_out() {
         .expect("a count");
     assert!(applied > i64::try_from(ROUNDS * DRIVERS * 3 / 4).expect("few"));
     assert_eq!(deadlocks(&database, &pool).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_rides_of_a_driver_that_end_at_once_are_both_over() {
+    let (database, _, store) = schema().await;
+    let id = driver(0, 0);
+    store
+        .save_drivers(vec![row(id.clone())])
+        .await
+        .expect("saved");
+    let mut second = riding(0, 1);
+    let What::Riding { driver, beside, .. } = &mut second.what else {
+        unreachable!("it is riding")
+    };
+    driver.clone_from(&id);
+    *beside = Some(Beside {
+        trip: trip(0, 0),
+        shared: false,
+        order: StopOrder::default(),
+    });
+    let told = store.apply(vec![riding(0, 0), second]).await;
+    assert_eq!(told.expect("applied"), [true, true]);
+    // Both wait for the driver, having seen two rides.
+    let options = database.options().options([("search_path", "matching")]);
+    let mut holder = PgConnection::connect_with(&options).await.expect("one");
+    let mut watcher = PgConnection::connect_with(&options).await.expect("one");
+    let mut holding = holder.begin().await.expect("a transaction");
+    sqlx::query("SELECT FROM driver FOR UPDATE")
+        .execute(&mut *holding)
+        .await
+        .expect("held");
+    let ends = [0, 1].map(|number| {
+        let store = store.clone();
+        let over = News {
+            trip: trip(0, number),
+            version: 9,
+            what: What::Over {
+                state: TripState::Completed,
+            },
+        };
+        tokio::spawn(async move { store.apply(vec![over]).await })
+    });
+    eventually("both wait", async || {
+        let waiting: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM pg_stat_activity
+             WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        )
+        .fetch_one(&mut watcher)
+        .await
+        .expect("a count");
+        waiting == 2
+    })
+    .await;
+    holding.commit().await.expect("let go");
+    for end in ends {
+        assert_eq!(
+            end.await.expect("it went through").expect("applied"),
+            [true]
+        );
+    }
+    let drivers = store.load_drivers().await.expect("read");
+    let left: Vec<_> = drivers.iter().map(|(_, rides)| *rides).collect();
+    assert_eq!(left, [Rides::default()]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,5 @@
--- lock_rides: the live rides of some drivers ($1) and of all who are thought to have some trips ($2), as
--- first or second ride; their rows stay locked until the events are committed
+-- rides_of_drivers: the live rides of drivers whose rows are locked ($1)
+-- A statement of its own: it has to see what lock_drivers has waited for, also of the ride beside the first.
 SELECT d.driver_id,
        d.trip_id, d.leg, d.trip_since,
        d.pickup_latitude, d.pickup_longitude, d.dropoff_latitude, d.dropoff_longitude,
@@ -11,10 +11,4 @@ SELECT d.driver_id,
        s.stops_left AS second_stops_left,
        s.shared, s.stop_order
 FROM driver d LEFT JOIN second_ride s ON s.driver_id = d.driver_id
--- An array, since one is looked up by the key however many drivers there were when this was planned.
-WHERE d.driver_id = ANY (ARRAY(
-    SELECT unnest($1::text[])
-    UNION SELECT driver_id FROM driver WHERE trip_id = ANY($2)
-    UNION SELECT driver_id FROM second_ride WHERE trip_id = ANY($2)
-))
-ORDER BY d.driver_id FOR UPDATE OF d
+WHERE d.driver_id = ANY ($1)
