@@ -8,10 +8,16 @@
 -- $20 the trace context it happens in, or null
 --
 -- Answers one row, or none when there is no such charge. The charge is locked first and judged as
--- it is then, by the clock of then; the rider's credit and dues where some are used, rider_exposure,
--- account_balance (by account) and idempotency follow. A duplicate that waited for the lock finds
--- the charge captured; it refuses, unless it came under the same key: then it fails as a whole on
--- the primary key of idempotency and, run again, finds the answer.
+-- it is then, by the clock of then. A duplicate that waited for the lock finds the charge captured; it
+-- refuses, unless it came under the same key: then it fails as a whole on the primary key of
+-- idempotency and, run again, finds the answer.
+--
+-- Locks, in this order: the charge, the rider's credit, their dues, the key, account_balance (by account),
+-- rider_exposure. `WHERE (SELECT count(*) ...) >= 0` has one step wait for the end of another.
+--
+-- What is added to or taken away goes by ON CONFLICT, which takes the row as it is now: an UPDATE begins with
+-- the row as it was when the statement began, does not find a newer one, and may fail on what an older one
+-- would become.
 WITH prior AS (
     SELECT outcome, request_hash, answer FROM idempotency WHERE scope = 'capture' AND key = $1
 ),
@@ -30,7 +36,7 @@ credit AS (
 dues AS (
     SELECT due_minor
     FROM rider_dues
-    WHERE ($17::bigint > 0 OR $19::bigint > 0) AND rider_id = (SELECT rider_id FROM charge)
+    WHERE $17::bigint > 0 AND rider_id = (SELECT rider_id FROM charge)
         AND currency = (SELECT currency FROM charge)
     FOR UPDATE
 ),
@@ -43,7 +49,7 @@ judged AS (
             WHEN $5 > authorised THEN 'ABOVE_HOLD'
             WHEN authorised <> $6 OR promotion_code IS DISTINCT FROM $14::text THEN 'CHANGED'
             WHEN $16 > 0 AND $16 > coalesce((SELECT minor FROM credit), 0) THEN 'CHANGED'
-            WHEN ($17 > 0 OR $19 > 0) AND $17 > coalesce((SELECT due_minor FROM dues), 0) THEN 'CHANGED'
+            WHEN $17 > 0 AND $17 > coalesce((SELECT due_minor FROM dues), 0) THEN 'CHANGED'
             ELSE 'DONE'
         END AS outcome
     FROM (SELECT charge.*, clock_timestamp() AS at FROM charge) AS locked
@@ -64,23 +70,12 @@ announced AS (
         convert_to(row_to_json(taken)::text, 'UTF8'), $20::text
     FROM taken
 ),
--- It is no longer an open hold.
-freed AS (
-    UPDATE rider_exposure AS exposure
-    SET held_minor = exposure.held_minor - taken.authorised
-    FROM taken
-    WHERE taken.payment_method <> 'CASH' AND exposure.rider_id = taken.rider_id AND exposure.currency = taken.currency
-),
-paid_dues AS (
-    UPDATE rider_dues SET due_minor = rider_dues.due_minor - $17
-    FROM taken
-    WHERE $17 > 0 AND rider_dues.rider_id = taken.rider_id AND rider_dues.currency = taken.currency
-),
-carried AS (
-    INSERT INTO rider_dues (rider_id, currency, due_minor)
-    SELECT rider_id, currency, $19::bigint FROM taken WHERE $19::bigint > 0
+owing AS (
+    INSERT INTO rider_dues AS dues (rider_id, currency, due_minor)
+    SELECT rider_id, currency, $19::bigint FROM taken WHERE $17 > 0 OR $19::bigint > 0
     ON CONFLICT (rider_id, currency) DO UPDATE
-        SET due_minor = rider_dues.due_minor + excluded.due_minor
+        SET due_minor = dues.due_minor + excluded.due_minor - $17
+    RETURNING rider_id
 ),
 told AS (
     INSERT INTO receipt (
@@ -128,14 +123,6 @@ posted AS (
     FROM entered CROSS JOIN planned
     RETURNING account, owner_id, currency, amount_minor
 ),
-balanced AS (
-    INSERT INTO account_balance AS balance (owner_id, account, currency, balance_minor)
-    SELECT owner_id, account, currency, amount_minor
-    FROM posted WHERE owner_id IS NOT NULL
-    ORDER BY account
-    ON CONFLICT (owner_id, account, currency) DO UPDATE
-        SET balance_minor = balance.balance_minor + excluded.balance_minor
-),
 decided AS (
     SELECT
         judged.at, judged.outcome,
@@ -150,7 +137,26 @@ decided AS (
 kept AS (
     INSERT INTO idempotency (scope, key, request_hash, outcome, answer, created_at)
     SELECT 'capture', $1, $2, outcome, answer, at
-    FROM decided WHERE outcome NOT IN ('OTHER_CURRENCY', 'CHANGED')
+    FROM decided
+    WHERE outcome NOT IN ('OTHER_CURRENCY', 'CHANGED') AND (SELECT count(*) FROM owing) >= 0
+    RETURNING key
+),
+balanced AS (
+    INSERT INTO account_balance AS balance (owner_id, account, currency, balance_minor)
+    SELECT owner_id, account, currency, amount_minor
+    FROM posted WHERE owner_id IS NOT NULL AND (SELECT count(*) FROM kept) >= 0
+    ORDER BY account
+    ON CONFLICT (owner_id, account, currency) DO UPDATE
+        SET balance_minor = balance.balance_minor + excluded.balance_minor
+    RETURNING owner_id
+),
+-- It is no longer an open hold.
+freed AS (
+    INSERT INTO rider_exposure AS exposure (rider_id, currency, held_minor)
+    SELECT rider_id, currency, authorised
+    FROM taken WHERE payment_method <> 'CASH' AND (SELECT count(*) FROM balanced) >= 0
+    ON CONFLICT (rider_id, currency) DO UPDATE
+        SET held_minor = exposure.held_minor - excluded.held_minor
 )
 SELECT outcome, request_hash, answer FROM prior
 UNION ALL

@@ -171,23 +171,15 @@ balanced AS (
     RETURNING owner_id
 ),
 -- They are no longer open holds.
-exposed AS MATERIALIZED (
-    SELECT exposure.rider_id, exposure.currency, sums.authorised
-    FROM (
-        SELECT rider_id, currency, sum(authorised)::bigint AS authorised
-        FROM taken
-        WHERE (SELECT count(*) FROM balanced) >= 0
-        GROUP BY rider_id, currency
-    ) AS sums
-    JOIN rider_exposure AS exposure USING (rider_id, currency)
-    ORDER BY exposure.rider_id, exposure.currency
-    FOR UPDATE OF exposure
-),
 freed AS (
-    UPDATE rider_exposure AS exposure
-    SET held_minor = exposure.held_minor - exposed.authorised
-    FROM exposed
-    WHERE exposure.rider_id = exposed.rider_id AND exposure.currency = exposed.currency
+    INSERT INTO rider_exposure AS exposure (rider_id, currency, held_minor)
+    SELECT rider_id, currency, sum(authorised)
+    FROM taken
+    WHERE (SELECT count(*) FROM balanced) >= 0
+    GROUP BY rider_id, currency
+    ORDER BY rider_id, currency
+    ON CONFLICT (rider_id, currency) DO UPDATE
+        SET held_minor = exposure.held_minor - excluded.held_minor
 )
 SELECT place, outcome, request_hash, answer FROM prior
 UNION ALL

@@ -44,12 +44,12 @@ announced AS (
     FROM changed
 ),
 exposed AS (
-    UPDATE rider_exposure AS exposure
-    SET held_minor = exposure.held_minor + judged.total_minor - judged.before_minor
-    FROM changed
-    JOIN judged ON judged.trip_id = changed.trip_id
-    WHERE changed.payment_method <> 'CASH'
-        AND exposure.rider_id = changed.rider_id AND exposure.currency = changed.currency
+    INSERT INTO rider_exposure AS exposure (rider_id, currency, held_minor)
+    SELECT rider_id, currency, authorised FROM changed WHERE payment_method <> 'CASH'
+    -- The row as it is now, as captures do.
+    ON CONFLICT (rider_id, currency) DO UPDATE
+        SET held_minor = exposure.held_minor + excluded.held_minor
+            - (SELECT before_minor FROM judged)
 ),
 decided AS (
     SELECT

@@ -30,30 +30,25 @@ announced AS (
     FROM released
 ),
 -- A ride that was called off does not use a promotion up.
-returned AS (
-    UPDATE promotion_rider AS own
-    SET rides = own.rides - counts.rides
-    FROM (
-        SELECT rider_id, promotion_code, count(*)::integer AS rides
-        FROM released WHERE promotion_code IS NOT NULL GROUP BY rider_id, promotion_code
-    ) AS counts
-    WHERE own.rider_id = counts.rider_id AND own.code = counts.promotion_code
-),
-exposed AS MATERIALIZED (
-    SELECT exposure.rider_id, exposure.currency, sums.authorised
-    FROM (
-        SELECT rider_id, currency, sum(authorised)::bigint AS authorised
-        FROM released WHERE payment_method <> 'CASH' GROUP BY rider_id, currency
-    ) AS sums
-    JOIN rider_exposure AS exposure USING (rider_id, currency)
-    ORDER BY exposure.rider_id, exposure.currency
-    FOR UPDATE OF exposure
-),
+-- The rows as they are now, as captures do.
 freed AS (
-    UPDATE rider_exposure AS exposure
-    SET held_minor = exposure.held_minor - exposed.authorised
-    FROM exposed
-    WHERE exposure.rider_id = exposed.rider_id AND exposure.currency = exposed.currency
+    INSERT INTO rider_exposure AS exposure (rider_id, currency, held_minor)
+    SELECT rider_id, currency, sum(authorised)
+    FROM released WHERE payment_method <> 'CASH'
+    GROUP BY rider_id, currency
+    ORDER BY rider_id, currency
+    ON CONFLICT (rider_id, currency) DO UPDATE
+        SET held_minor = exposure.held_minor - excluded.held_minor
+    RETURNING rider_id
+),
+returned AS (
+    INSERT INTO promotion_rider AS own (rider_id, code, rides)
+    SELECT rider_id, promotion_code, count(*)
+    FROM released
+    WHERE promotion_code IS NOT NULL AND (SELECT count(*) FROM freed) >= 0
+    GROUP BY rider_id, promotion_code
+    ORDER BY rider_id, promotion_code
+    ON CONFLICT (rider_id, code) DO UPDATE SET rides = own.rides - excluded.rides
 )
 SELECT
     count(*),

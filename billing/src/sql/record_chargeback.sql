@@ -7,7 +7,7 @@
 -- chargeback_pkey and, run again, finds the row. Locks: trip_charge, always, then chargeback; no balances,
 -- because both accounts are the platform's.
 WITH locked AS MATERIALIZED (
-    SELECT trip_id FROM trip_charge WHERE trip_id = $2 FOR UPDATE
+    SELECT * FROM trip_charge WHERE trip_id = $2 FOR UPDATE
 ),
 known AS (
     SELECT * FROM chargeback
@@ -19,11 +19,11 @@ charge AS (
         charge.trip_id, charge.currency,
         charge.captured + charge.tipped + coalesce(receipt.dues_minor, 0) AS charged_minor,
         charge.charged_back
-    FROM trip_charge AS charge
+    FROM locked AS charge
     LEFT JOIN receipt ON receipt.trip_id = charge.trip_id
-    WHERE charge.trip_id = $2 AND charge.state = 'CAPTURED' AND charge.payment_method = 'CARD'
+    WHERE charge.state = 'CAPTURED' AND charge.payment_method = 'CARD'
 ),
--- The bound is judged on the row as the last writer left it.
+-- The bound is judged on the row that was locked, as the last writer left it.
 counted AS (
     UPDATE trip_charge AS counted
     SET chargebacks = counted.chargebacks + 1, version = counted.version + 1,
@@ -31,7 +31,7 @@ counted AS (
     FROM charge
     WHERE counted.trip_id = charge.trip_id AND counted.currency = $4
         AND NOT EXISTS (SELECT 1 FROM known)
-        AND counted.charged_back + $3 <= charge.charged_minor
+        AND charge.charged_back + $3 <= charge.charged_minor
     RETURNING counted.*
 ),
 opened AS (

@@ -53,7 +53,6 @@ taken AS (
         version = charge.version + 1
     FROM judged
     WHERE charge.trip_id = judged.trip_id AND charge.state = 'CAPTURED' AND judged.outcome = 'DONE'
-        AND charge.refunded + charge.charged_back + $7 <= charge.captured
     RETURNING charge.*
 ),
 -- What the others are told: the row as it is now, in the version it has now.
@@ -71,9 +70,11 @@ lifted AS (
     FROM taken CROSS JOIN dues
 ),
 lowered AS (
-    UPDATE rider_dues SET due_minor = rider_dues.due_minor - lifted.lifted_minor
-    FROM lifted
-    WHERE rider_dues.rider_id = lifted.rider_id AND rider_dues.currency = lifted.currency
+    INSERT INTO rider_dues AS dues (rider_id, currency, due_minor)
+    SELECT rider_id, currency, lifted_minor FROM lifted
+    -- The row as it is now, as captures do.
+    ON CONFLICT (rider_id, currency) DO UPDATE
+        SET due_minor = dues.due_minor - excluded.due_minor
 ),
 told AS (
     INSERT INTO refund (

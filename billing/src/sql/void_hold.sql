@@ -33,17 +33,19 @@ announced AS (
     FROM released
 ),
 -- A ride that was called off does not use a promotion up.
-returned AS (
-    UPDATE promotion_rider AS own
-    SET rides = own.rides - 1
-    FROM released
-    WHERE own.rider_id = released.rider_id AND own.code = released.promotion_code
-),
+-- The rows as they are now, as captures do.
 freed AS (
-    UPDATE rider_exposure AS exposure
-    SET held_minor = exposure.held_minor - released.authorised
-    FROM released
-    WHERE released.payment_method <> 'CASH' AND exposure.rider_id = released.rider_id AND exposure.currency = released.currency
+    INSERT INTO rider_exposure AS exposure (rider_id, currency, held_minor)
+    SELECT rider_id, currency, authorised FROM released WHERE payment_method <> 'CASH'
+    ON CONFLICT (rider_id, currency) DO UPDATE
+        SET held_minor = exposure.held_minor - excluded.held_minor
+    RETURNING rider_id
+),
+returned AS (
+    INSERT INTO promotion_rider AS own (rider_id, code, rides)
+    SELECT rider_id, promotion_code, 1
+    FROM released WHERE promotion_code IS NOT NULL AND (SELECT count(*) FROM freed) >= 0
+    ON CONFLICT (rider_id, code) DO UPDATE SET rides = own.rides - excluded.rides
 ),
 decided AS (
     SELECT

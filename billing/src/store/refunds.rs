@@ -77,8 +77,9 @@ impl Store {
         Err(contended("refund_trip"))
     }
 
-    /// What giving back would write: what was given back before, how much more, and the rest. The
-    /// rest is empty when the statement is going to refuse; refusing is its business.
+    /// What giving back would write: what was given back before, how much more, and the rest. It is nothing
+    /// when the statement is going to refuse; refusing is its business, and if by then there is enough, it
+    /// is asked again.
     async fn refund_plan(&self, asked: &RefundOf) -> Result<(i64, i64, Plan), Error> {
         let facts: Option<RefundFacts> = sqlx::query_as(statements::REFUND_FACTS)
             .bind(asked.trip_id.0)
@@ -91,7 +92,7 @@ impl Store {
         let left = facts.captured - facts.refunded - facts.charged_back;
         let amount = asked.amount.map_or(left.max(0), |amount| amount.minor);
         if !(1..=left).contains(&amount) {
-            return Ok((facts.refunded, amount, Plan::default()));
+            return Ok((facts.refunded, 0, Plan::default()));
         }
         let lines = FareLines::of_amounts(&facts.lines);
         let charged = Charged {

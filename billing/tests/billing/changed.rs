@@ -7,7 +7,7 @@ use jitney_proto::{
 
 use crate::support::{Held, Sandbox, minor, refusal};
 
-fn change(held: &Held, quote: &pb::FareQuote, key: &str) -> pb::ChangeHoldRequest {
+pub fn change(held: &Held, quote: &pb::FareQuote, key: &str) -> pb::ChangeHoldRequest {
     pb::ChangeHoldRequest {
         trip_id: held.trip.clone(),
         quote_id: quote.quote_id.clone(),

@@ -17,7 +17,12 @@ use crate::{
     support::{Held, Sandbox, euro, minor, refusal},
 };
 
-fn dispute(held: &Held, id: &str, minor_units: i64, state: State) -> pb::RecordChargebackRequest {
+pub fn dispute(
+    held: &Held,
+    id: &str,
+    minor_units: i64,
+    state: State,
+) -> pb::RecordChargebackRequest {
     pb::RecordChargebackRequest {
         trip_id: held.trip.clone(),
         dispute_id: id.to_owned(),

@@ -27,6 +27,7 @@ mod repetition;
 mod schema;
 mod signed;
 mod soundness;
+mod stale;
 mod statements;
 mod support;
 mod telling;

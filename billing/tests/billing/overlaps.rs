@@ -58,7 +58,7 @@ pub async fn deadlocks(sandbox: &Sandbox, processes: &[&Billing]) -> i64 {
 }
 
 /// A ride in cash that was called off late: its fee is carried to the rider's next.
-fn called_off(held: &Held) -> pb::CaptureHoldRequest {
+pub fn called_off(held: &Held) -> pb::CaptureHoldRequest {
     pb::CaptureHoldRequest {
         reason: CaptureReason::CancellationFee.into(),
         ..held.capture(&held.trip)

@@ -13,7 +13,7 @@ use crate::{
     support::{Held, Sandbox, authorize, euro, minor, one_by_one, refusal},
 };
 
-fn terms(off: Off) -> pb::Promotion {
+pub fn terms(off: Off) -> pb::Promotion {
     pb::Promotion {
         off: Some(off),
         cap: None,
@@ -23,7 +23,7 @@ fn terms(off: Off) -> pb::Promotion {
     }
 }
 
-async fn put(sandbox: &Sandbox, code: &str, terms: pb::Promotion) {
+pub async fn put(sandbox: &Sandbox, code: &str, terms: pb::Promotion) {
     let request = pb::PutPromotionRequest {
         code: code.to_owned(),
         promotion: Some(terms.clone()),
@@ -62,7 +62,7 @@ async fn promotions_are_listed_by_code_page_by_page() {
     assert_eq!(Code::of(&refused), Some(Code::InvalidRequest));
 }
 
-fn apply(held: &Held, code: &str) -> pb::ApplyPromotionRequest {
+pub fn apply(held: &Held, code: &str) -> pb::ApplyPromotionRequest {
     pb::ApplyPromotionRequest {
         trip_id: held.trip.clone(),
         code: code.to_owned(),

@@ -7,7 +7,7 @@ use jitney_proto::{
     billing::v1::{self as pb, get_balance_request::Owner},
 };
 use prost::Message;
-use sqlx::PgConnection;
+use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
 use crate::support::{Held, Sandbox, authorize, one_by_one};
@@ -47,10 +47,13 @@ impl Turnstile {
     }
 
     /// Closed by what somebody does and has not committed.
-    pub async fn with(sandbox: &Sandbox, doing: &'static str) -> Turnstile {
+    pub async fn with(sandbox: &Sandbox, doing: &str) -> Turnstile {
         let mut holder = sandbox.superuser().await;
         for statement in ["BEGIN", doing] {
-            sqlx::raw_sql(statement).execute(&mut holder).await.unwrap();
+            sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))
+                .execute(&mut holder)
+                .await
+                .unwrap();
         }
         Turnstile {
             holder,
