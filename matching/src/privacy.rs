@@ -20,6 +20,13 @@ pub fn coarse_time_ms(time_ms: u32) -> i64 {
     rounded_up(time_ms, TIME_STEP_MS)
 }
 
+/// The longest driving time that a rider sees as at most `bound_ms`; `None` when none is. A bound on the exact
+/// time would tell it, asked again and again.
+pub fn seen_within_ms(bound_ms: u32) -> Option<u32> {
+    let steps = bound_ms / TIME_STEP_MS;
+    (steps > 0).then_some(steps * TIME_STEP_MS)
+}
+
 /// A driving distance as a rider may see it, metres: rounded up to whole 100 m.
 pub fn coarse_distance_m(distance_m: u32) -> i64 {
     rounded_up(distance_m, DISTANCE_STEP_M)
@@ -115,6 +122,14 @@ mod tests {
             (u32::MAX, 4_294_980_000),
         ] {
             assert_eq!(coarse_time_ms(exact), seen, "{exact} ms");
+        }
+        for (bound, within) in [
+            (29_999, None),
+            (30_000, Some(30_000)),
+            (59_999, Some(30_000)),
+            (u32::MAX, Some(4_294_950_000)),
+        ] {
+            assert_eq!(seen_within_ms(bound), within, "{bound} ms");
         }
         for (exact, seen) in [(0, 100), (100, 100), (101, 200), (u32::MAX, 4_294_967_300)] {
             assert_eq!(coarse_distance_m(exact), seen, "{exact} m");

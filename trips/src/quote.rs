@@ -309,6 +309,7 @@ pub async fn eta(app: &App, pickup: Place, product: &ProductId) -> Option<i64> {
         location: Some(pickup.into()),
         product: product.to_string(),
         limit: 1,
+        max_duration_ms: 0,
     };
     match app.call(matching.nearby_drivers(request)).await {
         Ok(answer) => answer.drivers.first().map(|driver| driver.duration_ms),

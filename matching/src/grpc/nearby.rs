@@ -9,7 +9,7 @@ use tonic::Status;
 use crate::{
     error::Refusal,
     nearest::Query,
-    privacy::{coarse_distance_m, coarse_time_ms},
+    privacy::{coarse_distance_m, coarse_time_ms, seen_within_ms},
     product::ProductSet,
     service::Service,
     wire as words,
@@ -40,6 +40,9 @@ pub fn nearby(
     } else {
         service.catalogue.named_or_first(&request.product)?.1
     };
+    let Some(within_ms) = bound(caller, request.max_duration_ms)? else {
+        return Ok(Vec::new());
+    };
     let (ground, target, found) = {
         let dispatch = service.look();
         let ground = Arc::clone(dispatch.ground());
@@ -49,7 +52,7 @@ pub fn nearby(
             target,
             products,
             count: limit as usize,
-            within_ms: u32::MAX,
+            within_ms,
             excludes: &|_| false,
         };
         let fleet = dispatch.fleet();
@@ -101,4 +104,21 @@ pub fn nearby(
         })
     });
     Ok(drivers.collect())
+}
+
+/// The longest exact driving time that the bound lets through; `None` when it lets none.
+fn bound(caller: &Caller, max_duration_ms: i64) -> Result<Option<u32>, Status> {
+    if max_duration_ms == 0 {
+        return Ok(Some(u32::MAX));
+    }
+    if max_duration_ms < 0 {
+        let problem = "must not be negative; 0 is no bound";
+        return Err(Refusal::bad_field("max_duration_ms", problem).into());
+    }
+    let bound_ms = u32::try_from(max_duration_ms).unwrap_or(u32::MAX);
+    Ok(if caller.is_staff() {
+        Some(bound_ms)
+    } else {
+        seen_within_ms(bound_ms)
+    })
 }

@@ -168,6 +168,31 @@ async fn riders_see_nearby_drivers_through_a_veil() {
     );
     assert_ne!(veiled[1].location, real[1].location);
 
+    let within = |max_duration_ms| wire::NearbyDriversRequest {
+        max_duration_ms,
+        ..ask.clone()
+    };
+    let count = async |call| {
+        let answer = town.client().nearby_drivers(call).await.unwrap();
+        answer.into_inner().drivers.len()
+    };
+    let (exact, seen) = (real[1].duration_ms, veiled[1].duration_ms);
+    for (bound, drivers) in [(exact, 2), (exact - 1, 1), (i64::MAX, 2), (1, 0)] {
+        assert_eq!(
+            count(town.as_service(within(bound))).await,
+            drivers,
+            "{bound}"
+        );
+    }
+    // What a rider is not shown, a bound does not tell.
+    for (bound, drivers) in [(seen, 2), (seen - 1, 1), (exact, 1), (29_999, 0)] {
+        assert_eq!(
+            count(town.as_rider("rita", within(bound))).await,
+            drivers,
+            "{bound}"
+        );
+    }
+
     let refused = async |request| {
         let call = town.as_rider("rita", request);
         Code::of(&town.client().nearby_drivers(call).await.unwrap_err())
@@ -177,6 +202,7 @@ async fn riders_see_nearby_drivers_through_a_veil() {
         ..ask.clone()
     };
     assert_eq!(refused(many).await, Some(Code::InvalidRequest));
+    assert_eq!(refused(within(-1)).await, Some(Code::InvalidRequest));
     let yacht = wire::NearbyDriversRequest {
         product: "yacht".into(),
         ..ask.clone()
