@@ -38,7 +38,7 @@ use crate::{
     surround::{REQUEST_ID, Surround},
     template::Path,
     transcode,
-    upstream::Upstream,
+    upstream::{self, Upstream},
 };
 
 /// Paths that are no rpc's.
@@ -287,13 +287,18 @@ impl Handler {
             .upstream
             .unary(&binding.rpc, request, self.time_of(parts))
             .await?;
+        let read = || upstream::read(&binding.rpc, answer.clone());
         if let Some(field) = &binding.document {
+            let answer = read()?;
             let kept = document::Kept::of(&binding.rpc, self.gate.is_public(&binding.rpc.path));
             return Ok(document::respond(&answer, field, kept, &parts.headers)?);
         }
         let json = match &binding.answer {
-            Some(field) => transcode::field_to_json(&answer, field)?,
-            None => transcode::to_json(&answer)?,
+            Some(field) => transcode::field_to_json(&read()?, field)?,
+            None => match binding.rpc.plan.json(&answer) {
+                Some(json) => json,
+                None => transcode::to_json(&read()?)?,
+            },
         };
         if let Some(seconds) = binding.rpc.cache_seconds {
             return Ok(etag::respond(json, seconds, &parts.headers));

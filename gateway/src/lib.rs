@@ -50,6 +50,7 @@ mod reference;
 mod sample;
 mod serve;
 mod surround;
+mod wire;
 
 pub use config::Config;
 pub use handler::OWN_PATHS;

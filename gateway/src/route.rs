@@ -19,6 +19,7 @@ use prost_reflect::{
 use crate::{
     document,
     template::{Path, Step, Template},
+    wire::Plan,
 };
 
 /// How messages travel between a caller and an rpc.
@@ -66,6 +67,8 @@ pub struct Rpc {
     pub cache_seconds: Option<u32>,
     /// The response's first oneof; the member that is set names the event.
     pub event: Option<OneofDescriptor>,
+    /// How a response becomes JSON.
+    pub(crate) plan: Plan,
 }
 
 /// What the body of a request is read into.
@@ -311,6 +314,7 @@ impl Rpc {
             resume_token: text_field(&output, "resume_token"),
             cache_seconds: cache_seconds(method),
             event,
+            plan: Plan::of(&output),
             service,
             input,
             output,

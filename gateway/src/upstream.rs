@@ -3,6 +3,7 @@
 use std::{collections::HashMap, fmt, time::Duration};
 
 use anyhow::{Result, bail};
+use bytes::{Buf, Bytes};
 use futures::Stream;
 use jitney_platform::client::Channel;
 use jitney_proto::Code;
@@ -53,20 +54,18 @@ impl Upstream {
             .map(|(service, channel)| (service.as_str(), channel))
     }
 
-    /// One message each way, within `timeout`.
+    /// One message each way, within `timeout`. The answer is as it came: [`read`] it, or write it on.
     pub async fn unary(
         &self,
         rpc: &Rpc,
         mut request: Request<DynamicMessage>,
         timeout: Duration,
-    ) -> Result<DynamicMessage, Status> {
+    ) -> Result<Bytes, Status> {
         request.set_timeout(timeout);
         let mut client = self.client(rpc)?;
         within(timeout, async {
             ready(&mut client).await?;
-            client
-                .unary(request, rpc.path.clone(), Dynamic::of(rpc))
-                .await
+            client.unary(request, rpc.path.clone(), Unread).await
         })
         .await
         .map(tonic::Response::into_inner)
@@ -155,6 +154,12 @@ async fn within<T>(
         })
 }
 
+/// Reads an answer.
+pub fn read(rpc: &Rpc, answer: impl Buf) -> Result<DynamicMessage, Status> {
+    DynamicMessage::decode(rpc.output.clone(), answer)
+        .map_err(|error| Status::internal(error.to_string()))
+}
+
 /// A codec for messages known by their descriptors only.
 #[derive(Clone, Debug)]
 struct Dynamic {
@@ -221,6 +226,38 @@ impl Decoder for Reader {
         DynamicMessage::decode(self.output.clone(), from)
             .map(Some)
             .map_err(|error| Status::internal(error.to_string()))
+    }
+}
+
+/// As [`Dynamic`], where the answer is wanted as it came.
+#[derive(Clone, Copy, Debug)]
+struct Unread;
+
+impl Codec for Unread {
+    type Encode = DynamicMessage;
+    type Decode = Bytes;
+    type Encoder = Writer;
+    type Decoder = Unread;
+
+    fn encoder(&mut self) -> Writer {
+        Writer
+    }
+
+    fn decoder(&mut self) -> Unread {
+        Unread
+    }
+}
+
+impl Decoder for Unread {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn buffer_settings(&self) -> BufferSettings {
+        jitney_proto::codec::buffers()
+    }
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(from.copy_to_bytes(from.remaining())))
     }
 }
 

@@ -6,8 +6,8 @@
 
 use base64::{display::Base64Display, prelude::BASE64_STANDARD};
 use prost_reflect::{
-    DynamicMessage, EnumDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage,
-    SerializeOptions, Value,
+    DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MapKey, MessageDescriptor,
+    ReflectMessage, SerializeOptions, Value,
 };
 use serde::ser::{Error, Serialize, SerializeMap, SerializeSeq, Serializer};
 
@@ -160,6 +160,12 @@ fn is_valid(form: Form, message: &DynamicMessage) -> Result<(), &'static str> {
     }
 }
 
+/// What is written for a field that nobody set.
+pub(crate) fn default_json(field: &FieldDescriptor) -> Result<Vec<u8>, serde_json::Error> {
+    let (value, kind) = (&field.default_value(), &field.kind());
+    serde_json::to_vec(&Item { value, kind })
+}
+
 /// What a field holds, or one of what it holds.
 struct Item<'a> {
     value: &'a Value,
@@ -213,7 +219,8 @@ impl Serialize for Item<'_> {
     }
 }
 
-fn no_number(value: f64) -> &'static str {
+/// What proto3 JSON writes for what is no number.
+pub(crate) fn no_number(value: f64) -> &'static str {
     if value.is_nan() {
         "NaN"
     } else if value > 0.0 {
