@@ -51,6 +51,7 @@ use jitney_platform::{
     client::Channel,
     clock::Clock,
     outbox::{Handler, PostgresTransport, Transport},
+    serve::Rpcs,
 };
 use jitney_proto::{
     billing::v1::billing_service_server::BillingServiceServer,
@@ -307,8 +308,8 @@ impl Billing {
     }
 
     /// The rpcs, not guarded yet.
-    pub fn routes(&self) -> tonic::service::Routes {
-        tonic::service::Routes::new(BillingServiceServer::new(grpc::Grpc(self.clone())))
+    pub fn rpcs(&self) -> impl Rpcs + use<> {
+        BillingServiceServer::new(grpc::Grpc(self.clone()))
     }
 
     /// Begins to tell trips where the payment of its rides stands, and goes on until the shutdown. It is

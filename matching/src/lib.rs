@@ -62,7 +62,7 @@ mod tests;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use jitney_platform::Platform;
+use jitney_platform::{Platform, serve::Rpcs};
 use jitney_proto::matching::v1::matching_service_server::MatchingServiceServer;
 use jitney_roads::RoadNetwork;
 
@@ -122,8 +122,7 @@ impl Matching {
     }
 
     /// The service's routes; guard them before they are served.
-    pub fn routes(&self) -> tonic::service::Routes {
-        let handlers = grpc::Handlers::new(Arc::clone(&self.service));
-        tonic::service::Routes::new(MatchingServiceServer::new(handlers))
+    pub fn rpcs(&self) -> impl Rpcs + use<> {
+        MatchingServiceServer::new(grpc::Handlers::new(Arc::clone(&self.service)))
     }
 }

@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use jitney_platform::{Platform, client::Channel, line::Line, outbox::Wake};
+use jitney_platform::{Platform, client::Channel, line::Line, outbox::Wake, serve::Rpcs};
 use jitney_proto::{
     billing::v1::billing_service_client::BillingServiceClient,
     matching::v1::matching_service_client::MatchingServiceClient,
@@ -17,7 +17,6 @@ use jitney_proto::{
 };
 use sqlx::migrate::Migrator;
 use tokio::sync::{Semaphore, mpsc};
-use tonic::service::Routes;
 
 mod app;
 mod booking;
@@ -114,9 +113,7 @@ impl Trips {
     }
 
     /// The service, to be guarded and served.
-    pub fn routes(&self) -> Routes {
-        Routes::new(TripsServiceServer::new(grpc::Grpc::new(Arc::clone(
-            &self.app,
-        ))))
+    pub fn rpcs(&self) -> impl Rpcs + use<> {
+        TripsServiceServer::new(grpc::Grpc::new(Arc::clone(&self.app)))
     }
 }

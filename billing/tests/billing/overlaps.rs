@@ -29,7 +29,7 @@ async fn another(sandbox: &Sandbox, config: Config) -> (Billing, GrpcService) {
         platform: platform.clone(),
     };
     let billing = Billing::build(config, needs).await.unwrap();
-    let service = GrpcService::guard(Billing::NAME, billing.routes(), &platform);
+    let service = GrpcService::guard(Billing::NAME, billing.rpcs(), &platform);
     (billing, service)
 }
 

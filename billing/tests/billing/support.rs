@@ -100,7 +100,7 @@ impl Sandbox {
 
     /// Billing that somebody built.
     pub fn over(billing: Billing, platform: Platform, database: TestDatabase) -> Sandbox {
-        let service = GrpcService::guard(Billing::NAME, billing.routes(), &platform);
+        let service = GrpcService::guard(Billing::NAME, billing.rpcs(), &platform);
         Sandbox {
             billing,
             platform,

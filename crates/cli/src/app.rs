@@ -168,7 +168,7 @@ impl App {
                 let billing = Billing::build(config.billing.clone(), needs)
                     .await
                     .context("billing cannot start")?;
-                let service = GrpcService::guard(BILLING, billing.routes(), &platform);
+                let service = GrpcService::guard(BILLING, billing.rpcs(), &platform);
                 addresses.billing = Some(port(listener, &service)?);
                 teller = Some(billing);
                 service.channel()
@@ -192,7 +192,7 @@ impl App {
                 let matching = Matching::build(config.matching.clone(), needs)
                     .await
                     .context("matching cannot start")?;
-                let service = GrpcService::guard(MATCHING, matching.routes(), &platform);
+                let service = GrpcService::guard(MATCHING, matching.rpcs(), &platform);
                 addresses.matching = Some(port(listener, &service)?);
                 service.channel()
             }
@@ -216,7 +216,7 @@ impl App {
                 let trips = Trips::build(config.trips.clone(), needs)
                     .await
                     .context("trips cannot start")?;
-                let service = GrpcService::guard(TRIPS, trips.routes(), &platform);
+                let service = GrpcService::guard(TRIPS, trips.rpcs(), &platform);
                 addresses.trips = Some(port(listener, &service)?);
                 service.channel()
             }

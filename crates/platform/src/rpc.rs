@@ -100,10 +100,13 @@ impl Call {
 
     /// Ends with the response, when that is known to fail from its headers alone, and otherwise with
     /// the response's body, whose trailers will tell.
-    pub(crate) fn follow(self, response: http::Response<Body>) -> http::Response<Body> {
+    pub(crate) fn follow<B>(self, response: http::Response<B>) -> http::Response<Body>
+    where
+        B: http_body::Body<Data = bytes::Bytes, Error = Status> + Send + Unpin + 'static,
+    {
         if let Some(status) = Status::from_header_map(response.headers()) {
             self.end(status.code());
-            return response;
+            return response.map(Body::new);
         }
         response.map(|inner| {
             Body::new(FollowedBody {
@@ -173,13 +176,13 @@ pub(crate) fn inject(span: &Span, headers: &mut HeaderMap) {
 }
 
 /// A response body that keeps its rpc's span open until it ends, and is read inside it.
-struct FollowedBody {
-    inner: Body,
+struct FollowedBody<B> {
+    inner: B,
     call: Call,
     ended: bool,
 }
 
-impl FollowedBody {
+impl<B> FollowedBody<B> {
     fn end(&mut self, code: Code) {
         if !self.ended {
             self.ended = true;
@@ -188,7 +191,10 @@ impl FollowedBody {
     }
 }
 
-impl http_body::Body for FollowedBody {
+impl<B> http_body::Body for FollowedBody<B>
+where
+    B: http_body::Body<Data = bytes::Bytes, Error = Status> + Unpin,
+{
     type Data = bytes::Bytes;
     type Error = Status;
 
@@ -221,7 +227,7 @@ impl http_body::Body for FollowedBody {
     }
 }
 
-impl Drop for FollowedBody {
+impl<B> Drop for FollowedBody<B> {
     fn drop(&mut self) {
         // Nobody waited for the trailers: the reader went away.
         self.end(Code::Cancelled);

@@ -4,7 +4,7 @@
 use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use futures::StreamExt;
+use futures::{StreamExt, future::BoxFuture};
 use http::{Request, Response};
 use tokio::net::TcpListener;
 use tonic::{
@@ -44,18 +44,48 @@ const HANDSHAKES_MAX: usize = 256;
 /// How long calls under way may go on after the process was asked to stop.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
+/// What answers a service's rpcs: a generated server, as it is, or tonic's routes.
+pub trait Rpcs:
+    tower::Service<
+        Request<Body>,
+        Response = Response<Body>,
+        Error = Infallible,
+        Future: Send + 'static,
+    > + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<S> Rpcs for S
+where
+    S: tower::Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    S::Future: Send + 'static,
+{
+}
+
+/// [`Rpcs`] of some kind.
+type Handle = Arc<
+    dyn Fn(Request<Body>) -> BoxFuture<'static, Result<Response<Body>, Infallible>> + Send + Sync,
+>;
+
 /// A service behind its guard: callers are identified and let in by the rules of the API, deadlines
 /// hold, panics become INTERNAL, and every call has a span. Cloning it gives the same service.
 #[derive(Clone)]
 pub struct GrpcService {
     name: &'static str,
     guard: Arc<Guard>,
-    routes: axum::Router,
+    handle: Handle,
 }
 
 impl GrpcService {
     /// The service `name` (`jitney.trips.v1.TripsService`) under the rules that the API declares.
-    pub fn guard(name: &'static str, routes: Routes, platform: &Platform) -> Self {
+    pub fn guard(name: &'static str, rpcs: impl Rpcs, platform: &Platform) -> Self {
         static RULES: std::sync::LazyLock<AccessRules> = std::sync::LazyLock::new(|| {
             AccessRules::from_descriptors(&jitney_proto::descriptor_pool())
         });
@@ -67,7 +97,7 @@ impl GrpcService {
         Self {
             name,
             guard: Arc::new(guard),
-            routes: routes.prepare().into_axum_router(),
+            handle: Arc::new(move |request| Box::pin(rpcs.clone().oneshot(request))),
         }
     }
 
@@ -95,8 +125,8 @@ impl tower::Service<Request<Body>> for GrpcService {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let (guard, routes) = (self.guard.clone(), self.routes.clone());
-        Box::pin(async move { Ok(guard.answer(request, routes).await) })
+        let (guard, handle) = (self.guard.clone(), self.handle.clone());
+        Box::pin(async move { Ok(guard.answer(request, handle).await) })
     }
 }
 

@@ -24,7 +24,6 @@ use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::Value;
 use sqlx::postgres::PgConnectOptions;
 use tokio::{net::TcpListener, task::JoinHandle};
-use tonic::service::Routes;
 
 use crate::backend::Backend;
 
@@ -222,9 +221,9 @@ fn platform(clock: Clock) -> Platform {
 
 /// Trips, matching, billing.
 fn guarded(backend: &Backend, platform: &Platform) -> Vec<GrpcService> {
-    let trips = Routes::new(TripsServiceServer::new(backend.clone()));
-    let matching = Routes::new(MatchingServiceServer::new(backend.clone()));
-    let billing = Routes::new(BillingServiceServer::new(backend.clone()));
+    let trips = TripsServiceServer::new(backend.clone());
+    let matching = MatchingServiceServer::new(backend.clone());
+    let billing = BillingServiceServer::new(backend.clone());
     vec![
         GrpcService::guard("jitney.trips.v1.TripsService", trips, platform),
         GrpcService::guard("jitney.matching.v1.MatchingService", matching, platform),

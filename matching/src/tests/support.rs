@@ -300,7 +300,7 @@ async fn serve(platform: &Platform, config: &Config, plan: &Plan) -> Channel {
     let matching = Matching::build(config.clone(), needs).await.unwrap();
     GrpcService::guard(
         "jitney.matching.v1.MatchingService",
-        matching.routes(),
+        matching.rpcs(),
         platform,
     )
     .channel()

@@ -1,12 +1,11 @@
 //! Deadlines: `grpc-timeout` bounds a whole call, its stream included, as the gRPC protocol has it.
 //! (tonic itself bounds network calls only, and only until the first byte.)
 
-use std::{future::Future, pin::Pin, task::Poll, time::Duration};
+use std::{future::Future, time::Duration};
 
 use http::{HeaderMap, Response};
-use http_body::{Frame, SizeHint};
 use jitney_proto::Code;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 use tonic::{Status, body::Body};
 
 /// How much earlier than the caller we call it a day, so that it still hears DEADLINE_EXCEEDED from
@@ -42,7 +41,8 @@ fn parse(text: &str) -> Option<Duration> {
     })
 }
 
-/// The handler's answer, or DEADLINE_EXCEEDED; the handler is dropped then.
+/// The handler's answer, or DEADLINE_EXCEEDED; the handler is dropped then. What is left of the time is the
+/// answer's body's.
 pub(super) async fn within(
     deadline: Option<Instant>,
     handler: impl Future<Output = Response<Body>>,
@@ -51,66 +51,13 @@ pub(super) async fn within(
         return handler.await;
     };
     match tokio::time::timeout_at(deadline, handler).await {
-        Ok(response) => response.map(|inner| {
-            let timer = Box::pin(tokio::time::sleep_until(deadline));
-            Body::new(TimedBody {
-                inner,
-                timer,
-                ended: false,
-            })
-        }),
+        Ok(response) => response,
         Err(_) => exceeded().into_http(),
     }
 }
 
-fn exceeded() -> Status {
+pub(super) fn exceeded() -> Status {
     Code::DeadlineExceeded.status("the deadline passed before the answer was complete")
-}
-
-/// A body's last frame: how the call ended.
-#[allow(clippy::result_large_err)] // The error type of a gRPC body.
-pub(super) fn trailers(status: &Status) -> Result<Frame<bytes::Bytes>, Status> {
-    let mut trailers = HeaderMap::new();
-    status.add_header(&mut trailers)?;
-    Ok(Frame::trailers(trailers))
-}
-
-/// A response body that ends at the deadline.
-struct TimedBody {
-    inner: Body,
-    timer: Pin<Box<Sleep>>,
-    ended: bool,
-}
-
-impl http_body::Body for TimedBody {
-    type Data = bytes::Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> Poll<Option<Result<Frame<bytes::Bytes>, Status>>> {
-        if self.ended {
-            return Poll::Ready(None);
-        }
-        if let ready @ Poll::Ready(_) = Pin::new(&mut self.inner).poll_frame(cx) {
-            return ready;
-        }
-        if self.timer.as_mut().poll(cx).is_ready() {
-            self.ended = true;
-            self.inner = Body::empty();
-            return Poll::Ready(Some(trailers(&exceeded())));
-        }
-        Poll::Pending
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.ended || self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
 }
 
 #[cfg(test)]

@@ -1,16 +1,22 @@
 //! What stands between a call and the handler, on the network and in process alike.
 
-use std::{any::Any, panic::AssertUnwindSafe, pin::Pin, sync::Arc, task::Poll};
+use std::{
+    any::Any,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::Arc,
+    task::{Poll, ready},
+};
 
 use futures::FutureExt;
 use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
 use http_body::{Frame, SizeHint};
 use jitney_proto::Code;
+use tokio::time::{Instant, Sleep};
 use tonic::{Status, body::Body};
-use tower::ServiceExt;
 use tracing::Instrument;
 
-use super::deadline;
+use super::{Handle, deadline};
 use crate::{
     auth::{AccessRules, Caller, TokenKeys},
     clock::Clock,
@@ -28,28 +34,33 @@ impl Guard {
     pub(super) async fn answer(
         &self,
         mut request: Request<Body>,
-        routes: axum::Router,
+        handle: Handle,
     ) -> Response<Body> {
         let call = Call::begin(Side::Server, request.uri().path());
         rpc::adopt(&call.span, request.headers());
-        let response = match self.admit(&request) {
+        match self.admit(&request) {
             Ok(caller) => {
                 let deadline = deadline::of(request.headers());
                 if let Some(caller) = caller {
                     call.span.record("caller.role", caller.role.name());
                     request.extensions_mut().insert(caller);
                 }
-                let handler = handle(request, routes).instrument(call.span.clone());
-                deadline::within(deadline, handler).await
+                let handler = caught(request, handle).instrument(call.span.clone());
+                let response = deadline::within(deadline, handler).await;
+                call.follow(response.map(|inner| Guarded {
+                    inner,
+                    deadline,
+                    timer: None,
+                    ended: false,
+                }))
             }
             Err(status) => {
                 let refused = call.span.enter();
                 tracing::debug!(code = ?status.code(), "refused: {}", status.message());
                 drop(refused);
-                status.into_http()
+                call.follow(status.into_http::<Body>())
             }
-        };
-        call.follow(response)
+        }
     }
 
     /// Who calls; nobody where an rpc is for everybody and no token was shown.
@@ -83,13 +94,13 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Status> {
     }
 }
 
-/// Runs the handler; a panic in it, or later in its stream, is a defect and not the end.
-async fn handle(request: Request<Body>, routes: axum::Router) -> Response<Body> {
-    match AssertUnwindSafe(routes.oneshot(request))
+/// Runs the handler; a panic in it is a defect and not the end.
+async fn caught(request: Request<Body>, handle: Handle) -> Response<Body> {
+    match AssertUnwindSafe(async { handle(request).await })
         .catch_unwind()
         .await
     {
-        Ok(Ok(response)) => response.map(|body| Body::new(CaughtBody(Body::new(body), false))),
+        Ok(Ok(response)) => response,
         Ok(Err(never)) => match never {},
         Err(panic) => panicked(&*panic).into_http(),
     }
@@ -104,10 +115,25 @@ fn panicked(panic: &(dyn Any + Send)) -> Status {
     crate::status::internal(format_args!("the handler panicked: {message}"))
 }
 
-/// A response body whose panics end it with INTERNAL.
-struct CaughtBody(Body, bool);
+/// A response body that ends at the deadline, and whose panics end it with INTERNAL.
+struct Guarded {
+    inner: Body,
+    deadline: Option<Instant>,
+    /// Until the deadline, once there is something to wait for.
+    timer: Option<Pin<Box<Sleep>>>,
+    ended: bool,
+}
 
-impl http_body::Body for CaughtBody {
+impl Guarded {
+    fn end(&mut self, status: &Status) -> Poll<Option<Result<Frame<bytes::Bytes>, Status>>> {
+        self.ended = true;
+        // What the handler holds is let go.
+        self.inner = Body::empty();
+        Poll::Ready(Some(trailers(status)))
+    }
+}
+
+impl http_body::Body for Guarded {
     type Data = bytes::Bytes;
     type Error = Status;
 
@@ -115,24 +141,37 @@ impl http_body::Body for CaughtBody {
         mut self: Pin<&mut Self>,
         cx: &mut std::task::Context<'_>,
     ) -> Poll<Option<Result<Frame<bytes::Bytes>, Status>>> {
-        if self.1 {
+        let this = &mut *self;
+        if this.ended {
             return Poll::Ready(None);
         }
-        let inner = &mut self.0;
+        let inner = &mut this.inner;
         match std::panic::catch_unwind(AssertUnwindSafe(|| Pin::new(inner).poll_frame(cx))) {
-            Ok(frame) => frame,
-            Err(panic) => {
-                self.1 = true;
-                Poll::Ready(Some(deadline::trailers(&panicked(&*panic))))
-            }
+            Ok(Poll::Pending) => {}
+            Ok(ready) => return ready,
+            Err(panic) => return this.end(&panicked(&*panic)),
         }
+        let Some(deadline) = this.deadline else {
+            return Poll::Pending;
+        };
+        let sleep = || Box::pin(tokio::time::sleep_until(deadline));
+        ready!(this.timer.get_or_insert_with(sleep).as_mut().poll(cx));
+        this.end(&deadline::exceeded())
     }
 
     fn is_end_stream(&self) -> bool {
-        self.1 || self.0.is_end_stream()
+        self.ended || self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
+        self.inner.size_hint()
     }
+}
+
+/// A body's last frame: how the call ended.
+#[allow(clippy::result_large_err)] // The error type of a gRPC body.
+fn trailers(status: &Status) -> Result<Frame<bytes::Bytes>, Status> {
+    let mut trailers = HeaderMap::new();
+    status.add_header(&mut trailers)?;
+    Ok(Frame::trailers(trailers))
 }

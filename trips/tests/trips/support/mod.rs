@@ -129,7 +129,7 @@ impl City {
         let trips = Trips::build(self.config.clone(), needs)
             .await
             .expect("the service builds");
-        let service = GrpcService::guard(SERVICE, trips.routes(), &platform);
+        let service = GrpcService::guard(SERVICE, trips.rpcs(), &platform);
         self.processes.push(Process { platform, service });
     }
 

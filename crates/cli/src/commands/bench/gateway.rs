@@ -22,7 +22,7 @@ use jitney_platform::{
     client::Channel,
     clock::Clock,
     db::{Database, DatabaseConfig},
-    serve::{self, GrpcService},
+    serve::{self, GrpcService, Rpcs},
 };
 use jitney_proto::codec::Protobuf;
 use jitney_proto::trips::v1::{
@@ -35,7 +35,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
-use tonic::{Request, Response, Status, metadata::AsciiMetadataValue, service::Routes};
+use tonic::{Request, Response, Status, metadata::AsciiMetadataValue};
 
 use super::{Loads, Report, figure::Unit};
 use crate::progress::Progress;
@@ -394,23 +394,24 @@ impl tonic::server::ServerStreamingService<WatchTripRequest> for Stub {
     }
 }
 
-fn stub() -> Routes {
-    type Asked = axum::extract::Request;
-    let get = async |request: Asked| {
-        let codec = Protobuf::<GetTripResponse, GetTripRequest>::default();
-        tonic::server::Grpc::new(codec).unary(Stub, request).await
-    };
-    let watch = async |request: Asked| {
-        let codec = Protobuf::<WatchTripResponse, WatchTripRequest>::default();
-        tonic::server::Grpc::new(codec)
-            .server_streaming(Stub, request)
-            .await
-    };
-    let path = |rpc: &str| format!("/{TRIPS}/{rpc}");
-    Router::new()
-        .route(&path("GetTrip"), axum::routing::any(get))
-        .route(&path("WatchTrip"), axum::routing::any(watch))
-        .into()
+/// Its two rpcs, as a generated server has them.
+fn stub() -> impl Rpcs {
+    tower::service_fn(async |request: axum::http::Request<tonic::body::Body>| {
+        let rpc = request.uri().path().rsplit('/').next();
+        Ok(match rpc {
+            Some("GetTrip") => {
+                let codec = Protobuf::<GetTripResponse, GetTripRequest>::default();
+                tonic::server::Grpc::new(codec).unary(Stub, request).await
+            }
+            Some("WatchTrip") => {
+                let codec = Protobuf::<WatchTripResponse, WatchTripRequest>::default();
+                tonic::server::Grpc::new(codec)
+                    .server_streaming(Stub, request)
+                    .await
+            }
+            _ => Status::unimplemented("the stub has two rpcs").into_http(),
+        })
+    })
 }
 
 /// The memory of this process that is in use.
