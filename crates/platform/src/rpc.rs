@@ -104,8 +104,8 @@ impl Call {
     where
         B: http_body::Body<Data = bytes::Bytes, Error = Status> + Send + Unpin + 'static,
     {
-        if let Some(status) = Status::from_header_map(response.headers()) {
-            self.end(status.code());
+        if let Some(code) = code(response.headers()) {
+            self.end(code);
             return response.map(Body::new);
         }
         response.map(|inner| {
@@ -161,6 +161,12 @@ static CALLED: LazyLock<Histogram<f64>> = LazyLock::new(|| {
     )
 });
 
+/// How a call ended, where these headers or trailers say it. Of the rest of the status nothing is read.
+fn code(headers: &HeaderMap) -> Option<Code> {
+    let status = headers.get(Status::GRPC_STATUS)?;
+    Some(Code::from_bytes(status.as_bytes()))
+}
+
 /// Makes the span a child of the one that the headers name, if they do.
 pub(crate) fn adopt(span: &Span, headers: &HeaderMap) {
     if headers.contains_key("traceparent") {
@@ -208,8 +214,8 @@ where
         drop(entered);
         match &frame {
             Some(Ok(frame)) => {
-                if let Some(status) = frame.trailers_ref().and_then(Status::from_header_map) {
-                    this.end(status.code());
+                if let Some(code) = frame.trailers_ref().and_then(code) {
+                    this.end(code);
                 }
             }
             Some(Err(status)) => this.end(status.code()),
