@@ -121,7 +121,7 @@ impl Matching {
         Ok(Self { service })
     }
 
-    /// The service's routes; guard them before they are served.
+    /// The service's rpcs; guard them before they are served.
     pub fn rpcs(&self) -> impl Rpcs + use<> {
         MatchingServiceServer::new(grpc::Handlers::new(Arc::clone(&self.service)))
     }

@@ -112,7 +112,7 @@ impl Trips {
         Ok(Trips { app })
     }
 
-    /// The service, to be guarded and served.
+    /// The service's rpcs, to be guarded and served.
     pub fn rpcs(&self) -> impl Rpcs + use<> {
         TripsServiceServer::new(grpc::Grpc::new(Arc::clone(&self.app)))
     }
