@@ -1,3 +1,5 @@
+//! What is written from bytes, against what is written of the message they are.
+
 use std::sync::LazyLock;
 
 use prost::Message as _;
