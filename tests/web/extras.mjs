@@ -176,6 +176,25 @@ await run(async (arrive) => {
   await driver.picture("driver-elsewhere-now");
   await driver.accessible("a destination that changed");
   await eventually("the promotion follows", async () => Math.abs(2 * cents(await page.locator("[data-test=facts]").innerText()) - dearer) <= 1);
+  // The driver's answer comes late: by then the stream has told that the fare was taken, and the answer has not.
+  const moment = () => {
+    let comes;
+    const promise = new Promise((resolve) => (comes = resolve));
+    return { promise, comes };
+  };
+  const [asked, answered] = [moment(), moment()];
+  await driver.page.route(/:complete$/, async (route) => {
+    const response = await route.fetch();
+    await asked.promise;
+    await route.fulfill({ response });
+    await driver.page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))));
+    answered.comes();
+  });
+  await driver.page.route(/\/receipt$/, async (route) => {
+    asked.comes();
+    await answered.promise;
+    await route.continue();
+  });
   await driver.button("We have arrived").click();
   await rider.sees("What you paid for");
   const total = cents(await page.locator("[data-test=total]").innerText());

@@ -20,16 +20,21 @@ interface Update {
   driverPosition?: DriverPosition;
 }
 
-/** A trip as it changes. `seed` is what is known already. */
+const isOlder = (trip: Trip, known: Trip) => Number(trip.version) < Number(known.version);
+
+/**
+ * A trip as it changes. `seed` is what is known already. The other one takes what a request was answered, unless
+ * as much is known: where the payment stands changes beside the version, and the stream may have told it first.
+ */
 export function useTrip(api: Api, tripId: string, seed?: Trip): [Watched, (trip: Trip) => void] {
   const [watched, setWatched] = useState<Watched>({ live: true, problem: "", ...(seed && { trip: seed }) });
-  const take = (trip: Trip) =>
-    setWatched((before) => (before.trip && Number(before.trip.version) > Number(trip.version) ? before : { ...before, trip }));
+  const take = (trip: Trip) => setWatched((before) => (before.trip && !isOlder(before.trip, trip) ? before : { ...before, trip }));
+  const hear = (trip: Trip) => setWatched((before) => (before.trip && isOlder(trip, before.trip) ? before : { ...before, trip }));
   useEffect(() => {
     const stop = new AbortController();
     const told = {
       message: (update: Update) => {
-        if (update.trip) take(update.trip);
+        if (update.trip) hear(update.trip);
         const position = update.driverPosition;
         if (position) setWatched((before) => ({ ...before, position }));
       },
