@@ -287,7 +287,7 @@ impl Handler {
             .upstream
             .unary(&binding.rpc, request, self.time_of(parts))
             .await?;
-        let read = || upstream::read(&binding.rpc, answer.clone());
+        let read = || upstream::read(&binding.rpc.output, answer.clone());
         if let Some(field) = &binding.document {
             let answer = read()?;
             let kept = document::Kept::of(&binding.rpc, self.gate.is_public(&binding.rpc.path));

@@ -65,7 +65,9 @@ impl Upstream {
         let mut client = self.client(rpc)?;
         within(timeout, async {
             ready(&mut client).await?;
-            client.unary(request, rpc.path.clone(), Unread).await
+            client
+                .unary(request, rpc.path.clone(), Dynamic(Unread))
+                .await
         })
         .await
         .map(tonic::Response::into_inner)
@@ -155,39 +157,38 @@ async fn within<T>(
 }
 
 /// Reads an answer.
-pub fn read(rpc: &Rpc, answer: impl Buf) -> Result<DynamicMessage, Status> {
-    DynamicMessage::decode(rpc.output.clone(), answer)
+pub fn read(output: &MessageDescriptor, answer: impl Buf) -> Result<DynamicMessage, Status> {
+    DynamicMessage::decode(output.clone(), answer)
         .map_err(|error| Status::internal(error.to_string()))
 }
 
-/// A codec for messages known by their descriptors only.
+/// A codec for messages known by their descriptors only; how answers are read is its decoder's.
 #[derive(Clone, Debug)]
-struct Dynamic {
-    output: MessageDescriptor,
-}
+struct Dynamic<D>(D);
 
-impl Dynamic {
-    fn of(rpc: &Rpc) -> Dynamic {
-        Dynamic {
+impl Dynamic<Reader> {
+    fn of(rpc: &Rpc) -> Self {
+        Dynamic(Reader {
             output: rpc.output.clone(),
-        }
+        })
     }
 }
 
-impl Codec for Dynamic {
+impl<D> Codec for Dynamic<D>
+where
+    D: Decoder<Item: Send, Error = Status> + Clone + Send + 'static,
+{
     type Encode = DynamicMessage;
-    type Decode = DynamicMessage;
+    type Decode = D::Item;
     type Encoder = Writer;
-    type Decoder = Reader;
+    type Decoder = D;
 
     fn encoder(&mut self) -> Writer {
         Writer
     }
 
-    fn decoder(&mut self) -> Reader {
-        Reader {
-            output: self.output.clone(),
-        }
+    fn decoder(&mut self) -> D {
+        self.0.clone()
     }
 }
 
@@ -209,7 +210,8 @@ impl Encoder for Writer {
     }
 }
 
-#[derive(Debug)]
+/// As messages.
+#[derive(Clone, Debug)]
 struct Reader {
     output: MessageDescriptor,
 }
@@ -223,30 +225,13 @@ impl Decoder for Reader {
     }
 
     fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<DynamicMessage>, Status> {
-        DynamicMessage::decode(self.output.clone(), from)
-            .map(Some)
-            .map_err(|error| Status::internal(error.to_string()))
+        read(&self.output, from).map(Some)
     }
 }
 
-/// As [`Dynamic`], where the answer is wanted as it came.
+/// As they came.
 #[derive(Clone, Copy, Debug)]
 struct Unread;
-
-impl Codec for Unread {
-    type Encode = DynamicMessage;
-    type Decode = Bytes;
-    type Encoder = Writer;
-    type Decoder = Unread;
-
-    fn encoder(&mut self) -> Writer {
-        Writer
-    }
-
-    fn decoder(&mut self) -> Unread {
-        Unread
-    }
-}
 
 impl Decoder for Unread {
     type Item = Bytes;

@@ -341,17 +341,11 @@ impl Plan {
             Value::Sfixed64 => quoted(json, i64::from_le_bytes(take(wire)?))?,
             Value::Float => {
                 let value = f32::from_le_bytes(take(wire)?);
-                match value.is_finite() {
-                    true => serde_json::to_writer(json, &value).ok()?,
-                    false => serde_json::to_writer(json, no_number(value.into())).ok()?,
-                }
+                real(json, value, value.into())?;
             }
             Value::Double => {
                 let value = f64::from_le_bytes(take(wire)?);
-                match value.is_finite() {
-                    true => serde_json::to_writer(json, &value).ok()?,
-                    false => serde_json::to_writer(json, no_number(value)).ok()?,
-                }
+                real(json, value, value)?;
             }
             Value::String => {
                 let text = std::str::from_utf8(bytes(wire)?).ok()?;
@@ -432,6 +426,15 @@ fn timestamp(mut wire: &[u8], json: &mut Vec<u8>) -> Option<()> {
 
 fn number(json: &mut Vec<u8>, number: impl serde::Serialize) -> Option<()> {
     serde_json::to_writer(json, &number).ok()
+}
+
+/// Writes a float in its own width, or the name of what is no number.
+fn real(json: &mut Vec<u8>, value: impl serde::Serialize, wide: f64) -> Option<()> {
+    if wide.is_finite() {
+        number(json, value)
+    } else {
+        number(json, no_number(wide))
+    }
 }
 
 fn quoted(json: &mut Vec<u8>, number: impl serde::Serialize) -> Option<()> {

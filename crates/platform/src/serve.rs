@@ -70,7 +70,7 @@ where
 }
 
 /// [`Rpcs`] of some kind.
-type Handle = Arc<
+type Handle = Box<
     dyn Fn(Request<Body>) -> BoxFuture<'static, Result<Response<Body>, Infallible>> + Send + Sync,
 >;
 
@@ -80,7 +80,6 @@ type Handle = Arc<
 pub struct GrpcService {
     name: &'static str,
     guard: Arc<Guard>,
-    handle: Handle,
 }
 
 impl GrpcService {
@@ -93,11 +92,11 @@ impl GrpcService {
             rules: RULES.clone(),
             keys: platform.keys.clone(),
             clock: platform.clock.clone(),
+            handle: Box::new(move |request| Box::pin(rpcs.clone().oneshot(request))),
         };
         Self {
             name,
             guard: Arc::new(guard),
-            handle: Arc::new(move |request| Box::pin(rpcs.clone().oneshot(request))),
         }
     }
 
@@ -125,8 +124,8 @@ impl tower::Service<Request<Body>> for GrpcService {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let (guard, handle) = (self.guard.clone(), self.handle.clone());
-        Box::pin(async move { Ok(guard.answer(request, handle).await) })
+        let guard = self.guard.clone();
+        Box::pin(async move { Ok(guard.answer(request).await) })
     }
 }
 

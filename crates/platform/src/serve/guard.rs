@@ -27,15 +27,13 @@ pub(super) struct Guard {
     pub(super) rules: AccessRules,
     pub(super) keys: Arc<TokenKeys>,
     pub(super) clock: Clock,
+    /// Whom it guards.
+    pub(super) handle: Handle,
 }
 
 impl Guard {
     /// Lets a call in, or refuses it; either way the answer is a gRPC response.
-    pub(super) async fn answer(
-        &self,
-        mut request: Request<Body>,
-        handle: Handle,
-    ) -> Response<Body> {
+    pub(super) async fn answer(&self, mut request: Request<Body>) -> Response<Body> {
         let call = Call::begin(Side::Server, request.uri().path());
         rpc::adopt(&call.span, request.headers());
         match self.admit(&request) {
@@ -45,7 +43,7 @@ impl Guard {
                     call.span.record("caller.role", caller.role.name());
                     request.extensions_mut().insert(caller);
                 }
-                let handler = caught(request, handle).instrument(call.span.clone());
+                let handler = caught(request, &self.handle).instrument(call.span.clone());
                 let response = deadline::within(deadline, handler).await;
                 call.follow(response.map(|inner| Guarded {
                     inner,
@@ -95,7 +93,7 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Status> {
 }
 
 /// Runs the handler; a panic in it is a defect and not the end.
-async fn caught(request: Request<Body>, handle: Handle) -> Response<Body> {
+async fn caught(request: Request<Body>, handle: &Handle) -> Response<Body> {
     match AssertUnwindSafe(async { handle(request).await })
         .catch_unwind()
         .await
