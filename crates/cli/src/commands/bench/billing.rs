@@ -1,6 +1,7 @@
 //! Captures: the billing service on a loopback port against pgbench, which runs the same statement on
-//! the same server with as many clients. Every load has its turn in every round, on holds made for it,
-//! and at the end the ledger says whether all of it was charged exactly once.
+//! the same server with as many clients. Every load has its turn in every round, in every other one from
+//! the last to the first, on holds made for it, and at the end the ledger says whether all of it was
+//! charged exactly once.
 
 use std::{
     ops::Range,
@@ -36,9 +37,12 @@ use super::{
 };
 use crate::{App, Config, Parts, Which, progress::Progress};
 
-/// Riders and drivers of the holds. Primes, so that pairs do not repeat soon.
-const RIDERS: u64 = 9_973;
-const DRIVERS: u64 = 4_999;
+/// Riders and drivers of the holds. Of each as many for every currency of [`CURRENCIES`], so that a
+/// rider or driver always has the same one: spread over currencies, a load changes as many rows of
+/// riders and drivers as in one currency, and none but the platform's accounts are more. 623 and 313
+/// have no factor in common, so that pairs do not repeat soon.
+const RIDERS: u64 = 16 * 623;
+const DRIVERS: u64 = 16 * 313;
 /// The currencies of a load that is spread over as many accounts of the platform. The first is the one
 /// of the tariff.
 const CURRENCIES: [&str; 16] = [
@@ -66,8 +70,13 @@ pub fn run(report: &mut Report, config: &Config, loads: &Loads) -> anyhow::Resul
         let mut till = Till::open(config).await?;
         let mut all = till.loads(&loads.clients);
         let progress = Progress::steps("rounds", loads.rounds);
-        for _ in 0..loads.rounds {
-            for load in &mut all {
+        for round in 0..loads.rounds {
+            let mut order: Vec<&mut Load> = all.iter_mut().collect();
+            // What was before leaves its trace on disk and server: not always the same on the same.
+            if round % 2 == 1 {
+                order.reverse();
+            }
+            for load in order {
                 till.measure(load, loads.seconds).await?;
             }
             progress.step();
@@ -606,6 +615,12 @@ fn tell(report: &mut Report, loads: &mut [Load]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn everyone_has_one_currency_in_a_load_that_is_spread() {
+        assert_eq!(RIDERS % CURRENCIES.len() as u64, 0);
+        assert_eq!(DRIVERS % CURRENCIES.len() as u64, 0);
+    }
 
     #[test]
     fn pgbench_binds_every_parameter_of_the_statement() {
