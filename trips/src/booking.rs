@@ -5,8 +5,10 @@
 //! processes or by one that was killed in between:
 //!
 //! 1. The trip's row says that a fare may be held, before one is.
-//! 2. The fare is held under the trip's key: a repetition finds the same hold.
-//! 3. One transaction begins the search and has the trip answer for the hold.
+//! 2. The fare is held under the trip's key: a repetition finds the same hold. One that was made before
+//!    the rider went elsewhere is put under the new price.
+//! 3. One transaction begins the search and has the trip answer for the hold, if the ride costs what is
+//!    held; else the ride is looked at again.
 //!
 //! Undo: a trip that was called off meanwhile refuses 3, and the hold is released; if nobody is left to do
 //! so, [`release_pending`] does it by what step 1 wrote.
@@ -22,9 +24,10 @@ use crate::{
     command::{Command, cancel::CallOff, release::Release},
     create,
     error::Error,
+    fare,
     jobs::{tick, ticks},
     quote,
-    state::State,
+    state::{Refusal, State},
     trip::{Booking, By, Trip},
 };
 
@@ -88,16 +91,19 @@ pub async fn release(app: &Arc<App>, trip_id: TripId) -> Result<(), Error> {
     if !app.store.begin_hold(trip_id).await? {
         return Ok(());
     }
-    let (quote_id, method) = (&booking.fare_quote_id, trip.payment_method);
-    match create::hold(app, &trip.rider_id, trip_id, quote_id, method).await {
+    match hold(app, &trip, booking).await {
         Ok(()) => {}
         Err(error @ (Error::PaymentDeclined | Error::QuoteExpired)) => {
             return call_off(app, trip_id, &error.to_string()).await;
         }
         Err(error) => return or_call_off(app, &trip, error).await,
     }
-    match app.carry_out(trip_id, Command::Release(Release)).await {
-        Ok(_) => Ok(()),
+    let release = Release {
+        fare_quote_id: booking.fare_quote_id.clone(),
+    };
+    match app.carry_out(trip_id, Command::Release(release)).await {
+        // Somewhere else meanwhile, for another price: looked at again.
+        Ok(_) | Err(Error::Refused(Refusal::Moved)) => Ok(()),
         Err(Error::RiderHasLiveTrip) => {
             or_call_off(app, &trip, Error::RiderHasLiveTrip).await?;
             app.store.postpone_release(trip_id, app.now() + RETRY).await
@@ -107,6 +113,22 @@ pub async fn release(app: &Arc<App>, trip_id: TripId) -> Result<(), Error> {
             app.store.settle_hold(trip_id).await
         }
         Err(error) => Err(error),
+    }
+}
+
+/// Has billing hold what the ride costs now. The hold of an earlier try may be for what it cost before.
+async fn hold(app: &App, trip: &Trip, booking: &Booking) -> Result<(), Error> {
+    let (trip_id, quote_id) = (trip.trip_id, &booking.fare_quote_id);
+    match create::hold(app, &trip.rider_id, trip_id, quote_id, trip.payment_method).await {
+        Err(Error::KeyReused) => {
+            let key = format!("{trip_id}:hold:{quote_id}");
+            match fare::change_hold(app, trip_id, quote_id.clone(), key).await? {
+                true => Ok(()),
+                // It lapsed.
+                false => Err(Error::QuoteExpired),
+            }
+        }
+        outcome => outcome,
     }
 }
 

@@ -281,7 +281,8 @@ fn is_same(one: Place, other: Place) -> bool {
 /// Holds the fare. The key is the trip's, so a repetition finds the same hold.
 ///
 /// # Errors
-/// PAYMENT_DECLINED, QUOTE_EXPIRED, UNAVAILABLE when billing cannot be reached.
+/// PAYMENT_DECLINED, QUOTE_EXPIRED, UNAVAILABLE when billing cannot be reached, IDEMPOTENCY_KEY_REUSED
+/// when the trip's hold was made under another quote.
 pub async fn hold(
     app: &App,
     rider_id: &RiderId,
@@ -302,6 +303,9 @@ pub async fn hold(
         // Billing has forgotten the quote: it ran out long ago.
         Err(status) if Code::of(&status) == Some(Code::NotFound) => {
             return Err(Error::QuoteExpired);
+        }
+        Err(status) if Code::of(&status) == Some(Code::IdempotencyKeyReused) => {
+            return Err(Error::KeyReused);
         }
         Err(status) => return Err(Error::of_call(BILLING, status)),
     };

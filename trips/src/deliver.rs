@@ -117,7 +117,9 @@ async fn to_billing(app: Arc<App>, event: OutboxEvent) -> Result<(), DeliveryErr
         }
         TripEventKind::DestinationChanged => {
             let key = format!("{trip_id}:hold:{}", event.trip_version);
-            return heard(fare::change_hold(&app, trip_id, event.fare_quote_id, key).await);
+            let changed = fare::change_hold(&app, trip_id, event.fare_quote_id, key).await;
+            // Where nothing is held yet, what is held later is held under the new price.
+            return heard(changed.map(drop));
         }
         _ => return Ok(()),
     };

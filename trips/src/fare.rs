@@ -97,10 +97,13 @@ pub async fn settle(app: &Arc<App>, trip_id: TripId) -> Result<(), Error> {
     let Some(quote_id) = trip.final_quote_id.or(trip.price_quote_id) else {
         return Ok(());
     };
-    change_hold(app, trip_id, quote_id, format!("{trip_id}:final")).await
+    // Without an open one there is nothing to be changed any more; the capture says why.
+    change_hold(app, trip_id, quote_id, format!("{trip_id}:final"))
+        .await
+        .map(drop)
 }
 
-/// Has billing put the hold of a trip under another price.
+/// Has billing put the hold of a trip under another price: whether there was an open one.
 ///
 /// # Errors
 /// UNAVAILABLE when billing cannot be reached.
@@ -109,7 +112,7 @@ pub async fn change_hold(
     trip_id: TripId,
     quote_id: String,
     idempotency_key: String,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let mut billing = app.billing.clone();
     let request = ChangeHoldRequest {
         trip_id: trip_id.into(),
@@ -117,10 +120,9 @@ pub async fn change_hold(
         idempotency_key,
     };
     match app.call(billing.change_hold(request)).await {
-        Ok(_) => Ok(()),
-        // There is nothing to be changed any more; the capture says why.
+        Ok(_) => Ok(true),
         Err(status) if matches!(Code::of(&status), Some(Code::HoldNotOpen | Code::NotFound)) => {
-            Ok(())
+            Ok(false)
         }
         Err(status) => Err(Error::of_call(BILLING, status)),
     }

@@ -326,7 +326,7 @@ pub fn apply(trip: &Trip, command: &Command, context: &Context) -> Result<Transi
         Command::NoShow(no_show) => command::no_show::apply(trip, no_show, context),
         Command::ArriveAtStop(arrive) => command::stop::apply(trip, arrive, context),
         Command::EditDestination(edit) => command::edit::apply(trip, edit, context),
-        Command::Release(_) => command::release::apply(trip, context),
+        Command::Release(release) => command::release::apply(trip, release, context),
     }
 }
 

@@ -239,7 +239,13 @@ fn command_for(kind: Kind, trip: &Trip) -> (Command, Context) {
             detail: String::new(),
         }),
         Kind::NoShow => Command::NoShow(NoShow { driver_id }),
-        Kind::Release => Command::Release(Release),
+        Kind::Release => Command::Release(Release {
+            fare_quote_id: trip
+                .booking
+                .as_ref()
+                .map(|booking| booking.fare_quote_id.clone())
+                .unwrap_or_default(),
+        }),
         Kind::EditDestination => Command::EditDestination(EditDestination {
             by: By::rider(&trip.rider_id),
             version: trip.version,

@@ -302,10 +302,8 @@ async fn times_that_cannot_be_booked_are_refused_by_name() {
     );
 }
 
-#[tokio::test]
-async fn a_booked_ride_that_goes_elsewhere_is_held_at_its_new_price() {
-    let city = City::with(config()).await;
-    let trip = booked(&city, "rita").await;
+/// Has a booked ride go elsewhere; what its price is called.
+async fn elsewhere(city: &City, rider: &str, trip: &Trip) -> String {
     let elsewhere = EditDestinationRequest {
         trip_id: trip.trip_id.clone(),
         dropoff: Some(Point {
@@ -314,16 +312,76 @@ async fn a_booked_ride_that_goes_elsewhere_is_held_at_its_new_price() {
         }),
         ..EditDestinationRequest::default()
     };
-    let mut rita = city.rider("rita");
-    let edited = rita.edit_destination(elsewhere).await.unwrap().into_inner();
-    assert_eq!(edited.trip.unwrap().state(), TripState::Scheduled);
-    let price: String = sqlx::query_scalar("SELECT price_quote_id FROM trip")
+    let edited = city.rider(rider).edit_destination(elsewhere).await;
+    let edited = edited.expect("it works").into_inner().trip;
+    assert_eq!(edited.expect("a trip").state(), TripState::Scheduled);
+    sqlx::query_scalar("SELECT price_quote_id FROM trip WHERE trip_id = $1")
+        .bind(trip.trip_id.parse::<Uuid>().expect("an id"))
         .fetch_one(&city.pool)
+        .await
+        .expect("it works")
+}
+
+#[tokio::test]
+async fn a_booked_ride_that_goes_elsewhere_is_held_at_its_new_price() {
+    let city = City::with(config()).await;
+    let trip = booked(&city, "rita").await;
+    let price = elsewhere(&city, "rita", &trip).await;
+    due(&city, &trip).await;
+    city.in_state(&trip.trip_id, TripState::Searching).await;
+    assert_eq!(city.billing.held_under(&trip.trip_id), Some(price));
+}
+
+#[tokio::test]
+async fn a_ride_that_goes_elsewhere_while_its_fare_is_being_held_is_held_at_its_new_price() {
+    let city = City::with(config()).await;
+    let trip = booked(&city, "rita").await;
+    let gate = city.billing.close_gate();
+    due(&city, &trip).await;
+    eventually("the hold is on its way", async || {
+        city.billing.holds_waiting() == 1
+    })
+    .await;
+    let price = elsewhere(&city, "rita", &trip).await;
+    // Billing is told of the change before the hold arrives, and finds nothing to change.
+    eventually("the change is told", async || {
+        city.billing.changes_without_hold() == 1
+    })
+    .await;
+    gate.add_permits(8);
+    city.in_state(&trip.trip_id, TripState::Searching).await;
+    assert_eq!(city.billing.held_under(&trip.trip_id), Some(price));
+    nothing_pending(&city).await;
+    city.check().await;
+}
+
+#[tokio::test]
+async fn a_ride_that_is_held_and_goes_elsewhere_before_its_search_is_searched_for() {
+    let city = City::with(config()).await;
+    let trip = booked(&city, "rita").await;
+    // Rita is still on the way: the fare is held, and the search waits.
+    let live = city.searching("rita").await;
+    due(&city, &trip).await;
+    eventually("put off", async || {
+        city.count("SELECT count(*) FROM trip WHERE hold_pending AND release_at > now()")
+            .await
+            == 1
+    })
+    .await;
+    let before = city.billing.held_under(&trip.trip_id);
+    let price = elsewhere(&city, "rita", &trip).await;
+    eventually("the hold follows", async || {
+        city.billing.held_under(&trip.trip_id) != before
+    })
+    .await;
+    cancel(&mut city.rider("rita"), &live.trip_id)
         .await
         .unwrap();
     due(&city, &trip).await;
     city.in_state(&trip.trip_id, TripState::Searching).await;
     assert_eq!(city.billing.held_under(&trip.trip_id), Some(price));
+    nothing_pending(&city).await;
+    city.check().await;
 }
 
 #[tokio::test]

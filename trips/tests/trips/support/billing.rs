@@ -34,6 +34,7 @@ struct State {
     gate: Option<Arc<Semaphore>>,
     holds_waiting: u32,
     voids_without_hold: u32,
+    changes_without_hold: u32,
     loses_captures: u32,
     quotes_live: Option<Duration>,
     asked: Option<QuoteFareRequest>,
@@ -42,6 +43,8 @@ struct State {
 
 struct Held {
     key: String,
+    /// The quote that was asked for under the key.
+    asked: String,
     quote_id: String,
     state: HoldState,
     payment_method: PaymentMethod,
@@ -155,6 +158,11 @@ impl FakeBilling {
         self.lock().voids_without_hold
     }
 
+    /// How often there was nothing to put under another price.
+    pub fn changes_without_hold(&self) -> u32 {
+        self.lock().changes_without_hold
+    }
+
     /// Does not hear the next captures.
     pub fn lose_captures(&self, number: u32) {
         self.lock().loses_captures = number;
@@ -191,6 +199,7 @@ impl FakeBilling {
     pub fn hold_for(&self, trip_id: &str) {
         let held = Held {
             key: format!("{trip_id}:hold"),
+            asked: String::new(),
             quote_id: String::new(),
             state: HoldState::Held,
             payment_method: PaymentMethod::Card,
@@ -283,6 +292,7 @@ played! { {
             .entry(request.trip_id.clone())
             .or_insert_with(|| Held {
                 key: request.idempotency_key.clone(),
+                asked: request.quote_id.clone(),
                 quote_id: request.quote_id.clone(),
                 state: HoldState::Held,
                 payment_method: request.payment_method(),
@@ -290,7 +300,7 @@ played! { {
         if held.key != request.idempotency_key {
             return Err(Code::AlreadyExists.status("the trip has a hold"));
         }
-        if held.quote_id != request.quote_id {
+        if held.asked != request.quote_id {
             return Err(Code::IdempotencyKeyReused.status("another quote under the same key"));
         }
         let hold = hold(&request.trip_id, held.state, Default::default());
@@ -337,6 +347,9 @@ played! { {
     ) -> Result<Response<ChangeHoldResponse>, Status> {
         let request = request.into_inner();
         let mut state = self.here()?;
+        if !state.holds.contains_key(&request.trip_id) {
+            state.changes_without_hold += 1;
+        }
         let held = state
             .holds
             .get_mut(&request.trip_id)
