@@ -3,6 +3,7 @@
 mod access;
 mod house_rules;
 mod matrix;
+mod migrations;
 mod proto_lint;
 mod samples;
 mod statements;
