@@ -116,6 +116,10 @@ impl News {
             TripEventKind::DestinationChanged => match event.state() {
                 TripState::Assigned | TripState::DriverArrived => riding(Leg::ToPickup)?,
                 TripState::InProgress => riding(Leg::ToDropoff)?,
+                // The search hears of it by another request. Whoever was being asked is not any more.
+                TripState::Searching if !event.offer_id.is_empty() => {
+                    offer_over(event, OfferEnd::Withdrawn)?
+                }
                 _ => What::Nothing,
             },
             TripEventKind::Unassigned => What::Released {

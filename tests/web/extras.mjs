@@ -91,6 +91,13 @@ await run(async (arrive) => {
   await rider.sees(/· booked ·/);
   await page.getByRole("link", { name: "Ride", exact: true }).click();
   await page.locator("[data-test=booked] a").click();
+  // It may go elsewhere before anybody drives it.
+  await rider.button("Change where I go").click();
+  await place("To", "avenue saint");
+  await page.locator("[data-test=new-price]").waitFor();
+  await rider.button(/^Go there for €/).click();
+  await rider.sees(/The ride costs €\d+\.\d\d now\./);
+  assert.equal(await page.getByText("The driver is told").count(), 0, "there is no driver yet");
   await rider.button("Call the ride off").click();
   await rider.sees("It costs nothing:");
   await rider.button("Call it off").click();

@@ -116,14 +116,18 @@ async fn listen(
                 };
                 if !now.state.needs_driver() {
                     ends_by.get_or_insert_with(|| tokio::time::Instant::now() + END_WAIT);
-                } else if now.search_until != trip.search_until {
-                    // A driver had it and gave it back: this is another search.
+                } else if errand(&now) != errand(trip) {
                     return Ok(End::Again);
                 }
             },
             () = patience => return Ok(End::Over),
         }
     }
+}
+
+/// What makes another search of it: a driver had it and gave it back, or the rider goes elsewhere.
+fn errand(trip: &Trip) -> impl PartialEq {
+    (trip.search_until, trip.dropoff, trip.fare)
 }
 
 /// A stream that another process has taken over is left to it; the recovery of searches looks after

@@ -108,8 +108,8 @@ pub const TABLE: [(State, [Cell; 15]); 10] = {
         //                     end          dec- ar-        comp- can- give call ex-  no   re-   at   edit
         //               offer offer accept line rive start lete  cel  back off  pire show lease stop
         (Scheduled,      [N,    N,    N,     N,   N,   N,    N,    CAN, N,   CAN, N,   N,   SEA,  N, SCH]),
-        (Searching,      [OFF,  A,    N,     A,   N,   N,    N,    CAN, A,   CAN, EXP, N,   A,    N, N]),
-        (Offered,        [A,    SEA,  ASS,   SEA, N,   N,    N,    CAN, A,   CAN, EXP, N,   A,    N, N]),
+        (Searching,      [OFF,  A,    N,     A,   N,   N,    N,    CAN, A,   CAN, EXP, N,   A,    N, SEA]),
+        (Offered,        [A,    SEA,  ASS,   SEA, N,   N,    N,    CAN, A,   CAN, EXP, N,   A,    N, SEA]),
         (Assigned,       [A,    A,    A,     A,   ARR, N,    N,    CAN, SEA, CAN, N,   N,   A,    N, ASS]),
         (DriverArrived,  [A,    A,    A,     A,   A,   INP,  N,    CAN, SEA, CAN, N,   NOS, A,    N, ARR]),
         (InProgress,     [A,    A,    A,     A,   N,   A,    COM,  N,   N,   CAN, N,   N,   A,    INP, INP]),

@@ -35,7 +35,8 @@ pub struct Due {
 }
 
 impl Dispatch {
-    /// Begins the search for a trip's driver, or takes over the one that is under way.
+    /// Begins the search for a trip's driver, or takes over the one that is under way. An open offer of
+    /// another way or fare than is asked for now is withdrawn.
     ///
     /// `open_offer` is the offer the asker believes is open. If it is not this search's, it is over,
     /// and the asker is told so.
@@ -84,7 +85,9 @@ impl Dispatch {
             );
         }
         if let Some(Open { offer, made }) = search.open.clone() {
-            if search.excluded.contains(&offer.driver) {
+            let errand = &search.errand;
+            let is_another = (offer.places, offer.fare) != (errand.places, errand.fare);
+            if is_another || search.excluded.contains(&offer.driver) {
                 self.end_offer(trip, offer.id, OfferEnd::Withdrawn, now);
             } else if made {
                 search.tell(Event::OfferMade(offer.made()), now);

@@ -2,6 +2,7 @@
 
 use jitney_proto::{
     Code,
+    common::v1::Money,
     matching::v1::{
         self as wire, DriverState, MatchEndReason, OfferEndReason,
         stream_driver_request::Message as Say,
@@ -99,6 +100,65 @@ async fn a_decline_goes_on_to_the_next_and_never_back() {
     // Somebody else comes on shift: the search wakes for them.
     let _carl = town.driver_at("carl", 9, 9).await;
     assert_eq!(search.made().await.driver_id, "carl");
+}
+
+#[tokio::test]
+async fn a_rider_who_goes_elsewhere_has_drivers_asked_anew() {
+    let town = Town::new().await;
+    let mut anna = town.driver_at("anna", 1, 0).await;
+    let mut search = town.search(1).await;
+    let first = search.made().await;
+    anna.offer().await;
+    let elsewhere = wire::RequestMatchRequest {
+        dropoff: Some(corner(2, 5)),
+        open_offer_id: first.offer_id.clone(),
+        ..town.match_request(1)
+    };
+    let mut search = town.search_with(elsewhere.clone()).await;
+    let ended = search.offer_ended().await;
+    assert_eq!(
+        (ended.offer_id.as_str(), ended.reason()),
+        (first.offer_id.as_str(), OfferEndReason::Withdrawn)
+    );
+    assert_eq!(anna.withdrawn().await, OfferEndReason::Withdrawn);
+    let (_, offer) = anna.offer().await;
+    assert_eq!(offer.dropoff, Some(corner(2, 5)));
+    let second = search.made().await;
+    assert_eq!(second.offer_id, offer.offer_id);
+
+    // Asked again as it was asked before, or for the price alone.
+    let again = wire::RequestMatchRequest {
+        open_offer_id: second.offer_id.clone(),
+        ..elsewhere.clone()
+    };
+    let mut search = town.search_with(again.clone()).await;
+    assert_eq!(search.made().await.offer_id, second.offer_id);
+    let dearer = wire::RequestMatchRequest {
+        fare: town.match_request(1).fare.map(|fare| Money {
+            minor_units: fare.minor_units + 1,
+            ..fare
+        }),
+        ..again
+    };
+    let mut search = town.search_with(dearer).await;
+    assert_eq!(search.offer_ended().await.offer_id, second.offer_id);
+    assert_eq!(anna.withdrawn().await, OfferEndReason::Withdrawn);
+    let (_, offer) = anna.offer().await;
+    assert_eq!(offer.fare.unwrap().minor_units, 1235);
+}
+
+#[tokio::test]
+async fn the_end_of_an_offer_by_a_change_of_the_way_is_heard() {
+    let town = Town::new().await;
+    let mut anna = town.driver_at("anna", 1, 0).await;
+    let mut search = town.search(1).await;
+    let made = search.made().await;
+    anna.offer().await;
+    let mut changed = town.event(1, 3, TripEventKind::DestinationChanged, "anna");
+    changed.offer_id = made.offer_id.clone();
+    assert!(town.tell(changed).await);
+    assert_eq!(search.offer_ended().await.offer_id, made.offer_id);
+    assert_eq!(anna.withdrawn().await, OfferEndReason::Withdrawn);
 }
 
 #[tokio::test]

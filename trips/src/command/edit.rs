@@ -5,7 +5,7 @@ use jitney_proto::{money::Money, trips::v1::TripEventKind};
 use super::Kind;
 use crate::{
     state::{Context, Effect, Refusal, Transition, change, target},
-    trip::{By, Fees, Place, Stop, Tariff, Trip},
+    trip::{By, Fees, OfferState, Place, Stop, Tariff, Trip},
 };
 
 /// Another way, priced.
@@ -50,8 +50,9 @@ impl EditDestination {
     }
 }
 
-/// Changes the way and its price, if the trip still is where it was when that was priced. Billing changes
-/// what is held when it hears the event.
+/// Changes the way and its price, if the trip still is where it was when that was priced. A driver who is
+/// being asked was asked about another ride: that offer is over. Billing changes what is held when it hears
+/// the event.
 pub fn apply(
     trip: &Trip,
     edit: &EditDestination,
@@ -69,5 +70,12 @@ pub fn apply(
     let mut change = change(trip, to, TripEventKind::DestinationChanged, by, context);
     edit.write(&mut change.trip);
     change.effects = vec![Effect::ChangeWay];
+    if let Some(offer) = trip.open_offer() {
+        change.driver_id = Some(offer.driver_id.clone());
+        change.offer_id = Some(offer.offer_id);
+        change.trip.offer = None;
+        let over = Effect::CloseOffer(offer.offer_id, OfferState::Withdrawn);
+        change.effects.push(over);
+    }
     Ok(Transition::Changed(change))
 }

@@ -9,7 +9,7 @@ use jitney_proto::{
 use jitney_trips::{Config, config::FinalFare};
 use tonic::Status;
 
-use crate::support::{City, Client, complete, get, quick};
+use crate::support::{City, Client, accept, cancel, complete, get, quick};
 
 const ELSEWHERE: Point = Point {
     latitude: 41.17,
@@ -137,11 +137,87 @@ async fn a_rider_goes_elsewhere_for_what_that_costs() {
     city.check().await;
 }
 
+/// The search has been asked for anew, for the new way and what it costs.
+async fn search_elsewhere(city: &City, trip: &Trip) {
+    eventually("a search for the new way", async || {
+        let searches = city.matching.open_searches(&trip.trip_id);
+        searches.last().is_some_and(|search| {
+            search.request.dropoff == Some(ELSEWHERE)
+                && cents(search.request.fare.as_ref()) == 1_190
+        })
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_ride_that_a_driver_is_looked_for_goes_elsewhere() {
+    let city = city().await;
+    let trip = city.searching("rita").await;
+    let first = city.matching.search(&trip.trip_id).await;
+    let before = city.billing.held_under(&trip.trip_id);
+    let edited = edit(&mut city.rider("rita"), elsewhere(&trip))
+        .await
+        .unwrap();
+    assert_eq!(
+        (edited.state(), edited.dropoff, cents(edited.fare.as_ref())),
+        (TripState::Searching, Some(ELSEWHERE), 1_190)
+    );
+    search_elsewhere(&city, &trip).await;
+    assert!(!first.is_heard(), "the search for the old way is left");
+    eventually("the hold follows", async || {
+        city.billing.held_under(&trip.trip_id) != before
+    })
+    .await;
+    let offer_id = city.offer(&trip.trip_id, "anna").await;
+    let taken = accept(&mut city.driver("anna"), &trip.trip_id, &offer_id)
+        .await
+        .unwrap();
+    assert_eq!(taken.dropoff, Some(ELSEWHERE));
+    city.check().await;
+}
+
+#[tokio::test]
+async fn whoever_is_asked_about_another_way_is_asked_no_more() {
+    let city = city().await;
+    let (trip, offer_id) = city.offered("rita", "anna").await;
+    let edited = edit(&mut city.rider("rita"), elsewhere(&trip))
+        .await
+        .unwrap();
+    assert_eq!(edited.state(), TripState::Searching);
+    let late = accept(&mut city.driver("anna"), &trip.trip_id, &offer_id).await;
+    let late = late.unwrap_err();
+    assert_eq!(Code::of(&late), Some(Code::OfferNotOpen));
+    assert!(late.message().contains("withdrawn"), "{}", late.message());
+    eventually("matching hears whose offer is over", async || {
+        let events = city.matching.events(&trip.trip_id);
+        events.last().is_some_and(|event| {
+            event.kind() == TripEventKind::DestinationChanged
+                && event.state() == TripState::Searching
+                && (event.offer_id.as_str(), event.driver_id.as_str()) == (&offer_id, "anna")
+        })
+    })
+    .await;
+    // They may be asked about the new way.
+    search_elsewhere(&city, &trip).await;
+    let offer_id = city.offer(&trip.trip_id, "anna").await;
+    let taken = accept(&mut city.driver("anna"), &trip.trip_id, &offer_id)
+        .await
+        .unwrap();
+    assert_eq!(
+        (taken.state(), taken.dropoff),
+        (TripState::Assigned, Some(ELSEWHERE))
+    );
+    city.check().await;
+}
+
 #[tokio::test]
 async fn only_a_ride_that_stands_can_go_elsewhere() {
     let city = city().await;
-    let searching = city.searching("rolf").await;
-    let refused = edit(&mut city.rider("rolf"), elsewhere(&searching)).await;
+    let over = city.searching("rolf").await;
+    cancel(&mut city.rider("rolf"), &over.trip_id)
+        .await
+        .unwrap();
+    let refused = edit(&mut city.rider("rolf"), elsewhere(&over)).await;
     assert_eq!(
         Code::of(&refused.unwrap_err()),
         Some(Code::IllegalTransition)

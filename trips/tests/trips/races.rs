@@ -4,7 +4,8 @@ use std::future::Future;
 
 use jitney_proto::{
     Code,
-    trips::v1::{Trip, TripState},
+    common::v1::Point,
+    trips::v1::{EditDestinationRequest, Trip, TripState},
 };
 use tonic::Status;
 
@@ -122,6 +123,49 @@ async fn a_late_accept_of_a_ride_that_was_given_back_gets_nobody_on_it() {
             .await
             .unwrap();
         complete_from_assigned(&city, &rider, &next, &trip.trip_id).await;
+        city.check().await;
+    }
+}
+
+#[tokio::test]
+async fn a_driver_takes_the_ride_as_it_was_offered_or_not_at_all() {
+    let elsewhere = Point {
+        latitude: 41.17,
+        longitude: -8.59,
+    };
+    let city = City::new().await;
+    for round in 0..6 {
+        let (rider, driver) = (format!("rita-{round}"), format!("anna-{round}"));
+        let (trip, offer_id) = city.offered(&rider, &driver).await;
+        let (mut rita, mut anna) = (city.rider(&rider), city.driver(&driver));
+        let request = EditDestinationRequest {
+            trip_id: trip.trip_id.clone(),
+            dropoff: Some(elsewhere),
+            ..EditDestinationRequest::default()
+        };
+        let id = trip.trip_id.clone();
+        let accepting = async move { accept(&mut anna, &id, &offer_id).await };
+        let editing = async move {
+            let edited = rita.edit_destination(request).await?.into_inner();
+            Ok(edited.trip.expect("a trip"))
+        };
+        let accepts_first = round % 2 == 0;
+        let (accepted, edited) = both(&city, accepts_first, accepting, editing).await;
+        // The rider goes elsewhere either way; once a driver has the ride, with that driver.
+        let edited = edited.unwrap();
+        assert_eq!(edited.dropoff, Some(elsewhere));
+        if accepts_first {
+            assert_eq!(accepted.unwrap().dropoff, trip.dropoff);
+            assert_eq!(edited.state(), TripState::Assigned);
+            complete_from_assigned(&city, &rider, &driver, &trip.trip_id).await;
+        } else {
+            assert_eq!(code(accepted), Code::OfferNotOpen);
+            assert_eq!(edited.state(), TripState::Searching);
+            assert_eq!(city.count("SELECT count(*) FROM driver_claims").await, 0);
+            cancel(&mut city.rider(&rider), &trip.trip_id)
+                .await
+                .unwrap();
+        }
         city.check().await;
     }
 }

@@ -1,5 +1,5 @@
-// Going somewhere else than was asked for, once a driver has the ride: the new place, what the whole ride costs
-// then, and only after that the change.
+// Going somewhere else than was asked for: the new place, what the whole ride costs then, and only after that
+// the change.
 
 import { useEffect, useRef, useState } from "preact/hooks";
 
@@ -12,7 +12,7 @@ import { placeName } from "../lib/use";
 import { AddStop, keyOf, type Tapped, useWay, WayFields } from "./way";
 
 /** In these a ride may go elsewhere. */
-const STATES = ["TRIP_STATE_ASSIGNED", "TRIP_STATE_DRIVER_ARRIVED", "TRIP_STATE_IN_PROGRESS"];
+const STATES = ["SCHEDULED", "SEARCHING", "OFFERED", "ASSIGNED", "DRIVER_ARRIVED", "IN_PROGRESS"].map((state) => `TRIP_STATE_${state}`);
 
 interface Props {
   api: Api;
@@ -95,7 +95,7 @@ export function Elsewhere({ api, map, tapped, trip, hasPromotion, took, closed }
     try {
       const { trip: next } = await api.post<{ trip: Trip }>(`/v1/trips/${trip.tripId}:editDestination`, { ...body, maxFare: foreseen.fare });
       took(next);
-      closed(`The driver is told. The ride costs ${money(next.fare)} now.`);
+      closed(`${next.driver ? "The driver is told. " : ""}The ride costs ${money(next.fare)} now.`);
     } catch (error) {
       if (error instanceof Problem && error.reason === "FEE_ABOVE_LIMIT") {
         setChanged("The price has changed meanwhile. Look again before you say yes.");
