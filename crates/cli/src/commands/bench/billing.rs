@@ -43,6 +43,9 @@ use crate::{App, Config, Parts, Which, progress::Progress};
 /// have no factor in common, so that pairs do not repeat soon.
 const RIDERS: u64 = 16 * 623;
 const DRIVERS: u64 = 16 * 313;
+/// Every load has riders and drivers of its own, numbered from so much on times its place: none finds
+/// rows that another has changed ever so often.
+const OF_LOAD: u64 = 100_000;
 /// The currencies of a load that is spread over as many accounts of the platform. The first is the one
 /// of the tariff.
 const CURRENCIES: [&str; 16] = [
@@ -100,6 +103,8 @@ enum Who {
 /// One load and how it went in each round.
 struct Load {
     name: String,
+    /// The first number of its riders and drivers.
+    first: u64,
     who: Who,
     clients: usize,
     /// Whether every request is made twice.
@@ -114,6 +119,7 @@ impl Load {
     fn new(name: &str, who: &Who, clients: usize) -> Self {
         Self {
             name: format!("{name}, {clients} clients"),
+            first: 0,
             who: who.clone(),
             clients,
             is_doubled: false,
@@ -237,19 +243,23 @@ impl Till {
             is_doubled: true,
             ..Load::new(DOUBLED, &together, most)
         });
+        for (first, load) in (0..).step_by(OF_LOAD as usize).zip(&mut loads) {
+            load.first = first;
+        }
         loads
     }
 
     async fn measure(&mut self, load: &mut Load, seconds: u64) -> anyhow::Result<()> {
         let fastest = load.rates.iter().copied().reduce(f64::max);
         let holds = fastest.map_or(HOLDS_PER_S, |rate| rate * ROOM) * seconds as f64;
-        let range = self.hold(holds as u64, load.currencies).await?;
+        let range = self.hold(holds as u64, load).await?;
         let time = Duration::from_secs(seconds);
         let (done, rate) = match &load.who {
             Who::Pgbench => {
                 let variables = [
                     ("base", range.start.to_string()),
                     ("clients", load.clients.to_string()),
+                    ("first", load.first.to_string()),
                     ("turn", "0".to_owned()),
                 ];
                 let pgbench = Pgbench {
@@ -290,7 +300,8 @@ impl Till {
 
     /// Makes holds, in place of those that the last load has left, and has the server write down all it
     /// has in memory, so that no load pays for the one before it.
-    async fn hold(&mut self, count: u64, currencies: usize) -> anyhow::Result<Range<u64>> {
+    async fn hold(&mut self, count: u64, load: &Load) -> anyhow::Result<Range<u64>> {
+        let (first, currencies) = (load.first, load.currencies);
         let range = self.next..self.next + count;
         self.next = range.end;
         let statement = format!(
@@ -298,7 +309,7 @@ impl Till {
              UPDATE rider_exposure SET held_minor = 0 WHERE held_minor <> 0;
              INSERT INTO trip_charge
                  (trip_id, rider_id, quote_id, currency, authorised, state, created_at, expires_at)
-             SELECT {trip}, 'rider-' || n % {RIDERS}, quote.id, quote.currency, quote.total_minor,
+             SELECT {trip}, 'rider-' || {first} + n % {RIDERS}, quote.id, quote.currency, quote.total_minor,
                     'HELD', now(), now() + interval '1 day'
              FROM generate_series({start}, {last}) AS n
              JOIN fare_quote AS quote ON quote.id = ('{{{quotes}}}'::uuid[])[1 + n % {currencies}];
@@ -393,6 +404,7 @@ async fn capture(
     for client in 0..load.clients {
         let numbers = (range.start + client as u64..range.end).step_by(stride);
         let mut client = Client::new(channel.clone());
+        let first = load.first;
         tasks.spawn(async move {
             let mut done = Done::default();
             for number in numbers {
@@ -401,7 +413,7 @@ async fn capture(
                 }
                 for _ in 0..repeats {
                     let sent = Instant::now();
-                    done.retries += capture_one(&mut client, number).await?;
+                    done.retries += capture_one(&mut client, number, first).await?;
                     done.latencies.push(sent.elapsed());
                     done.answered += 1;
                 }
@@ -422,12 +434,12 @@ async fn capture(
 }
 
 /// Captures one hold; how often the call had to be repeated.
-async fn capture_one(client: &mut Client<Channel>, number: u64) -> anyhow::Result<u64> {
+async fn capture_one(client: &mut Client<Channel>, number: u64, first: u64) -> anyhow::Result<u64> {
     let mut retries = 0;
     loop {
         let request = wire::CaptureHoldRequest {
             trip_id: trip(number).to_string(),
-            driver_id: format!("driver-{}", number % DRIVERS),
+            driver_id: format!("driver-{}", first + number % DRIVERS),
             amount: None,
             idempotency_key: format!("bench-{number}"),
             reason: wire::CaptureReason::Fare.into(),
@@ -569,8 +581,8 @@ fn script_of(price: &Price) -> String {
     }
     format!(
         "\\set number :base + :client_id + :turn * :clients\n\
-         \\set rider :number % {RIDERS}\n\
-         \\set driver :number % {DRIVERS}\n\
+         \\set rider :first + :number % {RIDERS}\n\
+         \\set driver :first + :number % {DRIVERS}\n\
          \\set turn :turn + 1\n\
          {statement};\n"
     )
