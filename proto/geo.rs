@@ -10,6 +10,26 @@ impl Point {
             longitude,
         }
     }
+
+    /// The way to another point as the crow flies, metres.
+    pub fn distance_m(self, other: Self) -> f64 {
+        distance_m(
+            (self.latitude, self.longitude),
+            (other.latitude, other.longitude),
+        )
+    }
+}
+
+/// Metres of one degree of a great circle of the earth.
+pub const DEGREE_M: f64 = 111_195.0;
+
+/// The way from one place to another as the crow flies, metres, by the haversine formula; places are
+/// latitude and longitude in degrees.
+pub fn distance_m(from: (f64, f64), to: (f64, f64)) -> f64 {
+    let half = |from: f64, to: f64| ((to - from).to_radians() / 2.0).sin().powi(2);
+    let along = from.0.to_radians().cos() * to.0.to_radians().cos();
+    let chord = half(from.0, to.0) + along * half(from.1, to.1);
+    2.0 * chord.sqrt().min(1.0).asin().to_degrees() * DEGREE_M
 }
 
 /// The latitude and longitude of a point that must be there and on the earth, in degrees; `field`

@@ -30,10 +30,14 @@ pub struct Config {
     /// later have to be held by then.
     #[serde(with = "humantime_serde")]
     pub quote_ahead_max: Duration,
-    /// How long a hold may be captured, counted from when it was made. It has to outlast the search
-    /// and the longest ride: a hold that lapsed can no longer be captured. For example `24h`.
+    /// How long a hold may be captured, counted from when it was made or renewed last. Trips renews
+    /// those of rides that go on; one that lapsed can no longer be captured. For example `24h`.
     #[serde(with = "humantime_serde")]
     pub hold_validity: Duration,
+    /// How old a hold may become by being renewed. Banks let authorizations go after a week or so:
+    /// less than that. At least `hold_validity`.
+    #[serde(with = "humantime_serde")]
+    pub hold_age_max: Duration,
     /// What a rider's open holds may add up to, minor units of `currency`. A fare that would go
     /// above it is declined.
     pub hold_limit_minor: i64,
@@ -69,6 +73,7 @@ impl Default for Config {
             quote_validity: Duration::from_secs(10 * 60),
             quote_ahead_max: Duration::from_secs(60 * 24 * 60 * 60),
             hold_validity: Duration::from_secs(24 * 60 * 60),
+            hold_age_max: 6 * DAY,
             hold_limit_minor: 50_000,
             tip_max_minor: 20_000,
             tip_window: 30 * DAY,
@@ -155,6 +160,12 @@ impl Config {
             "hold_validity",
             self.hold_validity,
             Duration::from_millis(1),
+            31 * DAY,
+        )?;
+        within(
+            "hold_age_max",
+            self.hold_age_max,
+            self.hold_validity,
             31 * DAY,
         )?;
         within(

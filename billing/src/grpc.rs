@@ -204,6 +204,19 @@ impl BillingService for Grpc {
         let (view, charged) = self.seen(&caller, trip_id).await?;
         let sheet = Sheet::of_receipt(&charged, view);
         let (content_type, ending, data) = match format {
+    async fn renew_hold(
+        &self,
+        request: Request<pb::RenewHoldRequest>,
+    ) -> Result<Response<pb::RenewHoldResponse>, Status> {
+        let trip_id = trip_id(&request.get_ref().trip_id)?;
+        let terms = self.0.terms();
+        let held = self.0.store.renew_hold(trip_id, &terms);
+        let held = counted(Operation::Renew, held.await)?;
+        Ok(Response::new(pb::RenewHoldResponse {
+            hold: Some(hold(&held)),
+        }))
+    }
+
             pb::DocumentFormat::Unspecified | pb::DocumentFormat::Html => (
                 "text/html; charset=utf-8",
                 "html",

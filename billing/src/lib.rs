@@ -96,6 +96,10 @@ pub mod statements {
             SELECT now(), now() + $1::bigint * interval '1 millisecond'";
         /// A kept price.
         GET_QUOTE = include_str!("sql/get_quote.sql");
+        /// The quote under which a trip's fare is held.
+        HELD_QUOTE = "-- held_quote: under which quote a trip's fare is held, or was taken\n\
+            -- $1 trip\n\
+            SELECT quote_id FROM trip_charge WHERE trip_id = $1";
         /// Since when quotes are signed.
         SIGNING_SINCE = "-- signing_since: since when quotes are signed here\n\
             SELECT since FROM quote_signing";
@@ -109,6 +113,8 @@ pub mod statements {
         CAPTURE_HOLD = include_str!("sql/capture_hold.sql");
         /// Puts a hold under another quote.
         CHANGE_HOLD = include_str!("sql/change_hold.sql");
+        /// Lets a hold run for its full time again.
+        RENEW_HOLD = include_str!("sql/renew_hold.sql");
         /// Takes several held fares.
         CAPTURE_HOLDS = include_str!("sql/capture_holds.sql");
         /// Releases a hold.
@@ -384,6 +390,7 @@ impl Billing {
             currency: self.config.currency,
             limit_minor: self.config.hold_limit_minor,
             validity: self.config.hold_validity,
+            age_max: self.config.hold_age_max,
         }
     }
 }

@@ -19,6 +19,8 @@ pub enum Operation {
     Void,
     /// A hold is put under another quote.
     Change,
+    /// A hold may be captured for longer.
+    Renew,
     /// Something is given back.
     Refund,
     /// A driver is thanked.
@@ -26,11 +28,12 @@ pub enum Operation {
 }
 
 impl Operation {
-    const ALL: [Operation; 6] = [
+    const ALL: [Operation; 7] = [
         Self::Authorize,
         Self::Capture,
         Self::Void,
         Self::Change,
+        Self::Renew,
         Self::Refund,
         Self::Tip,
     ];
@@ -41,6 +44,7 @@ impl Operation {
             Self::Capture => "capture",
             Self::Void => "void",
             Self::Change => "change",
+            Self::Renew => "renew",
             Self::Refund => "refund",
             Self::Tip => "tip",
         }

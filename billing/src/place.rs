@@ -1,9 +1,7 @@
 //! Places and circles around them. The only fractions of billing: no amount is ever in here.
 
+use jitney_proto::geo::{self, DEGREE_M};
 use serde::{Deserialize, Serialize};
-
-/// Metres of one degree of a great circle of the earth.
-const DEGREE_M: f64 = 111_195.0;
 
 /// A place, degrees.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,13 +22,12 @@ impl Place {
         })
     }
 
-    /// The way to another place as the crow flies, metres, by the haversine formula.
+    /// The way to another place as the crow flies, metres.
     pub fn distance_m(self, other: Place) -> f64 {
-        let half = |from: f64, to: f64| ((to - from).to_radians() / 2.0).sin().powi(2);
-        let along = self.latitude.to_radians().cos() * other.latitude.to_radians().cos();
-        let chord =
-            half(self.latitude, other.latitude) + along * half(self.longitude, other.longitude);
-        2.0 * chord.sqrt().min(1.0).asin().to_degrees() * DEGREE_M
+        geo::distance_m(
+            (self.latitude, self.longitude),
+            (other.latitude, other.longitude),
+        )
     }
 }
 
@@ -50,6 +47,29 @@ pub struct Circle {
 impl Eq for Circle {}
 
 impl Circle {
+    /// Whether a straight step from one place to another comes into it.
+    pub fn touches(&self, [from, to]: [Place; 2]) -> bool {
+        // Metres east and north of the middle: straight enough for what lies near it.
+        let east_m = DEGREE_M * self.latitude.to_radians().cos();
+        let plane = |place: Place| {
+            [
+                (place.longitude - self.longitude) * east_m,
+                (place.latitude - self.latitude) * DEGREE_M,
+            ]
+        };
+        let ([x, y], [to_x, to_y]) = (plane(from), plane(to));
+        let (along_x, along_y) = (to_x - x, to_y - y);
+        let length_2 = along_x * along_x + along_y * along_y;
+        // How far along the step it is nearest to the middle.
+        let nearest = if length_2 > 0.0 {
+            (-(x * along_x + y * along_y) / length_2).clamp(0.0, 1.0)
+        } else {
+            0.0
+        };
+        let (near_x, near_y) = (x + nearest * along_x, y + nearest * along_y);
+        near_x.hypot(near_y) <= self.radius_m
+    }
+
     /// Whether a place lies in it.
     pub fn holds(&self, place: Place) -> bool {
         let middle = Place {

@@ -71,6 +71,8 @@ pub struct HoldTerms {
     pub limit_minor: i64,
     /// How long a hold may be captured.
     pub validity: Duration,
+    /// How old it may become by being renewed.
+    pub age_max: Duration,
 }
 
 /// Why a tariff cannot be used with this database.

@@ -1,5 +1,7 @@
 //! One ride, from the quote to the receipt, and the ways it can be called off.
 
+use std::time::{Duration, Instant};
+
 use eventsource_stream::Eventsource;
 use futures::StreamExt;
 use serde_json::{Value, json};
@@ -142,8 +144,8 @@ async fn a_declined_offer_goes_to_the_next_driver() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_offer_nobody_answers_goes_to_the_next_driver() {
     let city = City::start_with(|config| {
-        config.matching.offer_ttl = std::time::Duration::from_millis(400);
-        config.matching.offer_grace = std::time::Duration::from_millis(100);
+        config.matching.offer_ttl = Duration::from_millis(400);
+        config.matching.offer_grace = Duration::from_millis(100);
     })
     .await;
     let mut near = city.driver_online("near", CASINO).await;
@@ -205,6 +207,69 @@ async fn a_rider_calls_it_off_and_the_hold_is_released() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rider_goes_elsewhere_while_a_driver_is_asked() {
+    let city = City::start().await;
+    let mut dora = city.driver_online("dora", STATION).await;
+    let anna = city.rider("anna");
+    let trip = city.request(&anna, CASINO, PORT).await;
+    let trip_id = trip["tripId"].as_str().unwrap();
+    let first = dora.next("offer").await;
+
+    let edited = anna
+        .post(
+            &format!("/v1/trips/{trip_id}:editDestination"),
+            json!({"dropoff": point(FONTVIEILLE)}),
+        )
+        .await
+        .ok()["trip"]
+        .clone();
+    assert_eq!(edited["state"], "TRIP_STATE_SEARCHING");
+    assert_ne!(edited["dropoff"], trip["dropoff"]);
+    let withdrawn = dora.next("offerWithdrawn").await;
+    assert_eq!(withdrawn["offerId"], first["offerId"]);
+    // Whatever was offered in the moment before matching was asked anew is withdrawn too.
+    let offer = loop {
+        let offer = dora.next("offer").await;
+        if offer["dropoff"] == edited["dropoff"] {
+            break offer;
+        }
+    };
+    assert_eq!(offer["fare"], edited["fare"]);
+    dora.accept(&offer).await;
+    dora.drive(trip_id, trip["pin"].as_str().unwrap()).await;
+    let receipt = receipt_of(&anna, trip_id).await;
+    assert_eq!(receipt["total"], edited["fare"]);
+    assert_paid_once(&city.operator(), 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ride_that_goes_on_for_longer_than_its_hold_is_paid() {
+    let validity = Duration::from_secs(4);
+    let city = City::start_with(|config| {
+        config.billing.hold_validity = validity;
+        config.billing.lapse_interval = Duration::from_millis(100);
+        config.trips.timers.renew_after = Duration::from_millis(500);
+        config.trips.timers.poll_interval = Duration::from_millis(100);
+    })
+    .await;
+    let mut dora = city.driver_online("dora", STATION).await;
+    let anna = city.rider("anna");
+    let trip = city.request(&anna, CASINO, PORT).await;
+    let offer = dora.next("offer").await;
+    dora.accept(&offer).await;
+    let begun = Instant::now();
+    eventually("the first hold would be over", || async {
+        (begun.elapsed() > validity + Duration::from_secs(1)).then_some(())
+    })
+    .await;
+    let trip_id = trip["tripId"].as_str().unwrap();
+    dora.drive(trip_id, trip["pin"].as_str().unwrap()).await;
+    let receipt = receipt_of(&anna, trip_id).await;
+    assert_eq!(receipt["total"], trip["fare"]);
+    assert_paid_once(&city.operator(), 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_driver_gives_it_back_and_another_gets_it() {
     let city = City::start().await;
     let mut dora = city.driver_online("dora", CASINO).await;
@@ -236,7 +301,7 @@ async fn a_driver_gives_it_back_and_another_gets_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_there_ends_the_search_and_releases_the_hold() {
     let city = City::start_with(|config| {
-        config.trips.search_timeout = std::time::Duration::from_millis(500);
+        config.trips.search_timeout = Duration::from_millis(500);
     })
     .await;
     let anna = city.rider("anna");

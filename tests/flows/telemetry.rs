@@ -224,6 +224,9 @@ async fn a_hold_that_lapses_is_told_in_its_rides_trace() {
         ("JITNEY_TELEMETRY__ENDPOINT", collector.endpoint()),
         ("JITNEY_TELEMETRY__SAMPLE_RATIO", "1.0"),
         ("JITNEY_BILLING__HOLD_VALIDITY", "100ms"),
+        // Nobody renews it in time.
+        ("JITNEY_TRIPS__TIMERS__RENEW_AFTER", "50ms"),
+        ("JITNEY_TRIPS__TIMERS__POLL_INTERVAL", "1h"),
         ("JITNEY_BILLING__LAPSE_INTERVAL", "50ms"),
     ];
     let program = Process::serve_all_with(folder.path(), None, &settings);

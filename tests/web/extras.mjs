@@ -32,7 +32,7 @@ await run(async (arrive) => {
   const rider = await arrive({ name: "extras-rider", viewport: PHONE, expected: [/400/] });
   const { page } = rider;
   const place = async (name, typed) => {
-    const field = page.getByRole("combobox", { name });
+    const field = page.getByRole("combobox", { name, exact: true });
     await field.fill(typed);
     await page.getByRole("option").first().waitFor();
     await field.press("Enter");

@@ -43,6 +43,8 @@ pub struct Config {
     pub cancellation: Cancellation,
     /// Rides that are booked for later.
     pub booking: BookingConfig,
+    /// What time alone brings about.
+    pub timers: TimerConfig,
     /// When a ride is priced by what was driven.
     pub final_fare: FinalFare,
     /// Links to a ride.
@@ -143,6 +145,37 @@ impl Default for BookingConfig {
     }
 }
 
+/// What time alone brings about for live rides.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TimerConfig {
+    /// How long after it was made, or renewed last, the hold of a live ride is renewed. Much shorter than
+    /// billing's `hold_validity`, so that there is time to try again.
+    #[serde(with = "humantime_serde")]
+    pub renew_after: Duration,
+    /// How long after the driver has come to the pick-up, and after the time that was booked, a rider counts
+    /// as not coming though the driver has not said so, if the car still stands there. At least
+    /// `no_show_after`; 0 leaves it to the driver.
+    #[serde(with = "humantime_serde")]
+    pub no_show_after: Duration,
+    /// How far from the pick-up a car stands there, metres as the crow flies.
+    pub no_show_within_meters: u32,
+    /// How often rides are looked at.
+    #[serde(with = "humantime_serde")]
+    pub poll_interval: Duration,
+}
+
+impl Default for TimerConfig {
+    fn default() -> Self {
+        Self {
+            renew_after: Duration::from_secs(6 * 60 * 60),
+            no_show_after: Duration::from_secs(20 * 60),
+            no_show_within_meters: 150,
+            poll_interval: Duration::from_secs(10),
+        }
+    }
+}
+
 /// When a ride is priced by what was driven. Within these bounds the up-front price holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -231,6 +264,7 @@ impl Default for Config {
             no_show_after: Duration::from_secs(5 * 60),
             cancellation: Cancellation::default(),
             booking: BookingConfig::default(),
+            timers: TimerConfig::default(),
             final_fare: FinalFare::default(),
             share: ShareConfig::default(),
             rating: RatingConfig::default(),
@@ -276,6 +310,8 @@ impl Config {
             ("hold_recovery_interval", self.hold_recovery_interval),
             ("watch_poll_interval", self.watch_poll_interval),
             ("booking.poll_interval", self.booking.poll_interval),
+            ("timers.poll_interval", self.timers.poll_interval),
+            ("timers.renew_after", self.timers.renew_after),
         ];
         for (name, value) in positive {
             anyhow::ensure!(!value.is_zero(), "{name} must be more than 0");
@@ -283,6 +319,10 @@ impl Config {
         anyhow::ensure!(
             self.booking.ahead_max >= self.booking.ahead_min,
             "booking.ahead_max must be at least booking.ahead_min"
+        );
+        anyhow::ensure!(
+            self.timers.no_show_after.is_zero() || self.timers.no_show_after >= self.no_show_after,
+            "timers.no_show_after must be 0s or at least no_show_after"
         );
         anyhow::ensure!(
             self.share.valid_for >= Duration::from_secs(1),

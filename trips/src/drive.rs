@@ -192,7 +192,8 @@ pub async fn no_show(
     trip_id: TripId,
     driver_id: DriverId,
 ) -> Result<Arc<Trip>, Error> {
-    app.carry_out(trip_id, Command::NoShow(NoShow { driver_id }))
+    let by = By::driver(&driver_id);
+    app.carry_out(trip_id, Command::NoShow(NoShow { driver_id, by }))
         .await
 }
 

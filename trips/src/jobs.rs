@@ -21,7 +21,7 @@ use crate::{
     command::{Command, expire::Expire, offer},
     create, deliver,
     error::Error,
-    hub, saga,
+    hub, saga, timers,
     trip::OfferState,
 };
 
@@ -42,6 +42,7 @@ pub fn start(app: &Arc<App>, hints: mpsc::Receiver<TripId>) {
     tasks.spawn(look_for_changes(Arc::clone(app)));
     tasks.spawn(release_holds(Arc::clone(app)));
     tasks.spawn(booking::releases(Arc::clone(app)));
+    tasks.spawn(timers::timers(Arc::clone(app)));
     tasks.spawn(purge(Arc::clone(app)));
     let transport: &dyn Transport = &PostgresTransport {
         pool: app.store.pool().clone(),

@@ -44,6 +44,7 @@ pub mod state;
 pub mod statements;
 mod stats;
 pub mod store;
+mod timers;
 pub mod trip;
 mod view;
 mod watch;

@@ -161,6 +161,24 @@ jitney_platform::statements! {
     /// Nothing is held any more.
     SETTLE_HOLD = "-- settle_hold: billing holds nothing for a booked ride that has ended
         UPDATE trip SET hold_pending = false WHERE trip_id = $1 AND state <> 'SCHEDULED'";
+    /// Rides whose hold has to be renewed.
+    DUE_RENEWALS = "-- due_renewals: live rides whose hold was made or renewed longer ago than $1, oldest first;
+        -- there are as many live rides as riders on the way, and trip_one_live_per_rider has them all
+        SELECT trip_id FROM trip
+        WHERE state IN ('SEARCHING', 'OFFERED', 'ASSIGNED', 'DRIVER_ARRIVED', 'IN_PROGRESS')
+            AND payment_state IN ('HELD', 'UNKNOWN')
+            AND coalesce(hold_renewed_at, created_at) < clock_timestamp() - $1 * interval '1 millisecond'
+        ORDER BY coalesce(hold_renewed_at, created_at) LIMIT $2";
+    /// A ride's hold was renewed.
+    RENEWED = "-- renewed: billing was asked to renew the ride's hold. No version: nobody is told
+        UPDATE trip SET hold_renewed_at = clock_timestamp() WHERE trip_id = $1";
+    /// Riders who do not come.
+    DUE_NO_SHOWS = "-- due_no_shows: rides whose driver has waited at the pick-up for longer than $1, not counting
+        -- the time before the one that was booked
+        SELECT trip_id FROM trip
+        WHERE state = 'DRIVER_ARRIVED'
+            AND greatest(arrived_at, pickup_at) < clock_timestamp() - $1 * interval '1 millisecond'
+        ORDER BY arrived_at LIMIT $2";
 
     /// A link is made.
     ADD_SHARE = "-- add_share: a link to a trip

@@ -1,12 +1,13 @@
-//! Holds of rides that became longer or shorter.
+//! Holds of rides that became longer or shorter, and of those that go on for long.
 
 use jitney_proto::ids::{QuoteId, TripId};
+use sqlx::types::Json;
 use tracing::Instrument;
 
-use super::{ATTEMPTS_MAX, Settled, Store, contended, settled, span};
+use super::{ATTEMPTS_MAX, HoldTerms, Settled, Store, contended, milliseconds, settled, span};
 use crate::{
     Error,
-    hold::{Hold, Refusal},
+    hold::{Hold, Outcome, Refusal},
     idempotency::{self, Key},
     statements,
 };
@@ -44,5 +45,26 @@ impl Store {
             }
         }
         Err(contended("change_hold"))
+    }
+
+    /// Lets an open hold run for its full time again, counted from now, as long as it does not become too
+    /// old by that.
+    ///
+    /// # Errors
+    /// When there is no such hold, or it is not open.
+    pub async fn renew_hold(&self, trip_id: TripId, terms: &HoldTerms) -> Result<Hold, Error> {
+        let renewed: Option<(String, Json<Hold>)> = sqlx::query_as(statements::RENEW_HOLD)
+            .bind(trip_id.0)
+            .bind(milliseconds(terms.validity))
+            .bind(milliseconds(terms.age_max))
+            .fetch_optional(&self.pool)
+            .instrument(span("renew_hold"))
+            .await?;
+        let (outcome, Json(hold)) = renewed.ok_or(Refusal::NoHold)?;
+        if outcome == Outcome::Done.name() {
+            Ok(hold)
+        } else {
+            Err(Refusal::HoldNotOpen(hold).into())
+        }
     }
 }

@@ -23,6 +23,7 @@ mod provider_stripe_server;
 mod races;
 mod races_model;
 mod refunds;
+mod renewed;
 mod repetition;
 mod schema;
 mod signed;

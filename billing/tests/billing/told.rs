@@ -261,6 +261,11 @@ async fn what_the_provider_makes_of_it_is_told() {
 fn no_statement_moves_a_charge_in_silence() {
     let mut moving = 0;
     for (name, text) in statements::ALL {
+        // How long a hold lasts is nobody else's affair, and no version of it.
+        if *name == "RENEW_HOLD" {
+            assert!(text.contains("SET expires_at = judged.until\n    FROM"));
+            continue;
+        }
         let moves = text.contains("UPDATE trip_charge") || text.contains("INTO trip_charge");
         let tells = text.contains("INSERT INTO outbox") && text.contains("version");
         assert_eq!(moves, tells, "{name}");

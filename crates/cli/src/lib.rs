@@ -1,6 +1,7 @@
 //! The one program. [`App`] puts the services together from a [`Config`], for `jitney serve` and for
 //! the tests alike; [`commands`] is what a person types.
 
+pub mod agreement;
 pub mod app;
 pub mod commands;
 pub mod config;

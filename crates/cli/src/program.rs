@@ -15,7 +15,7 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::{App, Config, Parts, Which, app::Addresses, progress::Progress, safety};
+use crate::{App, Config, Parts, Which, agreement, app::Addresses, progress::Progress, safety};
 
 /// The built-in city, made by `jitney map import`; `data/README.md` says from what.
 const BUILT_IN_CITY: &[u8] = include_bytes!("../../../data/monaco.roads");
@@ -41,6 +41,9 @@ impl Program {
     /// As [`App::build`]; also a map that cannot be read and a PostgreSQL that cannot be started.
     pub async fn start(config: &Config, which: Which) -> anyhow::Result<Self> {
         safety::check(config, which)?;
+        if which == Which::All {
+            agreement::check(config)?;
+        }
         config.make_data_dir()?;
         let keys = TokenKeys::load_or_create(&config.key_folder())?;
         let keys = Arc::new(keys.trusting(&config.auth)?);

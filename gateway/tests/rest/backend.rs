@@ -444,6 +444,7 @@ fake! { BillingService {
     authorize_hold(billing::AuthorizeHoldRequest) -> billing::AuthorizeHoldResponse;
     capture_hold(billing::CaptureHoldRequest) -> billing::CaptureHoldResponse;
     change_hold(billing::ChangeHoldRequest) -> billing::ChangeHoldResponse;
+    renew_hold(billing::RenewHoldRequest) -> billing::RenewHoldResponse;
     void_hold(billing::VoidHoldRequest) -> billing::VoidHoldResponse;
     get_receipt(billing::GetReceiptRequest) -> billing::GetReceiptResponse;
     refund_trip(billing::RefundTripRequest) -> billing::RefundTripResponse;

@@ -11,8 +11,10 @@ use crate::{
 /// The driver has waited long enough.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NoShow {
-    /// Who calls.
+    /// Who has waited.
     pub driver_id: DriverId,
+    /// Who says so: they, or time.
+    pub by: By,
 }
 
 /// Ends the trip and frees the driver; the rider owes the fee, if the quote had one.
@@ -29,7 +31,7 @@ pub fn apply(trip: &Trip, no_show: &NoShow, context: &Context) -> Result<Transit
     if context.now < until {
         return Err(Refusal::TooEarly { until });
     }
-    let by = By::driver(&no_show.driver_id);
+    let by = no_show.by.clone();
     let mut change = change(trip, to, TripEventKind::NoShow, by, context);
     change.trip.end_reason = "the rider did not come".to_owned();
     if trip.fee_amount(Fee::NoShow).is_some() {

@@ -238,7 +238,10 @@ fn command_for(kind: Kind, trip: &Trip) -> (Command, Context) {
             search_until: trip.search_until,
             detail: String::new(),
         }),
-        Kind::NoShow => Command::NoShow(NoShow { driver_id }),
+        Kind::NoShow => Command::NoShow(NoShow {
+            by: By::driver(&driver_id),
+            driver_id,
+        }),
         Kind::Release => Command::Release(Release {
             fare_quote_id: trip
                 .booking

@@ -31,6 +31,7 @@ mod rows;
 pub mod shares;
 pub mod sos;
 pub mod stats;
+mod timers;
 mod together;
 mod trace;
 

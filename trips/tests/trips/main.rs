@@ -23,5 +23,6 @@ mod soak;
 mod stats;
 mod stops;
 mod support;
+mod timers;
 mod together;
 mod watch;

@@ -7,7 +7,7 @@ use std::{fmt, path::Path, process::ExitCode};
 
 use serde::Serialize;
 
-use crate::{Config, Which, safety};
+use crate::{Config, Which, agreement, safety};
 
 /// Arguments of `jitney doctor`.
 #[derive(clap::Args, Debug)]
@@ -115,6 +115,7 @@ fn configuration(file: Option<&Path>) -> (Config, Vec<Finding>) {
     };
     let checks = [
         safety::check(&config, Which::All).map_err(|error| error.to_string()),
+        agreement::check(&config).map_err(|error| error.to_string()),
         config
             .matching
             .check()

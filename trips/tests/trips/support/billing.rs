@@ -35,6 +35,7 @@ struct State {
     holds_waiting: u32,
     voids_without_hold: u32,
     changes_without_hold: u32,
+    renewals: Vec<String>,
     loses_captures: u32,
     quotes_live: Option<Duration>,
     asked: Option<QuoteFareRequest>,
@@ -161,6 +162,16 @@ impl FakeBilling {
     /// How often there was nothing to put under another price.
     pub fn changes_without_hold(&self) -> u32 {
         self.lock().changes_without_hold
+    }
+
+    /// How often a trip's hold was renewed.
+    pub fn renewals(&self, trip_id: &str) -> usize {
+        let state = self.lock();
+        state
+            .renewals
+            .iter()
+            .filter(|trip| *trip == trip_id)
+            .count()
     }
 
     /// Does not hear the next captures.
@@ -361,6 +372,22 @@ played! { {
         Ok(Response::new(ChangeHoldResponse {
             hold: hold(&request.trip_id, HoldState::Held, Default::default()),
         }))
+    }
+
+    async fn renew_hold(
+        &self,
+        request: Request<RenewHoldRequest>,
+    ) -> Result<Response<RenewHoldResponse>, Status> {
+        let trip_id = request.into_inner().trip_id;
+        let mut state = self.here()?;
+        state.renewals.push(trip_id.clone());
+        match state.holds.get(&trip_id).map(|held| held.state) {
+            None => Err(Code::NotFound.status("no such hold")),
+            Some(HoldState::Held) => Ok(Response::new(RenewHoldResponse {
+                hold: hold(&trip_id, HoldState::Held, Default::default()),
+            })),
+            Some(_) => Err(Code::HoldNotOpen.status("the hold is not open")),
+        }
     }
 
     async fn void_hold(

@@ -9,7 +9,7 @@ use std::{
 use jitney_platform::testing::eventually;
 use jitney_proto::{
     Code,
-    common::v1::Route,
+    common::v1::{Point, Route},
     matching::v1::{
         self as wire, ApplyTripEventsRequest, ApplyTripEventsResponse, CancelMatchRequest,
         CancelMatchResponse, ComputeRouteRequest, ComputeRouteResponse, Driver, GetDriverRequest,
@@ -49,6 +49,7 @@ struct State {
     is_away: bool,
     searches_turned_away: usize,
     without_driver: HashSet<String>,
+    places: HashMap<String, Point>,
     driven_m: HashMap<String, i64>,
     measures_turned_away: usize,
 }
@@ -188,6 +189,11 @@ impl FakeMatching {
         self.lock().without_driver.insert(driver.to_owned());
     }
 
+    /// Where a driver is.
+    pub fn place_driver(&self, driver: &str, at: Point) {
+        self.lock().places.insert(driver.to_owned(), at);
+    }
+
     /// How often it was asked how far riders were driven while it was away.
     pub fn measures_turned_away(&self) -> usize {
         self.lock().measures_turned_away
@@ -285,9 +291,11 @@ played! { {
             plate,
             description: "white Corolla".to_owned(),
         });
+        let location = self.lock().places.get(&driver_id).copied();
         let driver = Some(Driver {
             driver_id,
             vehicle,
+            location,
             ..Driver::default()
         });
         Ok(Response::new(GetDriverResponse { driver }))
