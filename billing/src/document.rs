@@ -207,6 +207,7 @@ fn label(kind: FareLineKind) -> &'static str {
         FareLineKind::ExtraStop => "Extra stops",
         FareLineKind::Surge => "High demand",
         FareLineKind::ZoneFee => "Zone fee",
+        FareLineKind::Toll => "Toll",
         FareLineKind::Tip => "Tip for the driver",
         FareLineKind::Promotion => "Promotion",
         FareLineKind::Dues => "Fees brought forward",

@@ -85,6 +85,8 @@ fare_lines! {
     no_show_fee_minor = NoShowFee, Ride;
     /// For beginning or ending in a zone that costs, an airport for example.
     zone_fee_minor = ZoneFee, Driver;
+    /// For roads and bridges on the way that cost.
+    toll_minor = Toll, Driver;
     /// The platform's fee for arranging the ride.
     booking_fee_minor = BookingFee, Platform;
     /// Tax on all of the above.
@@ -108,6 +110,8 @@ pub struct Ride {
     pub surge_percent: i64,
     /// The fees of the zones it begins and ends in, minor units.
     pub zone_fee_minor: i64,
+    /// The tolls on its way, minor units.
+    pub toll_minor: i64,
 }
 
 /// The price of a ride under `rates`, with tax on top.
@@ -126,6 +130,7 @@ pub fn price(rates: &Rates, tax_basis_points: i64, ride: &Ride) -> Result<FareLi
         ride.night_percent,
         ride.surge_percent - 100,
         ride.zone_fee_minor,
+        ride.toll_minor,
     ];
     if counts.iter().any(|&count| count < 0) {
         return Err(FareError::OutOfRange);
@@ -147,6 +152,7 @@ pub fn price(rates: &Rates, tax_basis_points: i64, ride: &Ride) -> Result<FareLi
         extra_stop_minor: times(rates.extra_stop_minor, ride.extra_stops, 1)?,
         surge_minor: times(lifted, ride.surge_percent - 100, 100)?,
         zone_fee_minor: ride.zone_fee_minor,
+        toll_minor: ride.toll_minor,
         booking_fee_minor: rates.booking_fee_minor,
         ..FareLines::default()
     };
@@ -410,6 +416,7 @@ mod tests {
             night_percent: 20,
             surge_percent: 130,
             zone_fee_minor: 500,
+            toll_minor: 310,
         };
         // Of 839: 20 % are 167.8 → 168, 30 % are 251.7 → 252. 2 min 5 s paid → 62.5 → 62 (even).
         let lines = super::price(&rates, 600, &ride).unwrap();
@@ -422,15 +429,16 @@ mod tests {
             extra_stop_minor: 300,
             surge_minor: 252,
             zone_fee_minor: 500,
+            toll_minor: 310,
             booking_fee_minor: 100,
-            tax_minor: 133, // 6 % of 2221 = 133.26
+            tax_minor: 152, // 6 % of 2531 = 151.86
             ..FareLines::default()
         };
         assert_eq!(lines, expected);
-        assert_eq!(lines.total(), Ok(2_354));
+        assert_eq!(lines.total(), Ok(2_683));
         assert_eq!(
             (lines.ride(), lines.drivers(), lines.platforms()),
-            (Ok(1_621), Ok(500), Ok(100))
+            (Ok(1_621), Ok(810), Ok(100))
         );
         for wrong in [
             Ride {
@@ -447,6 +455,10 @@ mod tests {
             },
             Ride {
                 zone_fee_minor: -1,
+                ..ride
+            },
+            Ride {
+                toll_minor: -1,
                 ..ride
             },
         ] {

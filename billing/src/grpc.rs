@@ -18,6 +18,7 @@ use crate::{
     hold::{Authorize, CaptureOf, Reason},
     ledger::Account,
     metrics::{Operation, counted},
+    place::Place,
     quote::Asked,
     receipt::{Receipt, View},
     store::batch,
@@ -38,6 +39,9 @@ use wire::{
     rider_id, trip_id,
 };
 
+/// Points of a way that is to be priced, at most.
+const WAY_POINTS_MAX: usize = 100_000;
+
 /// Serves [`Billing`].
 pub struct Grpc(pub(crate) Billing);
 
@@ -54,8 +58,29 @@ impl BillingService for Grpc {
         not_negative("distance_meters", asked.distance_meters)?;
         not_negative("duration_ms", asked.duration_ms)?;
         not_negative("waiting_ms", asked.waiting_ms)?;
+        if asked.way.len() > WAY_POINTS_MAX {
+            let problem = format!("has more than {WAY_POINTS_MAX} points");
+            return Err(Code::InvalidRequest.bad_field("way", problem));
+        }
+        let way = asked.way.into_iter().enumerate();
+        let way = way.map(|(number, point)| place(&format!("way[{number}]"), Some(point)));
+        let way: Vec<Option<Place>> = way.collect::<Result<_, _>>()?;
+        let toll_minor = match asked.tolls_of_trip_id.as_str() {
+            "" => 0,
+            _ if !way.is_empty() => {
+                let problem = "must be empty where there is a way";
+                return Err(Code::InvalidRequest.bad_field("tolls_of_trip_id", problem));
+            }
+            trip => {
+                let trip = trip.parse();
+                let trip = trip.map_err(|error: IdError| error.status("tolls_of_trip_id"))?;
+                self.0.store.held_toll(trip).await?
+            }
+        };
         let asked = Asked {
             product,
+            way: way.into_iter().flatten().collect(),
+            toll_minor,
             distance_meters: asked.distance_meters,
             duration_ms: asked.duration_ms,
             pickup: place("pickup", asked.pickup)?,
@@ -179,6 +204,19 @@ impl BillingService for Grpc {
         }))
     }
 
+    async fn renew_hold(
+        &self,
+        request: Request<pb::RenewHoldRequest>,
+    ) -> Result<Response<pb::RenewHoldResponse>, Status> {
+        let trip_id = trip_id(&request.get_ref().trip_id)?;
+        let terms = self.0.terms();
+        let held = self.0.store.renew_hold(trip_id, &terms);
+        let held = counted(Operation::Renew, held.await)?;
+        Ok(Response::new(pb::RenewHoldResponse {
+            hold: Some(hold(&held)),
+        }))
+    }
+
     async fn get_receipt(
         &self,
         request: Request<pb::GetReceiptRequest>,
@@ -204,19 +242,6 @@ impl BillingService for Grpc {
         let (view, charged) = self.seen(&caller, trip_id).await?;
         let sheet = Sheet::of_receipt(&charged, view);
         let (content_type, ending, data) = match format {
-    async fn renew_hold(
-        &self,
-        request: Request<pb::RenewHoldRequest>,
-    ) -> Result<Response<pb::RenewHoldResponse>, Status> {
-        let trip_id = trip_id(&request.get_ref().trip_id)?;
-        let terms = self.0.terms();
-        let held = self.0.store.renew_hold(trip_id, &terms);
-        let held = counted(Operation::Renew, held.await)?;
-        Ok(Response::new(pb::RenewHoldResponse {
-            hold: Some(hold(&held)),
-        }))
-    }
-
             pb::DocumentFormat::Unspecified | pb::DocumentFormat::Html => (
                 "text/html; charset=utf-8",
                 "html",

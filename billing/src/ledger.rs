@@ -538,7 +538,7 @@ mod tests {
     proptest! {
         #[test]
         fn postings_sum_to_zero(
-            lines in prop::array::uniform13(prop_oneof![0..3_i64, 0..3_000_i64, 0..=MAX_MINOR / 16]),
+            lines in prop::array::uniform14(prop_oneof![0..3_i64, 0..3_000_i64, 0..=MAX_MINOR / 16]),
             share in 0..=BASIS_POINTS, cut: u64,
         ) {
             let lines = FareLines::of_amounts(&lines).unwrap();
@@ -561,7 +561,7 @@ mod tests {
 
         #[test]
         fn however_it_is_paid_it_sums_to_zero_and_the_driver_has_their_share(
-            lines in prop::array::uniform13(0..3_000_i64), share in 0..=BASIS_POINTS,
+            lines in prop::array::uniform14(0..3_000_i64), share in 0..=BASIS_POINTS,
             percent in 0..=100_i64, credit_minor in 0..50_000_i64, dues_minor in 0..5_000_i64,
             payment in prop_oneof![
                 Just(Payment::Owed), Just(Payment::Cash), Just(Payment::Carried)

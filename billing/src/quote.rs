@@ -65,6 +65,10 @@ pub struct Asked {
     pub surge_percent: i64,
     /// How long the driver waited at the pick-up, milliseconds; the tariff has free ones.
     pub waiting_ms: i64,
+    /// Its way, for the tolls on it.
+    pub way: Vec<Place>,
+    /// What tolls cost besides: those of a way that was priced before, minor units.
+    pub toll_minor: i64,
     /// Which tariff; `None` is the one in force.
     pub tariff_version: Option<String>,
 }
@@ -89,6 +93,7 @@ impl Quote {
         let night = tariff.night.as_ref();
         let surge_percent = asked.surge_percent.clamp(100, tariff.surge_percent_max);
         let zone_fees = surcharge::zone_fees(&tariff.zones, asked.pickup, asked.dropoff);
+        let tolls = surcharge::tolls(&tariff.tolls, &asked.way) + i128::from(asked.toll_minor);
         let ride = Ride {
             distance_meters: asked.distance_meters,
             duration_ms: asked.duration_ms,
@@ -97,6 +102,7 @@ impl Quote {
             night_percent: night.map_or(0, |night| night.percent_at(begins_at)),
             surge_percent,
             zone_fee_minor: i64::try_from(zone_fees).map_err(|_| FareError::TooLarge)?,
+            toll_minor: i64::try_from(tolls).map_err(|_| FareError::TooLarge)?,
         };
         let tax = tariff.tax_basis_points;
         let lines = fare::price(rates, tax, &ride)?;

@@ -237,7 +237,7 @@ mod tests {
     proptest! {
         #[test]
         fn parts_that_reach_the_whole_give_back_every_line(
-            lines in prop::array::uniform13(prop_oneof![0..3_i64, 0..3_000_i64]),
+            lines in prop::array::uniform14(prop_oneof![0..3_i64, 0..3_000_i64]),
             share in 0..=BASIS_POINTS, cuts: [u64; 5], off: [u64; 2], in_cash: bool,
         ) {
             let lines = FareLines::of_amounts(&lines).unwrap();

@@ -15,6 +15,7 @@ use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use hmac::{Hmac, Mac as _};
 use jitney_platform::auth::TokenKeys;
+use jitney_proto::billing::v1::FareLineKind;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -168,8 +169,10 @@ fn said(key: &str, quote: &Quote, expires_at: DateTime<Utc>) -> Vec<u8> {
     say(quote.tariff_version.as_bytes());
     say(quote.currency.as_str().as_bytes());
     let lines = [&quote.lines, &quote.cancellation_fee, &quote.no_show_fee];
-    for minor in lines.iter().flat_map(|lines| lines.amounts()) {
-        say(&minor.to_be_bytes());
+    for (kind, minor) in lines.iter().flat_map(|lines| lines.each()) {
+        if kind != FareLineKind::Toll {
+            say(&minor.to_be_bytes());
+        }
     }
     for number in [
         quote.total_minor,
@@ -180,6 +183,11 @@ fn said(key: &str, quote: &Quote, expires_at: DateTime<Utc>) -> Vec<u8> {
         expires_at.timestamp_micros(),
     ] {
         say(&number.to_be_bytes());
+    }
+    // Said only where there is one: quotes of before there were tolls stay genuine.
+    if quote.lines.toll_minor != 0 {
+        say(b"toll");
+        say(&quote.lines.toll_minor.to_be_bytes());
     }
     said
 }
@@ -246,6 +254,8 @@ mod tests {
             extra_stops: 1,
             surge_percent: 120,
             waiting_ms: 0,
+            way: Vec::new(),
+            toll_minor: 0,
             tariff_version: None,
         };
         let tariff = tariff::in_force(&config.tariffs, at(0)).unwrap();
@@ -268,7 +278,7 @@ mod tests {
         let keys = keys(&SigningConfig::default());
         let kept = signed(&keys);
         assert!(keys.is_genuine(&kept, at(0)));
-        let changes: [fn(&mut Kept); 18] = [
+        let changes: [fn(&mut Kept); 19] = [
             |kept| kept.quote.id.0 = uuid::Uuid::nil(),
             |kept| kept.quote.product = "van".parse().unwrap(),
             |kept| kept.quote.tariff_version.push('x'),
@@ -296,6 +306,10 @@ mod tests {
                 kept.quote.lines.base_minor -= 1;
                 kept.quote.lines.booking_fee_minor += 1;
             },
+            |kept| {
+                kept.quote.lines.base_minor -= 1;
+                kept.quote.lines.toll_minor += 1;
+            },
         ];
         for (number, change) in changes.iter().enumerate() {
             let mut other = kept.clone();
@@ -305,6 +319,30 @@ mod tests {
         }
         let elsewhere = QuoteKeys::open(&SigningConfig::default(), &TokenKeys::generate(), DAY);
         assert!(!elsewhere.unwrap().is_genuine(&kept, at(0)));
+    }
+
+    #[test]
+    fn a_quote_without_a_toll_says_what_it_said_before_there_were_tolls() {
+        let fields = |quote: &Quote| {
+            let said = said("key", quote, at(600));
+            let (mut rest, mut fields) = (said.as_slice(), Vec::new());
+            while let Some((length, behind)) = rest.split_first_chunk::<8>() {
+                let length = usize::try_from(u64::from_be_bytes(*length)).unwrap();
+                let (field, behind) = behind.split_at(length);
+                fields.push(field.to_vec());
+                rest = behind;
+            }
+            fields
+        };
+        let mut quote = kept().quote;
+        let before = fields(&quote);
+        // Domain, key, id, product, tariff, currency; three times 13 lines; six numbers.
+        assert_eq!(before.len(), 6 + 3 * 13 + 6);
+        quote.lines.toll_minor = 7;
+        let with_toll = fields(&quote);
+        assert_eq!(with_toll[..before.len()], before);
+        let toll = [b"toll".to_vec(), 7_i64.to_be_bytes().to_vec()];
+        assert_eq!(with_toll[before.len()..], toll);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What makes one and the same way dearer: the night and where it begins and ends.
+//! What makes a ride dearer than its length: the night, where it begins and ends, and tolls on its way.
 
 use chrono::{DateTime, NaiveTime, Utc};
 use chrono_tz::Tz;
@@ -59,6 +59,31 @@ pub fn zone_fees(zones: &[FareZone], pickup: Option<Place>, dropoff: Option<Plac
     zones.iter().map(fee).sum()
 }
 
+/// A road or a bridge that costs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TollGate {
+    /// Its name, for people.
+    pub id: String,
+    /// Where it is: who comes through has to pay. Small enough that the roads beside it lie outside.
+    pub area: Circle,
+    /// What coming through costs, minor units.
+    pub toll_minor: i64,
+}
+
+/// The tolls on a way, minor units: for every gate as often as the way comes into it from outside.
+pub fn tolls(gates: &[TollGate], way: &[Place]) -> i128 {
+    let toll = |gate: &TollGate| {
+        let begins_in = way.first().is_some_and(|&place| gate.area.holds(place));
+        let comes_in =
+            |&[from, to]: &[Place; 2]| !gate.area.holds(from) && gate.area.touches([from, to]);
+        let steps = way.array_windows();
+        let passages = steps.filter(|&step| comes_in(step)).count() + usize::from(begins_in);
+        i128::try_from(passages).unwrap_or(i128::MAX) * i128::from(gate.toll_minor)
+    };
+    gates.iter().map(toll).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +94,56 @@ mod tests {
 
     fn clock(text: &str) -> NaiveTime {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_toll_is_paid_as_often_as_the_way_comes_through() {
+        let bridge = TollGate {
+            id: "bridge".into(),
+            area: Circle {
+                latitude: 41.0,
+                longitude: -8.0,
+                radius_m: 50.0,
+            },
+            toll_minor: 310,
+        };
+        let gates = [bridge];
+        // Metres north and east of the gate's middle.
+        let spot = |north_m, east_m| {
+            Place::new(41.0 + north_m / 111_195.0, -8.0 + east_m / 83_920.0).unwrap()
+        };
+        let (south, north) = (spot(-900.0, 0.0), spot(900.0, 0.0));
+        // No point of the line lies in it: the line itself does.
+        assert_eq!(tolls(&gates, &[south, north]), 310);
+        assert_eq!(tolls(&gates, &[north, south]), 310);
+        let inside = [
+            south,
+            spot(-30.0, 0.0),
+            spot(0.0, 5.0),
+            spot(30.0, 0.0),
+            north,
+        ];
+        assert_eq!(tolls(&gates, &inside), 310, "once, however many points");
+        let back = [south, north, spot(900.0, 400.0), north, south];
+        assert_eq!(tolls(&gates, &back), 620);
+        assert_eq!(tolls(&gates, &[south, north, south, north]), 930);
+        let beside = [spot(-900.0, 51.0), spot(900.0, 51.0)];
+        assert_eq!(tolls(&gates, &beside), 0);
+        let brushed = [spot(-900.0, 49.0), spot(900.0, 49.0)];
+        assert_eq!(tolls(&gates, &brushed), 310);
+        // Up to it and not through.
+        assert_eq!(tolls(&gates, &[south, spot(-60.0, 0.0)]), 0);
+        assert_eq!(tolls(&gates, &[spot(0.0, 0.0)]), 310);
+        assert_eq!(tolls(&gates, &[]), 0);
+        let twice = [
+            gates[0].clone(),
+            TollGate {
+                id: "tunnel".into(),
+                toll_minor: 5,
+                ..gates[0].clone()
+            },
+        ];
+        assert_eq!(tolls(&twice, &[south, north]), 315);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     fare::MAX_MINOR,
-    surcharge::{FareZone, Night},
+    surcharge::{FareZone, Night, TollGate},
 };
 
 /// A whole in basis points.
@@ -45,6 +45,9 @@ pub struct Tariff {
     /// Where rides cost more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub zones: Vec<FareZone>,
+    /// Roads and bridges that cost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tolls: Vec<TollGate>,
     /// The prices, by product.
     pub products: BTreeMap<ProductId, Rates>,
 }
@@ -154,6 +157,16 @@ pub enum TariffError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// A gate that is none.
+    #[error("billing.tariffs: toll {id:?} of {version:?} {problem}")]
+    Toll {
+        /// The tariff.
+        version: String,
+        /// The gate.
+        id: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// A cap that is below the fare itself.
     #[error(
         "billing.tariffs: surge_percent_max of {version:?} must be between 100 and \
@@ -246,6 +259,24 @@ fn validate_numbers(tariff: &Tariff) -> Result<(), TariffError> {
         within(format!("zones.{id}.pickup_minor"), pickup, MAX_MINOR)?;
         within(format!("zones.{id}.dropoff_minor"), dropoff, MAX_MINOR)?;
     }
+    for (place, gate) in tariff.tolls.iter().enumerate() {
+        let broken = |problem| TariffError::Toll {
+            version: tariff.version.clone(),
+            id: gate.id.clone(),
+            problem,
+        };
+        if let Some(problem) = gate.area.problem() {
+            return Err(broken(problem));
+        }
+        if tariff.tolls[..place]
+            .iter()
+            .any(|other| other.id == gate.id)
+        {
+            return Err(broken("is there twice"));
+        }
+        let (id, toll) = (&gate.id, gate.toll_minor);
+        within(format!("tolls.{id}.toll_minor"), toll, MAX_MINOR)?;
+    }
     for (product, rates) in &tariff.products {
         for (name, value, most) in [
             ("base_minor", rates.base_minor, MAX_MINOR),
@@ -337,6 +368,7 @@ pub fn built_in() -> Tariff {
         surge_percent_max: 150,
         night: None,
         zones: Vec::new(),
+        tolls: Vec::new(),
         products: BTreeMap::from([
             (product("economy"), rates(150, 85, 20, 450, 100)),
             (product("comfort"), rates(220, 115, 28, 650, 120)),
@@ -422,6 +454,39 @@ mod tests {
             |_, r| r.platform_share_basis_points = 10_001,
             "platform_share_basis_points",
         );
+    }
+
+    #[test]
+    fn gates_that_are_none_are_named() {
+        let bridge = TollGate {
+            id: "bridge".to_owned(),
+            area: crate::place::Circle {
+                latitude: 41.1,
+                longitude: -8.6,
+                radius_m: 50.0,
+            },
+            toll_minor: 310,
+        };
+        let with = |tolls: Vec<TollGate>| Tariff {
+            tolls,
+            ..tariff("a", 1)
+        };
+        assert_eq!(validate(&[with(vec![bridge.clone()])]), Ok(()));
+        let twice = refusal(&[with(vec![bridge.clone(), bridge.clone()])]);
+        assert!(
+            twice.contains("toll \"bridge\" of \"a\" is there twice"),
+            "{twice}"
+        );
+        let mut nowhere = bridge.clone();
+        nowhere.area.radius_m = 0.0;
+        let nowhere = refusal(&[with(vec![nowhere])]);
+        assert!(nowhere.contains("needs a radius above 0"), "{nowhere}");
+        let paid = TollGate {
+            toll_minor: -1,
+            ..bridge
+        };
+        let paid = refusal(&[with(vec![paid])]);
+        assert!(paid.contains("tolls.bridge.toll_minor"), "{paid}");
     }
 
     #[test]

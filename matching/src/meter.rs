@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 
 use chrono::{DateTime, Utc};
 use jitney_proto::ids::TripId;
-use jitney_roads::Snap;
+use jitney_roads::{LatLon, Snap};
 
 use crate::{
     config::Config,
@@ -153,6 +153,11 @@ impl Track {
 }
 
 impl Way {
+    /// The places on the road where the car was, in driving order.
+    pub fn places(&self) -> impl Iterator<Item = LatLon> {
+        self.0.iter().map(|position| position.snap.point)
+    }
+
     /// Measures it by road; `None` for a way of one position.
     pub fn measure(&self, nearest: &Nearest) -> Option<Driven> {
         let Way(positions) = self;

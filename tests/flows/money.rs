@@ -1,6 +1,7 @@
 //! What a ride costs and who gets it, over REST: by card and in cash, with a promotion, a tip, a refund, a
 //! payout, and tables of it all.
 
+use jitney_billing::{place::Circle, surcharge::TollGate};
 use jitney_platform::auth::Role;
 use serde_json::{Value, json};
 
@@ -34,6 +35,53 @@ async fn drive(driver: &mut DriverApp, trip: &Value) -> Value {
     driver.acknowledge(&assignment["seq"]).await;
     driver.drive(trip_id, trip["pin"].as_str().unwrap()).await;
     receipt_of(&driver.phone, trip_id).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_toll_on_the_way_is_the_drivers_who_pays_it() {
+    let city = City::start_with(|config| {
+        let area = Circle {
+            latitude: PORT.0,
+            longitude: PORT.1,
+            radius_m: 80.0,
+        };
+        config.billing.tariffs[0].tolls = vec![TollGate {
+            id: "port".to_owned(),
+            area,
+            toll_minor: 310,
+        }];
+    })
+    .await;
+    let mut dora = city.driver_online("dora", STATION).await;
+    let anna = city.rider("anna");
+    let trip = ask(&anna, "toll", "PAYMENT_METHOD_CARD").await;
+    drive(&mut dora, &trip).await;
+    let receipt = receipt_of(&city.operator(), trip["tripId"].as_str().unwrap()).await;
+    let lines = receipt["lines"].as_array().unwrap();
+    let toll = lines
+        .iter()
+        .find(|line| line["kind"] == "FARE_LINE_KIND_TOLL");
+    assert_eq!(
+        toll.map(|line| minor(&line["amount"])),
+        Some(310),
+        "{receipt}"
+    );
+    assert_eq!(receipt["total"], trip["fare"]);
+    let sum: i64 = lines.iter().map(|line| minor(&line["amount"])).sum();
+    assert_eq!(sum, minor(&receipt["total"]));
+    // The platform has its fee and a fifth of the ride itself; of the toll it has nothing.
+    let of = |kinds: &[&str]| -> i64 {
+        let own = lines
+            .iter()
+            .filter(|line| kinds.contains(&line["kind"].as_str().unwrap()));
+        own.map(|line| minor(&line["amount"])).sum()
+    };
+    let fee = of(&["FARE_LINE_KIND_BOOKING_FEE"]);
+    let tax = of(&["FARE_LINE_KIND_TAX"]);
+    let ride = sum - fee - tax - 310;
+    let platforms = minor(&receipt["platformShare"]) - fee;
+    assert!((5 * platforms - ride).abs() <= 5, "{platforms} of {ride}");
+    assert_eq!(minor(&receipt["driverShare"]), ride - platforms + 310);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,7 +10,7 @@ use crate::{
     app::App,
     command::{Command, Kind, edit::EditDestination},
     error::Error,
-    quote::{self, Another},
+    quote::{self, Another, Tolls},
     state::{Cell, Refusal, State, cell},
     trip::{By, Place, Stop, Trip},
     view::Viewer,
@@ -104,15 +104,16 @@ async fn priced(app: &App, trip: &Trip, by: By, wanted: &Wanted) -> Result<EditD
         distance_m: route.distance_meters,
         duration_ms: route.duration_ms,
         waiting_ms: 0,
+        tolls: Tolls::On(route.line),
     };
-    let repriced = quote::reprice(app, trip, &another).await?;
+    let repriced = quote::reprice(app, trip, another).await?;
     Ok(EditDestination {
         by,
         version: trip.version,
         stops,
-        dropoff: another.dropoff,
-        distance_m: another.distance_m,
-        duration_ms: another.duration_ms,
+        dropoff: wanted.dropoff,
+        distance_m: route.distance_meters,
+        duration_ms: route.duration_ms,
         fare: repriced.fare,
         fees: repriced.fees,
         tariff: repriced.tariff,

@@ -19,7 +19,7 @@ use crate::{
     app::{App, BILLING, MATCHING, chrono_of},
     config::FinalFare,
     error::Error,
-    quote::{self, Another},
+    quote::{self, Another, Tolls},
     store::fares::Decision,
     trip::Trip,
 };
@@ -151,8 +151,17 @@ async fn decide(app: &App, trip: &Trip) -> Result<Decision, Error> {
         distance_m: basis.distance_m,
         duration_ms: basis.duration_ms,
         waiting_ms: basis.waiting_ms,
+        tolls: match driven {
+            Some(driven)
+                if (basis.distance_m, basis.duration_ms)
+                    != (quoted.distance_m, quoted.duration_ms) =>
+            {
+                Tolls::On(driven.way)
+            }
+            _ => Tolls::AsHeld,
+        },
     };
-    let repriced = match quote::reprice(app, trip, &another).await {
+    let repriced = match quote::reprice(app, trip, another).await {
         Ok(repriced) => repriced,
         // The tariff is gone from billing's configuration: what was agreed on holds.
         Err(error) if error.code() == Code::InvalidRequest => {
@@ -208,6 +217,7 @@ mod tests {
             distance_meters,
             positions: 50,
             gap_ms,
+            way: Vec::new(),
         }
     }
 

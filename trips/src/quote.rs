@@ -7,7 +7,7 @@ use futures::future::try_join_all;
 use jitney_proto::{
     Code,
     billing::v1::{FareQuote, QuoteFareRequest},
-    common::v1::Route,
+    common::v1::{Point, Route},
     ids::{ProductId, QuoteId},
     matching::v1::{
         ComputeRouteRequest, DemandMapRequest, GetServiceAreaRequest, NearbyDriversRequest,
@@ -81,9 +81,10 @@ pub async fn quote(app: &Arc<App>, wish: &Wish) -> Result<Quotes, Error> {
         duration_ms: route.duration_ms,
         pickup_at: wish.pickup_at,
     };
-    let priced = products
-        .iter()
-        .map(|product| price(app, &way, product, surge_percent, wish.product.is_some()));
+    let priced = products.iter().map(|product| {
+        let (line, is_wanted) = (&route.line, wish.product.is_some());
+        price(app, &way, line, product, surge_percent, is_wanted)
+    });
     let (prices, quotes): (Vec<Price>, Vec<TripQuote>) =
         try_join_all(priced).await?.into_iter().flatten().unzip();
     app.store
@@ -220,12 +221,13 @@ async fn products(app: &App, wish: &Wish) -> Result<Vec<Offered>, Error> {
 async fn price(
     app: &App,
     way: &Way,
+    line: &[Point],
     offered: &Offered,
     surge_percent: u32,
     is_wanted: bool,
 ) -> Result<Option<(Price, TripQuote)>, Error> {
     let product = &offered.product;
-    let (fare, pickup_eta_ms) = tokio::join!(fare(app, way, product, surge_percent), async {
+    let (fare, pickup_eta_ms) = tokio::join!(fare(app, way, line, product, surge_percent), async {
         match way.pickup_at {
             None => eta(app, way.pickup, product).await,
             Some(_) => None,
@@ -264,6 +266,7 @@ async fn price(
 async fn fare(
     app: &App,
     way: &Way,
+    line: &[Point],
     product: &ProductId,
     surge_percent: u32,
 ) -> Result<FareQuote, Error> {
@@ -277,6 +280,7 @@ async fn fare(
         dropoff: Some(way.dropoff.into()),
         surge_percent,
         extra_stops: u32::try_from(way.stops.len()).unwrap_or(u32::MAX),
+        way: line.to_vec(),
         ..QuoteFareRequest::default()
     };
     app.call(billing.quote_fare(request))
@@ -377,6 +381,14 @@ fn fee(fee: Option<&jitney_proto::common::v1::Money>, currency: Currency) -> Res
     Ok(fee.minor)
 }
 
+/// Where the tolls of a ride that became another come from.
+pub enum Tolls {
+    /// It goes, or went, this way.
+    On(Vec<Point>),
+    /// It went as it is held.
+    AsHeld,
+}
+
 /// A ride that became another.
 pub struct Another {
     /// Where the rider goes.
@@ -389,6 +401,8 @@ pub struct Another {
     pub duration_ms: i64,
     /// How long the driver waited at the pick-up, milliseconds.
     pub waiting_ms: i64,
+    /// Its tolls.
+    pub tolls: Tolls,
 }
 
 /// What a ride that became another costs.
@@ -408,7 +422,7 @@ pub struct Repriced {
 ///
 /// # Errors
 /// What billing refuses; UNAVAILABLE when it cannot be reached.
-pub async fn reprice(app: &App, trip: &Trip, another: &Another) -> Result<Repriced, Error> {
+pub async fn reprice(app: &App, trip: &Trip, another: Another) -> Result<Repriced, Error> {
     let begins_at = trip
         .booking
         .as_ref()
@@ -417,7 +431,13 @@ pub async fn reprice(app: &App, trip: &Trip, another: &Another) -> Result<Repric
         Some(tariff) => (tariff.version.clone(), tariff.surge_percent),
         None => (String::new(), 100),
     };
+    let (way, tolls_of_trip_id) = match another.tolls {
+        Tolls::On(way) => (way, String::new()),
+        Tolls::AsHeld => (Vec::new(), trip.trip_id.into()),
+    };
     let request = QuoteFareRequest {
+        way,
+        tolls_of_trip_id,
         product: trip.product.to_string(),
         distance_meters: another.distance_m,
         duration_ms: another.duration_ms,

@@ -29,7 +29,8 @@ SELECT
     ARRAY[
         quote.base_minor, quote.distance_minor, quote.time_minor, quote.minimum_top_up_minor,
         quote.waiting_minor, quote.night_minor, quote.extra_stop_minor, quote.surge_minor,
-        0::bigint, 0::bigint, quote.zone_fee_minor, quote.booking_fee_minor, quote.tax_minor
+        0::bigint, 0::bigint, quote.zone_fee_minor, quote.toll_minor,
+        quote.booking_fee_minor, quote.tax_minor
     ] AS lines
 FROM trip_charge AS charge
 JOIN fare_quote AS quote ON quote.id = charge.quote_id

@@ -82,7 +82,7 @@ told AS (
         trip_id, rider_id, driver_id, product, tariff_version, currency,
         base_minor, distance_minor, time_minor, minimum_top_up_minor, waiting_minor, night_minor,
         extra_stop_minor, surge_minor, cancellation_fee_minor, no_show_fee_minor, zone_fee_minor,
-        booking_fee_minor, tax_minor,
+        toll_minor, booking_fee_minor, tax_minor,
         total_minor, driver_share_minor, platform_share_minor, captured_at, promotion_minor,
         credit_minor, payment_method, dues_minor, cash_minor, carried_minor
     )
@@ -92,7 +92,7 @@ told AS (
         ($7::bigint[])[1], ($7::bigint[])[2], ($7::bigint[])[3], ($7::bigint[])[4],
         ($7::bigint[])[5], ($7::bigint[])[6], ($7::bigint[])[7], ($7::bigint[])[8],
         ($7::bigint[])[9], ($7::bigint[])[10], ($7::bigint[])[11], ($7::bigint[])[12],
-        ($7::bigint[])[13],
+        ($7::bigint[])[13], ($7::bigint[])[14],
         taken.captured, $8, $9, taken.closed_at, $15, $16,
         taken.payment_method, $17, $18, $19
     FROM taken JOIN fare_quote AS quote ON quote.id = taken.quote_id

@@ -20,7 +20,7 @@
 -- count(*) ...) >= 0` has one step wait for the end of another.
 WITH asked AS MATERIALIZED (
     SELECT
-        place::int AS place, (place::int - 1) * 13 AS before, key, request_hash, trip_id, driver_id,
+        place::int AS place, (place::int - 1) * 14 AS before, key, request_hash, trip_id, driver_id,
         amount, authorised, driver_share, platform_share, currency, traceparent
     FROM unnest(
         $1::text[], $2::bytea[], $3::uuid[], $4::text[], $5::bigint[], $6::bigint[], $8::bigint[],
@@ -80,7 +80,7 @@ told AS (
         trip_id, rider_id, driver_id, product, tariff_version, currency,
         base_minor, distance_minor, time_minor, minimum_top_up_minor, waiting_minor, night_minor,
         extra_stop_minor, surge_minor, cancellation_fee_minor, no_show_fee_minor, zone_fee_minor,
-        booking_fee_minor, tax_minor,
+        toll_minor, booking_fee_minor, tax_minor,
         total_minor, driver_share_minor, platform_share_minor, captured_at
     )
     SELECT
@@ -90,7 +90,7 @@ told AS (
         ($7::bigint[])[before + 4], ($7::bigint[])[before + 5], ($7::bigint[])[before + 6],
         ($7::bigint[])[before + 7], ($7::bigint[])[before + 8], ($7::bigint[])[before + 9],
         ($7::bigint[])[before + 10], ($7::bigint[])[before + 11], ($7::bigint[])[before + 12],
-        ($7::bigint[])[before + 13],
+        ($7::bigint[])[before + 13], ($7::bigint[])[before + 14],
         taken.captured, asked.driver_share, asked.platform_share, taken.closed_at
     FROM taken
     JOIN asked USING (trip_id)

@@ -9,8 +9,8 @@ SELECT
         receipt.base_minor, receipt.distance_minor, receipt.time_minor,
         receipt.minimum_top_up_minor, receipt.waiting_minor, receipt.night_minor,
         receipt.extra_stop_minor, receipt.surge_minor, receipt.cancellation_fee_minor,
-        receipt.no_show_fee_minor, receipt.zone_fee_minor, receipt.booking_fee_minor,
-        receipt.tax_minor
+        receipt.no_show_fee_minor, receipt.zone_fee_minor, receipt.toll_minor,
+        receipt.booking_fee_minor, receipt.tax_minor
     ] AS lines
 FROM receipt
 JOIN trip_charge AS charge ON charge.trip_id = receipt.trip_id

@@ -81,7 +81,7 @@ told AS (
         trip_id, seq, currency,
         base_minor, distance_minor, time_minor, minimum_top_up_minor, waiting_minor, night_minor,
         extra_stop_minor, surge_minor, cancellation_fee_minor, no_show_fee_minor, zone_fee_minor,
-        booking_fee_minor, tax_minor,
+        toll_minor, booking_fee_minor, tax_minor,
         total_minor, driver_share_minor, platform_share_minor, reason, made_by, refunded_at,
         promotion_minor, credit_minor, dues_minor
     )
@@ -90,7 +90,7 @@ told AS (
         ($8::bigint[])[1], ($8::bigint[])[2], ($8::bigint[])[3], ($8::bigint[])[4],
         ($8::bigint[])[5], ($8::bigint[])[6], ($8::bigint[])[7], ($8::bigint[])[8],
         ($8::bigint[])[9], ($8::bigint[])[10], ($8::bigint[])[11], ($8::bigint[])[12],
-        ($8::bigint[])[13],
+        ($8::bigint[])[13], ($8::bigint[])[14],
         $7, $9, $10, $14, $15, judged.at, $16, $17,
         coalesce((SELECT lifted_minor FROM lifted), 0)
     FROM taken CROSS JOIN judged

@@ -185,7 +185,7 @@ impl<'a> Batch<'a> {
         self.amounts.push(plan.amount);
         self.authorised.push(plan.authorised);
         // The statement counts on their number.
-        const { assert!(FareLines::COUNT == 13) };
+        const { assert!(FareLines::COUNT == 14) };
         self.lines.extend(written.lines.amounts());
         self.driver_shares.push(written.split.driver_share_minor);
         self.platform_shares

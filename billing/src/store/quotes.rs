@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use jitney_proto::ids::QuoteId;
+use jitney_proto::ids::{QuoteId, TripId};
 use sqlx::{FromRow, PgConnection};
 use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{Store, milliseconds, span, unreadable};
-use crate::{Error, fare::FareLines, quote::Quote, signing::Kept, statements};
+use crate::{Error, fare::FareLines, hold::Refusal, quote::Quote, signing::Kept, statements};
 
 /// A row of `fare_quote`, as `get_quote` and `capture_facts` give it.
 #[derive(FromRow)]
@@ -159,6 +159,31 @@ impl Store {
             },
             false => Genuine::default(),
         })
+    }
+
+    /// The tolls in the quote under which a trip's fare is held, minor units; 0 where nothing is.
+    ///
+    /// # Errors
+    /// When the quote is not as it was signed.
+    pub async fn held_toll(&self, trip_id: TripId) -> Result<i64, Error> {
+        let mut connection = self.pool.acquire().await?;
+        let quote_id: Option<Uuid> = sqlx::query_scalar(statements::HELD_QUOTE)
+            .bind(trip_id.0)
+            .fetch_optional(&mut *connection)
+            .instrument(span("held_quote"))
+            .await?;
+        let Some(quote_id) = quote_id else {
+            return Ok(0);
+        };
+        let row: QuoteRow = sqlx::query_as(statements::GET_QUOTE)
+            .bind(quote_id)
+            .fetch_one(&mut *connection)
+            .instrument(span("get_quote"))
+            .await?;
+        if !self.is_genuine(&row)? {
+            return Err(Refusal::QuoteNotGenuine.into());
+        }
+        Ok(row.lines()?.toll_minor)
     }
 
     /// Whether a quote is as it was made, and by us.

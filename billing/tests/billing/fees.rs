@@ -1,10 +1,10 @@
-//! What a ride costs beside its way: by night, in zones, when cars are scarce; and when it does not take
-//! place.
+//! What a ride costs beside its way: by night, in zones, through gates, when cars are scarce; and when it
+//! does not take place.
 
 use jitney_billing::{
     Config,
     place::Circle,
-    surcharge::{FareZone, Night},
+    surcharge::{FareZone, Night, TollGate},
 };
 use jitney_proto::{
     Code,
@@ -24,6 +24,12 @@ const AIRPORT: Circle = Circle {
     radius_m: 1_500.0,
 };
 
+/// The way over the bridge, and back, and over it again.
+fn over_bridge(times: usize) -> Vec<Point> {
+    let banks = [Point::new(38.70, -9.18), Point::new(38.68, -9.18)];
+    (0..=times).map(|number| banks[number % 2]).collect()
+}
+
 fn config() -> Config {
     let mut config = Config::default();
     let tariff = &mut config.tariffs[0];
@@ -39,6 +45,15 @@ fn config() -> Config {
         area: AIRPORT,
         pickup_minor: 250,
         dropoff_minor: 0,
+    }];
+    tariff.tolls = vec![TollGate {
+        id: "bridge".to_owned(),
+        area: Circle {
+            latitude: 38.69,
+            longitude: -9.18,
+            radius_m: 100.0,
+        },
+        toll_minor: 175,
     }];
     config
 }
@@ -89,11 +104,12 @@ async fn every_line_goes_from_the_quote_to_the_receipt() {
             pickup_at: Some(timestamp("2026-07-10T20:30:00Z".parse().unwrap())),
             extra_stops: 2,
             surge_percent: 130,
+            way: over_bridge(2),
             ..request()
         },
     )
     .await;
-    // Of 839: 20 % are 167.8, 30 % are 251.7. 6 % of 1809 are 108.54.
+    // Of 839: 20 % are 167.8, 30 % are 251.7. Over the bridge twice. 6 % of 2159 are 129.54.
     let expected = [
         (Kind::Base, 150),
         (Kind::Distance, 434),
@@ -102,11 +118,12 @@ async fn every_line_goes_from_the_quote_to_the_receipt() {
         (Kind::ExtraStop, 200),
         (Kind::Surge, 252),
         (Kind::ZoneFee, 250),
+        (Kind::Toll, 350),
         (Kind::BookingFee, 100),
-        (Kind::Tax, 109),
+        (Kind::Tax, 130),
     ];
     assert_eq!(lines(&dear.lines), expected);
-    assert_eq!((minor(&dear.total), dear.surge_percent), (1_918, 130));
+    assert_eq!((minor(&dear.total), dear.surge_percent), (2_289, 130));
 
     let trip = uuid::Uuid::now_v7().to_string();
     let hold = authorize(&trip, "anna", &dear.quote_id);
@@ -120,10 +137,80 @@ async fn every_line_goes_from_the_quote_to_the_receipt() {
     let captured = sandbox.trips().capture_hold(capture).await.unwrap();
     let receipt = captured.into_inner().receipt.unwrap();
     assert_eq!(lines(&receipt.lines), expected);
-    // 20 % of 1459 are 291.8 → 292; the airport's fee is the driver's, who has paid it.
-    assert_eq!(minor(&receipt.driver_share), 1_459 - 292 + 250);
+    // 20 % of 1459 are 291.8 → 292; the fees of airport and bridge are the driver's, who has paid them.
+    assert_eq!(minor(&receipt.driver_share), 1_459 - 292 + 250 + 350);
     assert_eq!(minor(&receipt.platform_share), 292 + 100);
     sandbox.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_ride_that_went_as_it_is_held_has_the_tolls_it_had() {
+    let sandbox = Sandbox::with(config()).await;
+    let toll = |quote: &pb::FareQuote| {
+        let lines = lines(&quote.lines);
+        let toll = lines.iter().find(|(kind, _)| *kind == Kind::Toll);
+        toll.map_or(0, |(_, minor)| *minor)
+    };
+    let over = pb::QuoteFareRequest {
+        way: over_bridge(1),
+        ..request()
+    };
+    let upfront = quote(&sandbox, over.clone()).await;
+    assert_eq!(toll(&upfront), 175);
+    let trip = uuid::Uuid::now_v7().to_string();
+    let as_held = pb::QuoteFareRequest {
+        tolls_of_trip_id: trip.clone(),
+        waiting_ms: 600_000,
+        ..request()
+    };
+    assert_eq!(
+        toll(&quote(&sandbox, as_held.clone()).await),
+        0,
+        "nothing is held"
+    );
+    let hold = authorize(&trip, "anna", &upfront.quote_id);
+    sandbox.trips().authorize_hold(hold).await.unwrap();
+    assert_eq!(toll(&quote(&sandbox, as_held.clone()).await), 175);
+
+    let mut trips = sandbox.trips();
+    let both = pb::QuoteFareRequest {
+        way: over_bridge(1),
+        ..as_held.clone()
+    };
+    let no_trip = pb::QuoteFareRequest {
+        tolls_of_trip_id: "this one".to_owned(),
+        ..request()
+    };
+    for (wrong, field) in [(both, "tolls_of_trip_id"), (no_trip, "tolls_of_trip_id")] {
+        let status = trips.quote_fare(wrong).await.unwrap_err();
+        assert_eq!(Code::of(&status), Some(Code::InvalidRequest));
+        assert!(status.message().contains(field), "{status:?}");
+    }
+    let mut nowhere = over.clone();
+    nowhere.way[1].latitude = 91.0;
+    let status = trips.quote_fare(nowhere).await.unwrap_err();
+    assert!(status.message().contains("way[1]"), "{status:?}");
+    let endless = pb::QuoteFareRequest {
+        way: vec![Point::new(38.70, -9.18); 100_001],
+        ..request()
+    };
+    assert_eq!(
+        refusal(trips.quote_fare(endless).await),
+        Code::InvalidRequest
+    );
+
+    // A toll that somebody has written into the quote is nobody's.
+    sqlx::query(
+        "UPDATE fare_quote SET toll_minor = 1175, total_minor = total_minor + 1000 WHERE id = $1",
+    )
+    .bind(upfront.quote_id.parse::<uuid::Uuid>().unwrap())
+    .execute(&mut sandbox.superuser().await)
+    .await
+    .unwrap();
+    assert_eq!(
+        refusal(trips.quote_fare(as_held).await),
+        Code::QuoteNotGenuine
+    );
 }
 
 #[tokio::test]

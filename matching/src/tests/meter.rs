@@ -49,6 +49,10 @@ async fn a_ride_is_measured_from_boarding_to_its_end() {
     let whole = by_road(&town, corners.map(|(x, y)| corner(x, y)).collect()).await;
     assert_eq!((driven.distance_meters, driven.positions), (whole, 5));
     assert_eq!(driven.gap_ms, 20_000);
+    let near = |(seen, (x, y)): (&Point, _)| seen.distance_m(corner(x, y)) < 1.0;
+    let corners = [(1, 0)].into_iter().chain(way);
+    assert!(driven.way.iter().zip(corners).all(near), "{:?}", driven.way);
+    assert_eq!(driven.way.len(), 5);
 
     // What the driver does next is no part of it, and a restart forgets it.
     town.pass(20).await;

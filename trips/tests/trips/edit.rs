@@ -110,6 +110,7 @@ async fn a_rider_goes_elsewhere_for_what_that_costs() {
         (asked.tariff_version.as_str(), asked.surge_percent),
         ("1", 125)
     );
+    assert_eq!(asked.way.last(), Some(&ELSEWHERE), "for the tolls on it");
     eventually("matching hears", async || {
         let events = city.matching.events(&trip.trip_id);
         let last = events.last().expect("events");

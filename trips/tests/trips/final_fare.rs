@@ -10,7 +10,7 @@ use jitney_proto::{
 };
 use jitney_trips::{Config, config::FinalFare};
 
-use crate::support::{City, complete, get, quick};
+use crate::support::{City, DROPOFF, complete, get, quick};
 
 /// Drives a ride so far, metres, and waits until it is paid.
 async fn driven(city: &City, rider: &str, metres: Option<i64>) -> Trip {
@@ -85,8 +85,40 @@ async fn a_ride_that_became_another_costs_what_was_driven() {
         // Scarcity is that of when the ride was ordered.
         assert_eq!(asked.surge_percent, 125);
         assert!(asked.pickup.is_some() && asked.dropoff.is_some() && asked.pickup_at.is_some());
+        // And so are the tolls: those of the way on which the car was seen.
+        assert_eq!(
+            (asked.way, asked.tolls_of_trip_id),
+            (vec![DROPOFF], String::new())
+        );
     }
     assert_eq!(city.billing.captures(), 2);
+}
+
+#[tokio::test]
+async fn a_driver_who_was_kept_waiting_is_paid_for_that_and_the_way_is_as_it_was() {
+    let city = City::with(config()).await;
+    let trip = city.in_progress("rita", "anna").await;
+    // What the ride was ordered by.
+    let quoted = city.billing.asked().unwrap();
+    assert!(quoted.way.len() >= 2 && quoted.tolls_of_trip_id.is_empty());
+    sqlx::query(
+        "UPDATE trip SET arrived_at = started_at - interval '9 min',
+             assigned_at = started_at - interval '10 min'",
+    )
+    .execute(&city.pool)
+    .await
+    .unwrap();
+    city.matching.set_driven(&trip.trip_id, 4_200);
+    complete(&mut city.driver("anna"), &trip.trip_id)
+        .await
+        .unwrap();
+    paid(&city, "rita", &trip).await;
+    let asked = city.billing.asked().unwrap();
+    assert!(asked.waiting_ms >= 540_000, "{}", asked.waiting_ms);
+    assert_eq!(
+        (asked.way, asked.tolls_of_trip_id),
+        (Vec::new(), trip.trip_id)
+    );
 }
 
 #[tokio::test]

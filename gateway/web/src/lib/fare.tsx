@@ -17,6 +17,7 @@ const LINES: Record<string, [name: string, told: string]> = {
   FARE_LINE_KIND_EXTRA_STOP: ["Stops on the way", ""],
   FARE_LINE_KIND_SURGE: ["Busy time", "cars were scarce"],
   FARE_LINE_KIND_ZONE_FEE: ["Zone", "for beginning or ending there"],
+  FARE_LINE_KIND_TOLL: ["Toll", "for roads or bridges on the way"],
   FARE_LINE_KIND_TIP: ["Tip", "all of it for the driver"],
   FARE_LINE_KIND_PROMOTION: ["Promotion", "your code took it off"],
   FARE_LINE_KIND_DUES: ["From earlier rides", "fees that were still open"],

@@ -425,6 +425,7 @@ played! { {
             distance_meters,
             positions: 20,
             gap_ms: 20_000,
+            way: vec![super::DROPOFF],
         }))
     }
 

@@ -482,8 +482,8 @@ async fn price(owner: &mut PgConnection, channel: &Channel) -> anyhow::Result<Pr
     let (authorised, share, lines): (i64, i64, Vec<i64>) = sqlx::query_as(
         "SELECT total_minor, platform_share_basis_points, ARRAY[
              base_minor, distance_minor, time_minor, minimum_top_up_minor, waiting_minor,
-             night_minor, extra_stop_minor, surge_minor, 0, 0, zone_fee_minor, booking_fee_minor,
-             tax_minor
+             night_minor, extra_stop_minor, surge_minor, 0, 0, zone_fee_minor, toll_minor,
+             booking_fee_minor, tax_minor
          ] FROM fare_quote WHERE id = $1",
     )
     .bind(quote)
