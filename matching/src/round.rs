@@ -7,6 +7,7 @@
 
 pub mod gather;
 pub mod record;
+pub mod shortfall;
 
 use jitney_proto::ids::{DriverId, TripId};
 use serde::{Deserialize, Serialize};

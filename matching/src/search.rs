@@ -19,6 +19,7 @@ use crate::{
     outbound::Outbound,
     product::ProductSet,
     rides::Places,
+    round::shortfall::Shortfall,
 };
 
 /// What is searched for.
@@ -63,6 +64,8 @@ pub struct Search {
     pub listener: Listener,
     /// Since when the rider waits.
     pub began_at: DateTime<Utc>,
+    /// Why it got nobody in the last round that it got nobody in.
+    pub shortfall: Option<Shortfall>,
     /// Found nobody; look again then, or when somebody is freed.
     pub look_again_at: Option<DateTime<Utc>>,
     tally: Tally,
@@ -143,6 +146,7 @@ impl Search {
             open: None,
             listener,
             began_at: now,
+            shortfall: None,
             look_again_at: None,
             tally: Tally::default(),
         }
@@ -238,7 +242,7 @@ impl Search {
         })
     }
 
-    /// What was tried, for people.
+    /// What was tried, for people, and why the last round had nobody.
     pub fn detail(&self) -> String {
         let Tally {
             offered,
@@ -246,11 +250,15 @@ impl Search {
             expired,
             withdrawn,
         } = self.tally;
-        match offered {
+        let tried = match offered {
             0 => "no driver was free".to_owned(),
             _ => format!(
                 "{offered} offered: {declined} declined, {expired} did not answer, {withdrawn} withdrawn"
             ),
+        };
+        match &self.shortfall {
+            None => tried,
+            Some(shortfall) => format!("{tried}; {}", shortfall.words()),
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     round::{
         gather::{Asker, Plan, Scene},
         record::Record,
+        shortfall::Shortfall,
     },
 };
 
@@ -29,6 +30,8 @@ pub struct Decided {
     pub policy: Arc<NamedPolicy>,
     /// The map it was decided on.
     pub ground: Arc<Ground>,
+    /// By the request's place in the round: why it got nobody.
+    shortfalls: Vec<Shortfall>,
 }
 
 /// Rounds that were held and have yet to be kept.
@@ -102,8 +105,10 @@ impl Dispatch {
             fleet: &self.fleet,
             now,
         };
+        let plan = scene.plan(&self.policy.policy, &askers);
         Decided {
-            plan: scene.plan(&self.policy.policy, &askers),
+            shortfalls: plan.round.shortfalls(&self.policy.policy, &plan.choice),
+            plan,
             policy: Arc::clone(&self.policy),
             ground: Arc::clone(&self.ground),
         }
@@ -116,6 +121,7 @@ impl Dispatch {
             plan,
             policy,
             ground,
+            mut shortfalls,
         } = decided;
         if !Arc::ptr_eq(&ground, &self.ground) {
             // Its searches are still due, and look on the new map at once.
@@ -126,7 +132,8 @@ impl Dispatch {
             return Vec::new();
         }
         let mut offers = Vec::new();
-        for (request, choice) in plan.round.requests.iter().zip(&plan.choice) {
+        let asked = plan.round.requests.iter().zip(&plan.choice);
+        for ((request, choice), shortfall) in asked.zip(&mut shortfalls) {
             let pair = choice.map(|number| plan.round.pairs[number as usize]);
             let offer = pair.and_then(|pair| {
                 let driver = plan.keys[pair.driver as usize];
@@ -139,6 +146,9 @@ impl Dispatch {
                         && search.open.is_none()
                     {
                         search.look_again_at = Some(search.look_again(now, &self.search_rules));
+                        if choice.is_none() {
+                            search.shortfall = Some(std::mem::take(shortfall));
+                        }
                     }
                 }
             }

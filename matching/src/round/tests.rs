@@ -32,7 +32,7 @@ fn trip(number: u32) -> TripId {
 }
 
 /// A round with these driving times, in seconds, of each request (row) from each driver.
-fn round(times_s: &[&[u32]]) -> Round {
+pub(super) fn round(times_s: &[&[u32]]) -> Round {
     let requests = (0..times_s.len() as u32).map(|number| Request {
         trip: trip(number),
         waited_ms: 0,

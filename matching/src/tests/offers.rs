@@ -187,7 +187,32 @@ async fn an_unanswered_offer_ends_after_its_time_and_a_grace() {
         anna.ping(corner(1, 0)).await;
         town.pass(25).await;
     }
-    assert_eq!(search.ended().await, MatchEndReason::NoDriver);
+    let ended = search.ended_telling().await;
+    assert_eq!(ended.reason(), MatchEndReason::NoDriver);
+    assert_eq!(
+        ended.detail,
+        "1 offered: 0 declined, 1 did not answer, 0 withdrawn; those near were unwilling"
+    );
+}
+
+#[tokio::test]
+async fn a_search_in_vain_tells_why_its_last_round_had_nobody() {
+    let town = Town::new().await;
+    let mut anna = town.driver_at("anna", 1, 0).await;
+    town.tell(town.event(2, 3, TripEventKind::Assigned, "anna"))
+        .await;
+    anna.assignment().await;
+    let mut alone = town.search(3).await;
+    for _ in 0..5 {
+        anna.ping(corner(1, 0)).await;
+        town.pass(25).await;
+    }
+    let ended = alone.ended_telling().await;
+    assert_eq!(ended.reason(), MatchEndReason::NoDriver);
+    assert_eq!(
+        ended.detail,
+        "no driver was free; those near were on a ride"
+    );
 }
 
 #[tokio::test]

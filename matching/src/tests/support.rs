@@ -451,8 +451,13 @@ impl Search {
     }
 
     pub async fn ended(&mut self) -> wire::MatchEndReason {
-        let reason = match self.next().await.unwrap() {
-            Event::Ended(ended) => ended.reason(),
+        self.ended_telling().await.reason()
+    }
+
+    /// The end of the search, with what it tells people.
+    pub async fn ended_telling(&mut self) -> wire::MatchEnded {
+        let ended = match self.next().await.unwrap() {
+            Event::Ended(ended) => ended,
             other => panic!("{other:?} ends no search"),
         };
         assert_eq!(
@@ -460,7 +465,7 @@ impl Search {
             tonic::Code::Ok,
             "it was the last message"
         );
-        reason
+        ended
     }
 }
 

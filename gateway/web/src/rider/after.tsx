@@ -76,7 +76,10 @@ function reason(trip: Trip): [string, string] {
   }
 }
 
-/** Why no driver was found. The API tells it as "…: 3 offered: 1 declined, 2 did not answer, 0 withdrawn". */
+/**
+ * Why no driver was found. The API tells it as "…: 3 offered: 1 declined, 2 did not answer, 0 withdrawn; …" or
+ * "…: no driver was free; those near were on a ride or too far away".
+ */
 export function nobody(endReason: string): string {
   const counts = /(\d+) offered: (\d+) declined, (\d+) did not answer, (\d+) withdrawn/.exec(endReason);
   if (counts) {
@@ -85,7 +88,10 @@ export function nobody(endReason: string): string {
     const parts = [declined && `${drivers(declined)} declined`, silent && `${drivers(silent)} did not answer`].filter(Boolean);
     return `The ride was offered to ${drivers(offered)}${parts.length ? `: ${parts.join(", ")}` : ""}.`;
   }
-  if (endReason.includes("no driver was free")) return "No driver was free within reach in all that time.";
+  if (endReason.includes("no driver was free")) {
+    const why = /those near were .+$/.exec(endReason);
+    return `No driver was free within reach in all that time${why ? `: ${why[0]}` : ""}.`;
+  }
   return sentence(endReason || "No driver was found");
 }
 
