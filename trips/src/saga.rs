@@ -166,14 +166,16 @@ async fn hear(
 ) -> Result<Option<End>, Error> {
     let trip_id = trip.trip_id;
     match message.event {
-        Some(Event::OfferMade(made)) => record(app, trip_id, &made).await.map(|()| None),
+        Some(Event::OfferMade(made)) => record(app, trip, &made).await.map(|()| None),
         Some(Event::OfferEnded(ended)) => end(app, trip_id, &ended).await.map(|()| None),
         Some(Event::Ended(ended)) => conclude(app, trip, &ended).await.map(Some),
         None => Ok(None),
     }
 }
 
-async fn record(app: &Arc<App>, trip_id: TripId, made: &OfferMade) -> Result<(), Error> {
+/// Records an offer of the ride that the search was asked for.
+async fn record(app: &Arc<App>, trip: &Trip, made: &OfferMade) -> Result<(), Error> {
+    let trip_id = trip.trip_id;
     let odd = |what: &str| Error::Defect(format!("matching made an offer with an odd {what}"));
     let expires_at = made.expires_at.as_ref().ok_or_else(|| odd("expiry"))?;
     let make = offer::Make {
@@ -184,6 +186,8 @@ async fn record(app: &Arc<App>, trip_id: TripId, made: &OfferMade) -> Result<(),
             .map_err(|_| odd("driver"))?,
         expires_at: moment(expires_at, "expires_at").map_err(|_| odd("expiry"))?,
         pickup_duration_ms: (made.pickup_duration_ms > 0).then_some(made.pickup_duration_ms),
+        dropoff: trip.dropoff,
+        fare: trip.fare,
         beside: match made.beside_trip_id.as_str() {
             "" => None,
             trip => Some(Beside {

@@ -3,13 +3,14 @@
 use chrono::{DateTime, Utc};
 use jitney_proto::{
     ids::{DriverId, OfferId},
+    money::Money,
     trips::v1::TripEventKind,
 };
 
 use super::Kind;
 use crate::{
     state::{Context, Effect, Refusal, Transition, change, target},
-    trip::{Beside, By, Offer, OfferState, Trip},
+    trip::{Beside, By, Offer, OfferState, Place, Trip},
 };
 
 /// Matching makes an offer.
@@ -25,6 +26,10 @@ pub struct Make {
     pub beside: Option<Beside>,
     /// How long the driver needs to the pick-up, milliseconds, if matching said.
     pub pickup_duration_ms: Option<i64>,
+    /// Where the ride goes that is offered.
+    pub dropoff: Place,
+    /// What it costs.
+    pub fare: Money,
 }
 
 /// Matching's offer ended without an assignment.
@@ -47,6 +52,10 @@ pub fn make(trip: &Trip, make: &Make, context: &Context) -> Result<Transition, R
         kind: Kind::Offer,
     };
     let to = target(trip, Kind::Offer)?.ok_or(refusal)?;
+    // The rider goes elsewhere by now: nobody may accept what they were not shown.
+    if (trip.dropoff, trip.fare) != (make.dropoff, make.fare) {
+        return Err(Refusal::Moved);
+    }
     let offer = Offer {
         offer_id: make.offer_id,
         driver_id: make.driver_id.clone(),

@@ -170,6 +170,8 @@ fn command_for(kind: Kind, trip: &Trip) -> (Command, Context) {
                 expires_at: at(120),
                 beside: None,
                 pickup_duration_ms: Some(50_000),
+                dropoff: trip.dropoff,
+                fare: trip.fare,
             };
             Command::Offer(make)
         }

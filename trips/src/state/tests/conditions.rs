@@ -134,6 +134,8 @@ fn a_second_offer_while_one_is_open_is_refused() {
         expires_at: at(130),
         beside: None,
         pickup_duration_ms: None,
+        dropoff: trip.dropoff,
+        fare: trip.fare,
     };
     let refusal = Refusal::IllegalTransition {
         state: State::Offered,
@@ -143,6 +145,20 @@ fn a_second_offer_while_one_is_open_is_refused() {
         apply(&trip, &Command::Offer(make), &context()),
         Err(refusal)
     );
+}
+
+#[test]
+fn an_offer_of_the_ride_as_it_was_is_not_recorded() {
+    let before = trip_in(State::Searching);
+    let (offered, context) = command_for(Kind::Offer, &before);
+    let mut after = before.clone();
+    after.dropoff.latitude += 0.01;
+    let mut dearer = before.clone();
+    dearer.fare.minor += 1;
+    for trip in [after, dearer] {
+        assert_eq!(apply(&trip, &offered, &context), Err(Refusal::Moved));
+    }
+    carried_out(&before, &offered, &context);
 }
 
 #[test]
