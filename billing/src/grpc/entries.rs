@@ -35,9 +35,16 @@ impl Grpc {
             pickup_fee: money(zone.pickup_minor, config.currency),
             dropoff_fee: money(zone.dropoff_minor, config.currency),
         };
+        let gate = |gate: &crate::surcharge::TollGate| pb::TollGate {
+            gate_id: gate.id.clone(),
+            centre: Some(Point::new(gate.area.latitude, gate.area.longitude)),
+            radius_meters: gate.area.radius_m.round() as i64,
+            toll: money(gate.toll_minor, config.currency),
+        };
         Ok(Response::new(pb::ListFareZonesResponse {
             tariff_version: tariff.version.clone(),
             zones: tariff.zones.iter().map(zone).collect(),
+            tolls: tariff.tolls.iter().map(gate).collect(),
         }))
     }
 }

@@ -1,6 +1,11 @@
 //! Where the money of a trip went, and where rides cost more, for operators.
 
-use jitney_billing::{Config, place::Circle, surcharge::FareZone, tariff};
+use jitney_billing::{
+    Config,
+    place::Circle,
+    surcharge::{FareZone, TollGate},
+    tariff,
+};
 use jitney_platform::auth::Role;
 use jitney_proto::{
     Code,
@@ -103,6 +108,15 @@ async fn the_zones_are_those_of_the_tariff_in_force() {
         pickup_minor: 500,
         dropoff_minor: 0,
     }];
+    tariff.tolls = vec![TollGate {
+        id: "tunnel".to_owned(),
+        area: Circle {
+            latitude: 43.735,
+            longitude: 7.413,
+            radius_m: 60.0,
+        },
+        toll_minor: 120,
+    }];
     let sandbox = Sandbox::with(Config {
         tariffs: vec![tariff.clone()],
         ..Config::default()
@@ -125,4 +139,11 @@ async fn the_zones_are_those_of_the_tariff_in_force() {
     );
     assert_eq!(zone.radius_meters, 200);
     assert!(zone.centre.unwrap().latitude > 43.7);
+    let [gate] = &told.tolls[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!(
+        (gate.gate_id.as_str(), minor(&gate.toll), gate.radius_meters),
+        ("tunnel", 120, 60)
+    );
 }

@@ -24,7 +24,7 @@ import { PolicySwitch } from "./policy";
 import { useOnce, usePoll } from "./poll";
 import { Search } from "./search";
 import { TripPanel } from "./trip";
-import type { CityArea, DemandCell, Policies, TrafficRoad, Zone } from "./types";
+import type { CityArea, DemandCell, Policies, TollGate, TrafficRoad, Zone } from "./types";
 
 const WAITING_EVERY_MS = 2_000;
 const DEMAND_EVERY_MS = 5_000;
@@ -51,7 +51,7 @@ function Page({ api, leave }: { api: Api; leave: () => void }) {
 
   const demand = usePoll<{ cells: DemandCell[] }>(api, layers.demand ? "/v1/demand" : undefined, DEMAND_EVERY_MS);
   const traffic = usePoll<{ roads: TrafficRoad[] }>(api, layers.traffic ? "/v1/traffic?omitLines=true" : undefined, TRAFFIC_EVERY_MS);
-  const zones = useOnce<{ zones: Zone[] }>(api, "/v1/fare-zones");
+  const zones = useOnce<{ zones: Zone[]; tolls: TollGate[] }>(api, "/v1/fare-zones");
   const overlay = looks?.overlay;
   useEffect(() => overlay?.demand(demand.data?.cells ?? []), [overlay, demand.data]);
   useEffect(() => overlay?.roads(traffic.data?.roads ?? []), [overlay, traffic.data]);
@@ -59,7 +59,8 @@ function Page({ api, leave }: { api: Api; leave: () => void }) {
   useEffect(() => {
     const queues = (area.data?.queueZones ?? []).map((zone) => ({ ...zone, kind: "queue" as const }));
     const fares = (zones.data?.zones ?? []).map((zone) => ({ ...zone, kind: "fare" as const }));
-    overlay?.zones([...fares, ...queues]);
+    const tolls = (zones.data?.tolls ?? []).map(({ gateId, ...gate }) => ({ ...gate, zoneId: gateId, kind: "toll" as const }));
+    overlay?.zones([...fares, ...tolls, ...queues]);
   }, [overlay, zones.data, area.data]);
   useEffect(() => {
     for (const [name, on] of Object.entries(layers)) overlay?.show(name as LayerName, on);

@@ -10,6 +10,9 @@ import type { DemandCell, TrafficRoad, Zone } from "./types";
 
 export type LayerName = "traffic" | "demand" | "zones" | "requests";
 
+/** What a zone on the map is for. */
+const ZONES = { fare: "zone fee", toll: "toll", queue: "drivers queue" };
+
 const SOURCES = ["demand", "zones", "offers", "requests"] as const;
 type Source = (typeof SOURCES)[number];
 type Features = FeatureCollection;
@@ -71,15 +74,15 @@ export class Overlay {
     this.set("demand", features(cells.map(cell)));
   }
 
-  zones(zones: (Zone & { kind: "fare" | "queue" })[]): void {
-    const circle = ({ zoneId, centre, radiusMeters, kind }: Zone & { kind: string }): Feature => {
+  zones(zones: (Zone & { kind: keyof typeof ZONES })[]): void {
+    const circle = ({ zoneId, centre, radiusMeters, kind }: Zone & { kind: keyof typeof ZONES }): Feature => {
       const north = Number(radiusMeters) / 111_195;
       const east = north / Math.cos((centre.latitude * Math.PI) / 180);
       const ring = Array.from({ length: 65 }, (_, step) => {
         const turn = (step / 64) * Math.PI * 2;
         return [centre.longitude + Math.cos(turn) * east, centre.latitude + Math.sin(turn) * north];
       });
-      const label = `${zoneId} (${kind === "fare" ? "zone fee" : "drivers queue"})`;
+      const label = `${zoneId} (${ZONES[kind]})`;
       return { type: "Feature", geometry: { type: "Polygon", coordinates: [ring] }, properties: { label, kind } };
     };
     this.set("zones", features(zones.map(circle)));

@@ -10,6 +10,13 @@ export interface Zone {
   dropoffFee?: Money;
 }
 
+export interface TollGate {
+  gateId: string;
+  centre: Point;
+  radiusMeters: number | string;
+  toll?: Money;
+}
+
 export interface CityArea extends ServiceArea {
   queueZones: Zone[];
 }
