@@ -2,6 +2,7 @@
 
 mod access;
 mod house_rules;
+mod machine;
 mod matrix;
 mod migrations;
 mod proto_lint;
