@@ -71,17 +71,32 @@ pub struct TollGate {
     pub toll_minor: i64,
 }
 
-/// The tolls on a way, minor units: for every gate as often as the way comes into it from outside.
+/// The tolls on a way, minor units: for every gate as often as the way comes into it. It comes into it
+/// again once it has been twice as far away as the gate reaches: a car that stands at its edge, and is seen
+/// now inside and now outside, pays once.
 pub fn tolls(gates: &[TollGate], way: &[Place]) -> i128 {
     let toll = |gate: &TollGate| {
-        let begins_in = way.first().is_some_and(|&place| gate.area.holds(place));
-        let comes_in =
-            |&[from, to]: &[Place; 2]| !gate.area.holds(from) && gate.area.touches([from, to]);
-        let steps = way.array_windows();
-        let passages = steps.filter(|&step| comes_in(step)).count() + usize::from(begins_in);
-        i128::try_from(passages).unwrap_or(i128::MAX) * i128::from(gate.toll_minor)
+        let around = Circle {
+            radius_m: 2.0 * gate.area.radius_m,
+            ..gate.area
+        };
+        let (mut passages, mut has_been_away) = (0_i128, true);
+        for step in steps(way) {
+            if has_been_away && gate.area.touches(step) {
+                passages += 1;
+                has_been_away = false;
+            }
+            has_been_away |= !around.holds(step[1]);
+        }
+        passages * i128::from(gate.toll_minor)
     };
     gates.iter().map(toll).sum()
+}
+
+/// From place to place; one place alone is a step as well.
+fn steps(way: &[Place]) -> impl Iterator<Item = [Place; 2]> {
+    let alone = (way.len() == 1).then(|| [way[0], way[0]]);
+    alone.into_iter().chain(way.array_windows().copied())
 }
 
 #[cfg(test)]
@@ -131,6 +146,22 @@ mod tests {
         assert_eq!(tolls(&gates, &beside), 0);
         let brushed = [spot(-900.0, 49.0), spot(900.0, 49.0)];
         assert_eq!(tolls(&gates, &brushed), 310);
+        let waits = [
+            spot(-900.0, 0.0),
+            spot(-49.0, 0.0),
+            spot(-52.0, 0.0),
+            spot(-48.0, 0.0),
+            north,
+        ];
+        assert_eq!(tolls(&gates, &waits), 310, "in a queue at its edge");
+        let turns = [
+            south,
+            spot(0.0, 0.0),
+            spot(-101.0, 0.0),
+            spot(0.0, 0.0),
+            north,
+        ];
+        assert_eq!(tolls(&gates, &turns), 620);
         // Up to it and not through.
         assert_eq!(tolls(&gates, &[south, spot(-60.0, 0.0)]), 0);
         assert_eq!(tolls(&gates, &[spot(0.0, 0.0)]), 310);
