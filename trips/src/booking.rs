@@ -15,8 +15,6 @@
 
 use std::sync::Arc;
 
-use futures::{StreamExt, stream};
-use jitney_platform::lease::Lease;
 use jitney_proto::ids::TripId;
 
 use crate::{
@@ -25,7 +23,7 @@ use crate::{
     create,
     error::Error,
     fare,
-    jobs::{tick, ticks},
+    jobs::{each, leased},
     quote,
     state::{Refusal, State},
     trip::{Booking, By, Trip},
@@ -33,43 +31,19 @@ use crate::{
 
 /// Booked rides looked at in one go, at most; the others wait for the next.
 const DUE_MAX: i64 = 500;
-/// Booked rides looked at side by side.
-const PARALLEL_MAX: usize = 8;
 /// How long a ride waits whose rider is still on another one, before it is tried again.
 const RETRY: chrono::Duration = chrono::Duration::seconds(15);
 
 /// Looks at booked rides whose time may have come, in the process that holds the lease.
 pub async fn releases(app: Arc<App>) {
     let interval = app.config.booking.poll_interval;
-    let lease = Lease::new(app.store.pool().clone(), "releases", interval * 3);
-    let mut ticks = ticks(interval);
-    while tick(&app, &mut ticks).await {
-        match lease.hold().await {
-            Ok(true) => {}
-            Ok(false) => continue,
-            Err(error) => {
-                tracing::warn!(%error, "the lease on booked rides cannot be kept");
-                continue;
-            }
-        }
-        match app.store.due_releases(DUE_MAX).await {
-            Ok(due) => release_all(&app, due).await,
-            Err(error) => tracing::warn!(%error, "booked rides cannot be read; next time"),
-        }
-    }
-    if let Err(error) = lease.release().await {
-        tracing::debug!(%error, "the lease on booked rides ends by itself");
-    }
+    leased(&app, "releases", interval, look).await;
 }
 
-async fn release_all(app: &Arc<App>, due: Vec<TripId>) {
-    stream::iter(due)
-        .for_each_concurrent(PARALLEL_MAX, |trip_id| async move {
-            if let Err(error) = release(app, trip_id).await {
-                tracing::warn!(%trip_id, %error, "a booked ride is looked at again");
-            }
-        })
-        .await;
+async fn look(app: Arc<App>) -> Result<(), Error> {
+    let due = app.store.due_releases(DUE_MAX).await?;
+    each(due, |trip_id| release(&app, trip_id)).await;
+    Ok(())
 }
 
 /// Begins the search for a booked ride, or puts it off, or calls the ride off when it cannot be.

@@ -2,8 +2,9 @@
 //! the process is stopped: a signal makes it prompt, a timer makes it certain, and a lease lets one
 //! process of several do the searching.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
+use futures::{StreamExt, stream};
 use jitney_platform::{
     lease::Lease,
     outbox::{PostgresTransport, Transport},
@@ -27,6 +28,8 @@ use crate::{
 
 /// Searches one process runs at a time, at most; the rides that wait longest go first.
 const SEARCHES_MAX: i64 = 50_000;
+/// Rides that something is due for, looked at side by side.
+const PARALLEL_MAX: usize = 8;
 /// How long after its expiry a quote is kept, for requests that are under way.
 const QUOTE_KEEP: Duration = Duration::from_secs(60 * 60);
 /// How long events of others are remembered by their ids. Longer than anybody tells one again; one that is
@@ -230,6 +233,52 @@ async fn purge_inbox(app: &App) -> Result<u64, Error> {
             events => all += events,
         }
     }
+}
+
+/// Looks every so often for what is due, in the process that holds the lease of this name.
+pub(crate) async fn leased<F>(
+    app: &Arc<App>,
+    name: &'static str,
+    interval: Duration,
+    look: impl Fn(Arc<App>) -> F,
+) where
+    F: Future<Output = Result<(), Error>>,
+{
+    let lease = Lease::new(app.store.pool().clone(), name, interval * 3);
+    let mut ticks = ticks(interval);
+    while tick(app, &mut ticks).await {
+        match lease.hold().await {
+            Ok(true) => {}
+            Ok(false) => continue,
+            Err(error) => {
+                tracing::warn!(name, %error, "a lease cannot be kept");
+                continue;
+            }
+        }
+        if let Err(error) = look(Arc::clone(app)).await {
+            tracing::warn!(name, %error, "what is due cannot be read; next time");
+        }
+    }
+    if let Err(error) = lease.release().await {
+        tracing::debug!(name, %error, "a lease ends by itself");
+    }
+}
+
+/// Does something about every ride, some of them side by side. One that fails keeps no other from it.
+pub(crate) async fn each<F>(due: Vec<TripId>, act: impl Fn(TripId) -> F)
+where
+    F: Future<Output = Result<(), Error>>,
+{
+    stream::iter(due)
+        .for_each_concurrent(PARALLEL_MAX, |trip_id| {
+            let acting = act(trip_id);
+            async move {
+                if let Err(error) = acting.await {
+                    tracing::warn!(%trip_id, %error, "a ride is looked at again");
+                }
+            }
+        })
+        .await;
 }
 
 pub(crate) fn ticks(interval: Duration) -> tokio::time::Interval {

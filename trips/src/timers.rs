@@ -4,10 +4,8 @@
 //! Both are done by the process that holds the lease, and may be done twice: a hold that was renewed is
 //! renewed again, and of two who end a ride one is told that it has ended.
 
-use std::{future::Future, sync::Arc};
+use std::sync::Arc;
 
-use futures::{StreamExt, stream};
-use jitney_platform::lease::Lease;
 use jitney_proto::{
     Code, billing::v1::RenewHoldRequest, common::v1::Point, ids::TripId,
     matching::v1::GetDriverRequest,
@@ -17,61 +15,29 @@ use crate::{
     app::{App, BILLING},
     command::{Command, no_show::NoShow},
     error::Error,
-    jobs::{tick, ticks},
+    jobs::{each, leased},
     state::State,
     trip::By,
 };
 
 /// Rides looked at in one go, at most; the others wait for the next.
 const DUE_MAX: i64 = 500;
-/// Rides looked at side by side.
-const PARALLEL_MAX: usize = 8;
 
 /// Looks after live rides, in the process that holds the lease.
 pub async fn timers(app: Arc<App>) {
-    let config = &app.config.timers;
-    let lease = Lease::new(app.store.pool().clone(), "timers", config.poll_interval * 3);
-    let mut ticks = ticks(config.poll_interval);
-    while tick(&app, &mut ticks).await {
-        match lease.hold().await {
-            Ok(true) => {}
-            Ok(false) => continue,
-            Err(error) => {
-                tracing::warn!(%error, "the lease on the timers of rides cannot be kept");
-                continue;
-            }
-        }
-        if let Err(error) = look(&app).await {
-            tracing::warn!(%error, "live rides cannot be read; next time");
-        }
-    }
-    if let Err(error) = lease.release().await {
-        tracing::debug!(%error, "the lease on the timers of rides ends by itself");
-    }
+    let interval = app.config.timers.poll_interval;
+    leased(&app, "timers", interval, look).await;
 }
 
-async fn look(app: &Arc<App>) -> Result<(), Error> {
+async fn look(app: Arc<App>) -> Result<(), Error> {
     let config = &app.config.timers;
     let due = app.store.due_renewals(config.renew_after, DUE_MAX).await?;
-    each(due, |trip_id| renew(app, trip_id)).await;
+    each(due, |trip_id| renew(&app, trip_id)).await;
     if !config.no_show_after.is_zero() {
         let due = app.store.due_no_shows(config.no_show_after, DUE_MAX);
-        each(due.await?, |trip_id| end_waiting(app, trip_id)).await;
+        each(due.await?, |trip_id| end_waiting(&app, trip_id)).await;
     }
     Ok(())
-}
-
-async fn each<F: Future<Output = Result<(), Error>>>(due: Vec<TripId>, act: impl Fn(TripId) -> F) {
-    stream::iter(due)
-        .for_each_concurrent(PARALLEL_MAX, |trip_id| {
-            let acting = act(trip_id);
-            async move {
-                if let Err(error) = acting.await {
-                    tracing::warn!(%trip_id, %error, "a live ride is looked at again");
-                }
-            }
-        })
-        .await;
 }
 
 /// Has billing renew a ride's hold.
